@@ -1,0 +1,24 @@
+//! Bounds on what bytes from outside may ask for.
+
+/// Bytes of a bundle header. Guards the stack of a device that parses it.
+pub const MAX_HEADER_LEN: usize = 16 * 1024;
+/// Signers of a bundle. Bounds the time that verification can be made to take.
+pub const MAX_SIGNERS: usize = 8;
+/// Sections of a bundle.
+pub const MAX_SECTIONS: usize = 16;
+/// Bytes of a whole bundle. Guards the storage of a device and 32-bit offsets.
+pub const MAX_BUNDLE_LEN: u64 = 1 << 30;
+/// Inputs, and outputs, of a model.
+pub const MAX_IO: usize = 4;
+/// Dimensions of a tensor.
+pub const MAX_DIMS: usize = 6;
+/// Steps of a plan. Bounds the time that opening a model takes.
+pub const MAX_STEPS: usize = 4096;
+/// Bytes of the arena of a model. Guards the memory of a device.
+pub const MAX_ARENA_LEN: u32 = 1 << 30;
+/// Extent of a tensor along one dimension. Keeps products of two extents inside 32 bits.
+pub const MAX_EXTENT: u32 = 1 << 24;
+/// Golden cases of a bundle. Bounds the time that validation takes.
+pub const MAX_GOLDEN_CASES: usize = 64;
+/// Bytes of a model name, of a version label and of other short names.
+pub const MAX_NAME_LEN: usize = 64;

@@ -1,0 +1,15 @@
+//! Int8 neural network kernels: one result on every instruction set.
+//!
+//! [`reference`] defines every operation slowly and plainly, after `docs/numerics.md`; [`Kernels`] runs it fast and
+//! gives the same bytes. Kernels see numbers and slices, never a file format; they have no heap and no state.
+//!
+//! Activations are bytes in the order `[n, h, w, c]`; `DType` says how a byte is read. All lengths are checked once at the
+//! entry of an operation, with a panic that names the slice: callers prove them when a model is loaded.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod params;
+pub mod reference;
+mod isa;
+
+pub use isa::Kernels;
+pub use params::{Add, Conv, DType, Mean, Mul, Pad, Pool, PoolKind, Softmax, Window};

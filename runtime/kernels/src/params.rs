@@ -1,0 +1,269 @@
+//! What an operation works on. One structure per operation, filled by the caller, the same for every instruction set.
+
+/// How a byte of an activation is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DType {
+    /// Two's complement.
+    Int8,
+    /// Unsigned.
+    UInt8,
+}
+
+/// A window that slides over an image, in elements. Cells outside the image count as the zero point (convolutions) or do
+/// not count at all (pools).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Input rows.
+    pub in_h: usize,
+    /// Input columns.
+    pub in_w: usize,
+    /// Output rows.
+    pub out_h: usize,
+    /// Output columns.
+    pub out_w: usize,
+    /// Kernel rows.
+    pub kernel_h: usize,
+    /// Kernel columns.
+    pub kernel_w: usize,
+    /// Row stride, at least 1.
+    pub stride_h: usize,
+    /// Column stride, at least 1.
+    pub stride_w: usize,
+    /// Row dilation, at least 1.
+    pub dilation_h: usize,
+    /// Column dilation, at least 1.
+    pub dilation_w: usize,
+    /// Rows of padding above the image.
+    pub pad_top: usize,
+    /// Columns of padding left of the image.
+    pub pad_left: usize,
+}
+
+impl Window {
+    /// A window of one cell over `pixels` rows of one column: what a fully connected layer slides.
+    #[must_use]
+    pub const fn pointwise(pixels: usize) -> Self {
+        Self {
+            in_h: pixels,
+            in_w: 1,
+            out_h: pixels,
+            out_w: 1,
+            kernel_h: 1,
+            kernel_w: 1,
+            stride_h: 1,
+            stride_w: 1,
+            dilation_h: 1,
+            dilation_w: 1,
+            pad_top: 0,
+            pad_left: 0,
+        }
+    }
+
+    /// Input pixels of one image.
+    #[must_use]
+    pub const fn in_pixels(&self) -> usize {
+        self.in_h * self.in_w
+    }
+
+    /// Output pixels of one image.
+    #[must_use]
+    pub const fn out_pixels(&self) -> usize {
+        self.out_h * self.out_w
+    }
+
+    /// Cells of the kernel.
+    #[must_use]
+    pub const fn taps(&self) -> usize {
+        self.kernel_h * self.kernel_w
+    }
+}
+
+/// Convolution (also fully connected) or depthwise convolution: everything but the data.
+///
+/// Weights of a convolution have the layout `n16k4`, `[ceil(out_c/16)][ceil(k/4)][16][4]` with `k` over (kernel row, kernel
+/// column, input channel); of a depthwise convolution `[kernel row][kernel column][c16]`. `bias` and `multipliers` are
+/// `[c16]`. Here `c16` is `out_c` rounded up to 16 and everything beyond `out_c` (and beyond `k`) is zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conv<'a> {
+    /// Images.
+    pub batch: usize,
+    /// Geometry of one image.
+    pub window: Window,
+    /// Input channels.
+    pub in_c: usize,
+    /// Output channels; of a depthwise convolution a multiple of `in_c`: channel `c` reads input channel `c / (out_c / in_c)`.
+    pub out_c: usize,
+    /// Type of the input.
+    pub in_dtype: DType,
+    /// Zero point of the input.
+    pub in_zero_point: i32,
+    /// Weights, see above.
+    pub weights: &'a [i8],
+    /// Zero point of the stored weights, -128..=127.
+    pub weight_zero_point: i32,
+    /// Bias in units of the accumulator.
+    pub bias: &'a [i32],
+    /// Scale from accumulator to output.
+    pub multipliers: &'a [f32],
+    /// Zero point of the output.
+    pub out_zero_point: i32,
+    /// Lowest output value; in the range of the output type.
+    pub lo: i32,
+    /// Highest output value. The low byte of the result is stored, so int8 and uint8 outputs need no type here.
+    pub hi: i32,
+}
+
+impl Conv<'_> {
+    /// Length of the dot product of one output of a convolution (not depthwise).
+    #[must_use]
+    pub const fn k(&self) -> usize {
+        self.window.taps() * self.in_c
+    }
+
+    /// Output channels rounded up to 16.
+    #[must_use]
+    pub const fn c16(&self) -> usize {
+        self.out_c.next_multiple_of(16)
+    }
+
+    /// Bytes of weights that a convolution needs.
+    #[must_use]
+    pub const fn conv_weights_len(&self) -> usize {
+        self.c16() * self.k().next_multiple_of(4)
+    }
+
+    /// Bytes of weights that a depthwise convolution needs.
+    #[must_use]
+    pub const fn depthwise_weights_len(&self) -> usize {
+        self.c16() * self.window.taps()
+    }
+
+    /// Bytes of input.
+    #[must_use]
+    pub const fn input_len(&self) -> usize {
+        self.batch * self.window.in_pixels() * self.in_c
+    }
+
+    /// Bytes of output.
+    #[must_use]
+    pub const fn output_len(&self) -> usize {
+        self.batch * self.window.out_pixels() * self.out_c
+    }
+}
+
+/// `(bias + a_multiplier * a + b_multiplier * b >> shift) + out_zero_point`, clamped, in int32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Add {
+    /// Type of both operands and the result.
+    pub dtype: DType,
+    /// Multiplier of `a`.
+    pub a_multiplier: i32,
+    /// Multiplier of `b`.
+    pub b_multiplier: i32,
+    /// Rounding term and zero points of the operands.
+    pub bias: i32,
+    /// Arithmetic right shift, 0..=31.
+    pub shift: u32,
+    /// Zero point of the output.
+    pub out_zero_point: i32,
+    /// Lowest output value.
+    pub lo: i32,
+    /// Highest output value.
+    pub hi: i32,
+}
+
+/// `rne(f32((a - z_a) * (b - z_b)) * multiplier) + out_zero_point`, clamped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mul {
+    /// Images.
+    pub batch: usize,
+    /// Channels; `a` and the output are `[batch, pixels, channels]`, `b` is the same or `[batch, 1, channels]`.
+    pub channels: usize,
+    /// Type of both operands and the result.
+    pub dtype: DType,
+    /// Zero point of `a`.
+    pub a_zero_point: i32,
+    /// Zero point of `b`.
+    pub b_zero_point: i32,
+    /// Scale of the product.
+    pub multiplier: f32,
+    /// Zero point of the output.
+    pub out_zero_point: i32,
+    /// Lowest output value.
+    pub lo: i32,
+    /// Highest output value.
+    pub hi: i32,
+}
+
+/// Which pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Average of the cells inside the image; half away from zero.
+    Average,
+    /// Maximum of the cells inside the image.
+    Max,
+}
+
+/// Average or maximum pool. Every window must hold at least one cell of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Which.
+    pub kind: PoolKind,
+    /// Images.
+    pub batch: usize,
+    /// Geometry of one image; dilation is 1.
+    pub window: Window,
+    /// Channels.
+    pub channels: usize,
+    /// Type of input and output.
+    pub dtype: DType,
+    /// Lowest output value.
+    pub lo: i32,
+    /// Highest output value.
+    pub hi: i32,
+}
+
+/// `rne(f32(f32(f32(sum) * multiplier) + offset))`, clamped to the type; the sum is of raw values over the pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// Images.
+    pub batch: usize,
+    /// Pixels of one image.
+    pub pixels: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Type of input and output.
+    pub dtype: DType,
+    /// Scale of the sum.
+    pub multiplier: f32,
+    /// Zero point term.
+    pub offset: f32,
+}
+
+/// A border of `value` around a tensor of four dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pad {
+    /// Extents of the input.
+    pub in_dims: [usize; 4],
+    /// Cells before.
+    pub before: [usize; 4],
+    /// Cells after.
+    pub after: [usize; 4],
+    /// The byte that fills.
+    pub value: u8,
+}
+
+/// Softmax over rows of `row` elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Softmax<'a> {
+    /// Elements of a row.
+    pub row: usize,
+    /// Type of input and output.
+    pub dtype: DType,
+    /// `exp(-scale * beta * d)` for `d = max - q` in 0..=255.
+    pub table: &'a [f32],
+    /// Scale of the output.
+    pub out_scale: f32,
+    /// Zero point of the output; int8 only, uint8 takes none.
+    pub out_zero_point: i32,
+}

@@ -1,0 +1,12 @@
+//! From a quantized graph to a plan: what runs when a bundle is packed, and on big devices when a raw model is loaded.
+//!
+//! [`graph`] is the model as its author wrote it, operator by operator; [`plan`](plan::plan) lowers it to the steps of
+//! `fleetfoot-format`, places every tensor in one arena and packs the weights. [`tables`] computes the tables of
+//! 256 entries that stand for every non-linear function, so that no device's mathematics library decides a byte.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod graph;
+pub mod tables;

@@ -1,1 +1,26 @@
-//! Not written yet.
+//! Executes a stored plan: no heap, no OS, no IO, no signatures, no `unsafe`.
+//!
+//! [`Model::open`] proves every bound of every step once; [`Model::run`] then only decodes the steps and calls the kernels. The
+//! caller owns the arena, one slice of bytes whose exact length the model tells:
+//!
+//! ```text
+//! 0 .. arena_len       tensors, at offsets that the plan chose
+//! arena_len ..         scratch of the kernels in use
+//! ```
+//! The bytes come from a bundle whose signature holds, yet nothing here relies on that: whatever the bytes are, the worst
+//! result is an error.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod check;
+mod error;
+mod model;
+mod session;
+mod step;
+
+pub use error::EngineError;
+pub use fleetfoot_kernels::Kernels;
+pub use model::{Model, Tensor};
+pub use session::Session;
+pub use step::StepInfo;

@@ -1,1 +1,25 @@
-//! Not written yet.
+//! On-device inference with signed int8 bundles, staged updates and fallback: the library that applications link.
+//!
+//! ```text
+//! VerifiedFile   a mapped bundle whose signatures hold
+//! Model          its plan, proved sound; weights stay in the file
+//! Session        an arena and the kernels of this CPU; run() allocates nothing
+//! ```
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+mod map;
+mod model;
+mod session;
+mod verified;
+
+pub use error::{Error, hex};
+pub use fleetfoot_engine as engine;
+pub use fleetfoot_format as format;
+pub use fleetfoot_kernels::Kernels;
+pub use fleetfoot_trust::{Keys, TrustError};
+pub use map::Bytes;
+pub use model::Model;
+pub use session::Session;
+pub use verified::{BundleInfo, VerifiedFile};

@@ -326,15 +326,6 @@ pub struct Softmax {
     pub out_zero_point: i32,
 }
 
-/// Copies bytes (a reshape whose input and output could not share memory).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Copy {
-    /// Input tensor.
-    pub input: Span,
-    /// Output tensor.
-    pub output: Span,
-}
-
 /// One step of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -359,8 +350,6 @@ pub enum Step {
     Lut(Lut),
     /// Softmax.
     Softmax(Softmax),
-    /// Copy.
-    Copy(Copy),
 }
 
 impl Step {
@@ -379,7 +368,6 @@ impl Step {
             Self::Pad(_) => "pad",
             Self::Lut(_) => "lut",
             Self::Softmax(_) => "softmax",
-            Self::Copy(_) => "copy",
         }
     }
 

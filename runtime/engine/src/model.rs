@@ -1,0 +1,172 @@
+//! A model: the bytes of a plan and of its weights, proved sound.
+
+use fleetfoot_format::{
+    graph::{DType, Graph, Io, Record, Span, Steps},
+    limits::{MAX_DIMS, MAX_IO},
+};
+use fleetfoot_kernels::Kernels;
+
+use crate::{
+    check,
+    error::EngineError,
+    step::{self, StepInfo},
+};
+
+/// A plan and its weights, every bound proved. `B` is whatever holds the bytes: `&[u8]` in flash, or a mapped file.
+///
+/// ```
+/// # use fleetfoot_engine::{EngineError, Kernels, Model};
+/// # fn example(graph: &[u8], weights: &[u8], arena: &mut [u8]) -> Result<(), EngineError> {
+/// let model = Model::open(graph, weights)?;
+/// assert!(arena.len() >= model.arena_len(Kernels::scalar()));
+/// arena[model.input(0)?.span.range()].fill(0);
+/// model.run(Kernels::scalar(), arena)?;
+/// let answer = &arena[model.output(0)?.span.range()];
+/// # let _ = answer; Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Model<B> {
+    graph: B,
+    weights: B,
+    steps_start: usize,
+    n_steps: u32,
+    tensors_len: usize,
+    inputs: heapless::Vec<Tensor, MAX_IO>,
+    outputs: heapless::Vec<Tensor, MAX_IO>,
+}
+
+/// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Element type.
+    pub dtype: DType,
+    /// Extents.
+    pub dims: heapless::Vec<u32, MAX_DIMS>,
+    /// Real value of one quantized step.
+    pub scale: f32,
+    /// Quantized value of real 0.
+    pub zero_point: i32,
+    /// Where its bytes lie in the arena.
+    pub span: Span,
+}
+
+impl<B: AsRef<[u8]>> Model<B> {
+    /// Decodes `graph` and proves that every step stays inside the arena and `weights`.
+    ///
+    /// # Errors
+    /// An [`EngineError`] that names the step and the operand at fault.
+    pub fn open(graph: B, weights: B) -> Result<Self, EngineError> {
+        let parsed = Graph::parse(graph.as_ref())?;
+        check::graph(&parsed, weights.as_ref())?;
+        let steps_start = graph.as_ref().len() - parsed.step_bytes().len();
+        let n_steps = parsed.n_steps();
+        let tensors_len = parsed.arena_len() as usize;
+        let (inputs, outputs) = (tensors(parsed.inputs()), tensors(parsed.outputs()));
+        Ok(Self { graph, weights, steps_start, n_steps, tensors_len, inputs, outputs })
+    }
+
+    /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch.
+    #[must_use]
+    pub fn arena_len(&self, kernels: Kernels) -> usize {
+        let weights = self.weights.as_ref();
+        let scratch = self.records().map(|r| step::scratch_len(kernels, &r.step, weights)).max();
+        self.tensors_len + scratch.unwrap_or(0)
+    }
+
+    /// Bytes of arena that tensors take, without scratch.
+    #[must_use]
+    pub const fn tensors_len(&self) -> usize {
+        self.tensors_len
+    }
+
+    /// Inputs in the order of the source model.
+    #[must_use]
+    pub fn inputs(&self) -> &[Tensor] {
+        &self.inputs
+    }
+
+    /// Outputs in the order of the source model.
+    #[must_use]
+    pub fn outputs(&self) -> &[Tensor] {
+        &self.outputs
+    }
+
+    /// Input `index`.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchTensor`].
+    pub fn input(&self, index: usize) -> Result<&Tensor, EngineError> {
+        let count = self.inputs.len();
+        self.inputs.get(index).ok_or(EngineError::NoSuchTensor { what: "input", index, count })
+    }
+
+    /// Output `index`.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchTensor`].
+    pub fn output(&self, index: usize) -> Result<&Tensor, EngineError> {
+        let count = self.outputs.len();
+        self.outputs.get(index).ok_or(EngineError::NoSuchTensor { what: "output", index, count })
+    }
+
+    /// The steps and the names of their layers, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        // `open` decoded every step of these very bytes.
+        Steps::new(&self.graph.as_ref()[self.steps_start..], self.n_steps).map_while(Result::ok)
+    }
+
+    /// The decoded head, for names of inputs and outputs.
+    ///
+    /// # Errors
+    /// None for bytes that [`open`](Self::open) took.
+    pub fn graph(&self) -> Result<Graph<'_>, EngineError> {
+        Ok(Graph::parse(self.graph.as_ref())?)
+    }
+
+    /// One inference: reads the inputs from the arena, leaves the outputs in it. Inputs may be overwritten on the way.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`].
+    pub fn run(&self, kernels: Kernels, arena: &mut [u8]) -> Result<(), EngineError> {
+        self.run_observed(kernels, arena, |_| ())
+    }
+
+    /// As [`run`](Self::run); calls `observe` after every step, so that a profiler can read its clock.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`].
+    pub fn run_observed(
+        &self,
+        kernels: Kernels,
+        arena: &mut [u8],
+        mut observe: impl FnMut(StepInfo),
+    ) -> Result<(), EngineError> {
+        let have = arena.len();
+        let too_small = |need| EngineError::ArenaTooSmall { need, have };
+        let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
+            return Err(too_small(self.arena_len(kernels)));
+        };
+        for (index, record) in self.records().enumerate() {
+            if scratch.len() < step::scratch_len(kernels, &record.step, self.weights.as_ref()) {
+                return Err(too_small(self.arena_len(kernels)));
+            }
+            step::run(kernels, &record.step, self.weights.as_ref(), tensors, scratch)
+                .map_err(|fault| fault.at(index as u32))?;
+            observe(StepInfo { index });
+        }
+        Ok(())
+    }
+}
+
+fn tensors(io: &[Io<'_>]) -> heapless::Vec<Tensor, MAX_IO> {
+    io.iter()
+        .map(|io| Tensor {
+            dtype: io.dtype,
+            dims: io.dims.clone(),
+            scale: io.scale,
+            zero_point: io.zero_point,
+            span: io.span,
+        })
+        .collect()
+}

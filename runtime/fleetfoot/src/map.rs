@@ -1,0 +1,99 @@
+//! Read-only bytes that models borrow: a mapped file, or an aligned copy.
+//!
+//! The only `unsafe` of this crate: mapping a file is sound as long as nobody truncates or rewrites it while it is mapped. The
+//! store keeps its files private and read-only and replaces them by renaming, never in place; a file that is given by
+//! path is the caller's to leave alone, as it is for every other runtime that maps its models.
+
+use std::{fs::File, io, path::Path, sync::Arc};
+
+/// Alignment of weights and arenas in memory.
+pub(crate) const ALIGN: usize = 64;
+
+/// A shared run of read-only bytes. Clones are cheap and point to the same bytes.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    source: Source,
+    start: usize,
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Mapped(Arc<memmap2::Mmap>),
+    Owned(Arc<Vec<u8>>),
+}
+
+impl Bytes {
+    /// Maps the whole file at `path`.
+    ///
+    /// # Errors
+    /// What the operating system reports; an empty file is [`io::ErrorKind::UnexpectedEof`].
+    pub fn map(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        if metadata.len() == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty"));
+        }
+        #[allow(unsafe_code, reason = "see the module documentation")]
+        // SAFETY: the file is opened read-only and, by the contract of this module, nobody changes it while it is mapped.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        let len = map.len();
+        Ok(Self { source: Source::Mapped(Arc::new(map)), start: 0, len })
+    }
+
+    /// A copy of `bytes` that begins at a multiple of 64 in memory.
+    #[must_use]
+    pub fn aligned_copy(bytes: &[u8]) -> Self {
+        let mut copy = vec![0; bytes.len() + ALIGN];
+        let start = copy.as_ptr().align_offset(ALIGN);
+        copy[start..start + bytes.len()].copy_from_slice(bytes);
+        Self { source: Source::Owned(Arc::new(copy)), start, len: bytes.len() }
+    }
+
+    /// The part of these bytes that `range` names.
+    ///
+    /// # Panics
+    /// If `range` is not inside.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.len, "range outside the bytes");
+        Self { source: self.source.clone(), start: self.start + range.start, len: range.end - range.start }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        let all: &[u8] = match &self.source {
+            Source::Mapped(map) => map,
+            Source::Owned(bytes) => bytes,
+        };
+        &all[self.start..self.start + self.len]
+    }
+}
+
+/// Writable bytes that begin at a multiple of 64: the arena of a session.
+#[derive(Debug)]
+pub(crate) struct Aligned {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(crate) fn zeroed(len: usize) -> Self {
+        let bytes = vec![0; len + ALIGN];
+        let start = bytes.as_ptr().align_offset(ALIGN);
+        Self { bytes, start, len }
+    }
+
+    pub(crate) fn get(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.len]
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + self.len]
+    }
+}

@@ -1,1 +1,80 @@
-fn main() {}
+//! The program `fleetfoot`. One file per command in `commands/`; what they share stands here beside them:
+//! `failure` (exit codes and advice), `arrays` (files of data), `models` (files of models).
+#![forbid(unsafe_code)]
+
+mod arrays;
+mod commands;
+mod failure;
+mod models;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{commands as c, failure::Failure, output::Output};
+
+/// Signed int8 bundles for devices: pack, publish, run, measure, update, fall back.
+#[derive(Parser)]
+#[command(name = "fleetfoot", version, max_term_width = 110)]
+struct Cli {
+    /// Print one JSON document on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Keys(c::keys::Command),
+    Pack(c::pack::Args),
+    Verify(c::verify::Args),
+    Inspect(c::inspect::Args),
+    Run(c::run::Args),
+    Bench(c::bench::Args),
+    /// Write a completion script for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong_use = error.use_stderr();
+            // Nothing is left to do if the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if wrong_use { 2 } else { 0 });
+        }
+    };
+    let filter = EnvFilter::try_from_env("FLEETFOOT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let output = Output::new(cli.json);
+    match dispatch(cli.command, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(&output);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Keys(command) => c::keys::run(command, output),
+        Command::Pack(args) => c::pack::run(&args, output),
+        Command::Verify(args) => c::verify::run(&args, output),
+        Command::Inspect(args) => c::inspect::run(&args, output),
+        Command::Run(args) => c::run::run(&args, output),
+        Command::Bench(args) => c::bench::run(&args, output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "fleetfoot", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,1 +1,43 @@
-//! Not written yet.
+//! What the tests share: where data lies, and files of numpy.
+#![forbid(unsafe_code)]
+
+use std::{fs::File, io::BufReader, path::PathBuf};
+
+/// The root of the project.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A path in the folder of models and data beside the project; `None`, said on standard error, where there is none.
+///
+/// # Panics
+/// In continuous integration (`CI=true`), where the folder must be there.
+#[must_use]
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let path = root().join("../shared").join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{} is missing", path.display());
+    eprintln!("skipped: {} is not there", path.display());
+    None
+}
+
+/// An int8 or uint8 array of an `.npz`: its shape and its bytes.
+///
+/// # Panics
+/// If there is no such array.
+#[must_use]
+pub fn npz(path: &std::path::Path, name: &str) -> (Vec<u64>, Vec<u8>) {
+    let mut archive = npyz::npz::NpzArchive::<BufReader<File>>::open(path).expect("a file of numpy");
+    let array = archive.by_name(name).expect("a readable archive").unwrap_or_else(|| panic!("no array '{name}'"));
+    let shape = array.shape().to_vec();
+    let signed = array.dtype().descr().contains("i1");
+    let bytes = if signed {
+        array.into_vec::<i8>().expect("int8").into_iter().map(i8::cast_unsigned).collect()
+    } else {
+        array.into_vec::<u8>().expect("uint8")
+    };
+    (shape, bytes)
+}

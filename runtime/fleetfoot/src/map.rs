@@ -6,8 +6,7 @@
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
-/// Alignment of weights and arenas in memory.
-pub(crate) const ALIGN: usize = 64;
+use fleetfoot_plan::Aligned;
 
 /// A shared run of read-only bytes. Clones are cheap and point to the same bytes.
 #[derive(Clone, Debug)]
@@ -20,7 +19,7 @@ pub struct Bytes {
 #[derive(Clone, Debug)]
 enum Source {
     Mapped(Arc<memmap2::Mmap>),
-    Owned(Arc<Vec<u8>>),
+    Owned(Arc<Aligned>),
 }
 
 impl Bytes {
@@ -47,10 +46,8 @@ impl Bytes {
     /// A copy of `bytes` that begins at a multiple of 64 in memory.
     #[must_use]
     pub fn aligned_copy(bytes: &[u8]) -> Self {
-        let mut copy = vec![0; bytes.len() + ALIGN];
-        let start = copy.as_ptr().align_offset(ALIGN);
-        copy[start..start + bytes.len()].copy_from_slice(bytes);
-        Self { source: Source::Owned(Arc::new(copy)), start, len: bytes.len() }
+        let len = bytes.len();
+        Self { source: Source::Owned(Arc::new(Aligned::copy_of(bytes))), start: 0, len }
     }
 
     /// The part of these bytes that `range` names.
@@ -68,32 +65,8 @@ impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         let all: &[u8] = match &self.source {
             Source::Mapped(map) => map,
-            Source::Owned(bytes) => bytes,
+            Source::Owned(bytes) => (**bytes).as_ref(),
         };
         &all[self.start..self.start + self.len]
-    }
-}
-
-/// Writable bytes that begin at a multiple of 64: the arena of a session.
-#[derive(Debug)]
-pub(crate) struct Aligned {
-    bytes: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Aligned {
-    pub(crate) fn zeroed(len: usize) -> Self {
-        let bytes = vec![0; len + ALIGN];
-        let start = bytes.as_ptr().align_offset(ALIGN);
-        Self { bytes, start, len }
-    }
-
-    pub(crate) fn get(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
     }
 }

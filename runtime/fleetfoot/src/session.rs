@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use fleetfoot_engine::StepInfo;
 use fleetfoot_kernels::Kernels;
+use fleetfoot_plan::Aligned;
 
-use crate::{error::Error, map::Aligned, model::Model};
+use crate::{error::Error, model::Model};
 
 /// Runs a [`Model`]. Creating one allocates the arena; running allocates nothing. It keeps its model alive, so a
 /// newer version that is swapped in meanwhile does not disturb it.
@@ -44,7 +45,7 @@ impl Session {
     /// [`Error::Engine`] where there is no such input.
     pub fn input_mut(&mut self, index: usize) -> Result<&mut [u8], Error> {
         let range = self.model.engine().input(index)?.span.range();
-        Ok(&mut self.arena.get_mut()[range])
+        Ok(&mut self.arena.as_mut()[range])
     }
 
     /// Copies `bytes` into input `index`.
@@ -66,7 +67,7 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`].
     pub fn run(&mut self) -> Result<(), Error> {
-        Ok(self.model.engine().run(self.kernels, self.arena.get_mut())?)
+        Ok(self.model.engine().run(self.kernels, self.arena.as_mut())?)
     }
 
     /// As [`run`](Self::run), and calls `observe` after every step.
@@ -74,7 +75,7 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`].
     pub fn run_observed(&mut self, observe: impl FnMut(StepInfo)) -> Result<(), Error> {
-        Ok(self.model.engine().run_observed(self.kernels, self.arena.get_mut(), observe)?)
+        Ok(self.model.engine().run_observed(self.kernels, self.arena.as_mut(), observe)?)
     }
 
     /// The bytes of output `index` of the last run.
@@ -83,7 +84,7 @@ impl Session {
     /// [`Error::Engine`] where there is no such output.
     pub fn output(&self, index: usize) -> Result<&[u8], Error> {
         let range = self.model.engine().output(index)?.span.range();
-        Ok(&self.arena.get()[range])
+        Ok(&self.arena.as_ref()[range])
     }
 
     /// Sets all inputs from one golden case, runs, and returns the SHA-256 of all outputs.

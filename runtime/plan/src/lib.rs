@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod aligned;
 mod error;
 pub mod graph;
 mod lower;
@@ -17,5 +18,6 @@ mod pack;
 mod plan;
 pub mod tables;
 
+pub use aligned::{ALIGN, Aligned};
 pub use error::PlanError;
 pub use plan::{Plan, plan};

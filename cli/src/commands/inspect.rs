@@ -1,0 +1,94 @@
+//! `inspect`: everything a bundle says of itself.
+
+use std::path::PathBuf;
+
+use fleetfoot::{Kernels, Model, engine::Tensor};
+use fleetfoot_format::{
+    bundle::{Preamble, Provenance, SectionKind},
+    golden::Golden,
+};
+use serde_json::json;
+
+use crate::{
+    failure::Failure,
+    models,
+    output::{Output, table},
+};
+
+/// Show every section, tensor, layer, budget and signature of a bundle.
+///
+/// Example: fleetfoot inspect kws.ff --json
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The bundle.
+    bundle: PathBuf,
+    /// Public keys that must have signed it.
+    #[arg(long)]
+    key: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let file = models::open_bundle(&args.bundle, &args.key, output)?;
+    let format = |e: fleetfoot_format::FormatError| Failure::from(fleetfoot::Error::from(e)).in_file(&args.bundle);
+    let info = file.info();
+    let model = Model::from_file(&file).map_err(|e| Failure::from(e).in_file(&args.bundle))?;
+    let golden = file.section(SectionKind::GOLDEN);
+    let golden_cases = match &golden {
+        Some(bytes) => Golden::parse(bytes.as_ref()).map_err(format)?.cases().len(),
+        None => 0,
+    };
+    let provenance = file.section(SectionKind::PROVENANCE);
+    let provenance = provenance.as_ref().and_then(|p| postcard::from_bytes::<Provenance<'_>>(p.as_ref()).ok());
+    let preamble = Preamble::read(file.bytes()).map_err(format)?;
+    let signers: Vec<(String, bool)> = (0..preamble.n_signers)
+        .map(|i| {
+            let (key, signature) = preamble.signature(file.bytes(), i);
+            (fleetfoot::hex(key), *signature != [0; 64])
+        })
+        .collect();
+    let graph = model.engine().graph().map_err(fleetfoot::Error::from)?;
+    let names = |io: &[fleetfoot_format::graph::Io<'_>]| io.iter().map(|i| i.name.to_owned()).collect::<Vec<_>>();
+    let (inputs, outputs) = (names(graph.inputs()), names(graph.outputs()));
+    let io = || {
+        let all = inputs.iter().zip(model.engine().inputs()).map(|(n, t)| ("input", n, t));
+        all.chain(outputs.iter().zip(model.engine().outputs()).map(|(n, t)| ("output", n, t)))
+    };
+    let layers: Vec<(String, &str, u64)> =
+        model.engine().records().map(|r| (r.name.to_owned(), r.step.op(), r.step.macs())).collect();
+    let arena = |k: Kernels| model.arena_len(k);
+    let limit = |v: Option<u32>| v.map_or("none".into(), |v| v.to_string());
+    let people = || {
+        let mut text = format!(
+            "{} {} (release {}), {} bytes, sha256 {}\ntarget {}, runtime {}.{} or later\n",
+            info.model, info.version, info.number, file.bytes().len(), fleetfoot::hex(&info.sha256), info.target,
+            info.min_runtime.0, info.min_runtime.1
+        );
+        text += &format!("budget: p99 {} us, arena {} bytes; arena here {} bytes ({})\n", limit(info.budget.p99_us),
+            limit(info.budget.arena_bytes), arena(Kernels::detect()), Kernels::detect().name());
+        text += &format!("{golden_cases} golden cases\n");
+        if let Some(p) = &provenance {
+            text += &format!("made by {} from a {} file with sha256 {}\n", p.tool, p.source_format, fleetfoot::hex(&p.source_sha256));
+        }
+        text += &format!("\n{}\n", table(&["signer", "signed"], signers.iter().map(|(k, s)| vec![k.clone(), if *s { "yes" } else { "not yet" }.into()])));
+        let sections = file.sections().iter().map(|s| vec![s.kind.name().into(), s.offset.to_string(), s.len.to_string(), fleetfoot::hex(&s.sha256)]);
+        text += &format!("\n{}\n", table(&["section", "offset", "bytes", "sha256"], sections));
+        let tensors = io().map(|(what, name, t)| vec![what.into(), name.clone(), t.dtype.name().into(), format!("{:?}", t.dims), t.scale.to_string(), t.zero_point.to_string()]);
+        text += &format!("\n{}\n", table(&["tensor", "name", "type", "shape", "scale", "zero point"], tensors));
+        let rows = layers.iter().enumerate().map(|(i, (name, op, macs))| vec![i.to_string(), (*op).into(), macs.to_string(), name.clone()]);
+        text + "\n" + &table(&["step", "op", "MACs", "layer"], rows)
+    };
+    output.result(people, || {
+        let tensor = |(what, name, t): (&str, &String, &Tensor)| json!({ "kind": what, "name": name, "dtype": t.dtype.name(), "shape": t.dims.as_slice(), "scale": t.scale, "zero_point": t.zero_point });
+        json!({
+            "model": info.model, "version": info.version, "number": info.number, "bytes": file.bytes().len(),
+            "digest": fleetfoot::hex(&info.sha256), "target": info.target, "min_runtime": format!("{}.{}", info.min_runtime.0, info.min_runtime.1),
+            "budget": { "p99_us": info.budget.p99_us, "arena_bytes": info.budget.arena_bytes },
+            "arena_bytes": arena(Kernels::detect()), "golden_cases": golden_cases, "labels": file.labels().len(),
+            "provenance": provenance.as_ref().map(|p| json!({ "tool": p.tool, "source_format": p.source_format, "source_sha256": fleetfoot::hex(&p.source_sha256) })),
+            "signers": signers.iter().map(|(k, s)| json!({ "key": k, "signed": s })).collect::<Vec<_>>(),
+            "sections": file.sections().iter().map(|s| json!({ "kind": s.kind.name(), "offset": s.offset, "bytes": s.len, "sha256": fleetfoot::hex(&s.sha256) })).collect::<Vec<_>>(),
+            "tensors": io().map(tensor).collect::<Vec<_>>(),
+            "layers": layers.iter().map(|(name, op, macs)| json!({ "name": name, "op": op, "macs": macs })).collect::<Vec<_>>(),
+        })
+    })
+}

@@ -1,0 +1,183 @@
+//! `run`: inference on files of data.
+
+use std::{path::PathBuf, time::Instant};
+
+use fleetfoot::{Kernels, Session, engine::Tensor, format::graph::DType};
+use serde_json::{Value, json};
+
+use crate::{
+    arrays::{self, Array},
+    failure::Failure,
+    models,
+    output::{Output, table},
+};
+
+/// How many of the highest outputs are printed.
+const TOP: usize = 5;
+
+/// Run a model on data.
+///
+/// Example: fleetfoot run kws.tflite --input kws.golden.npz --output y.npy
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A bundle (.ff) or a raw int8 model (.tflite).
+    model: PathBuf,
+    /// Data: .npz (array `input`, or one array per input by its name), .npy, or an image of the model's size.
+    #[arg(long)]
+    input: PathBuf,
+    /// Write the raw outputs, stacked, in the model's type. Several outputs get their index before the suffix.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Instruction set, instead of the fastest of this machine.
+    #[arg(long)]
+    isa: Option<String>,
+    /// Threads; one is all that is there today.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Public keys that must have signed the bundle.
+    #[arg(long)]
+    key: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    one_thread(args.threads)?;
+    let kernels = kernels(args.isa.as_deref())?;
+    let loaded = models::load(&args.model, &args.key, output)?;
+    let model = loaded.model.clone();
+    let engine = model.engine();
+    let names: Vec<String> = engine.graph().map_err(fleetfoot::Error::from)?.inputs().iter().map(|i| i.name.to_owned()).collect();
+    let mut batches = Vec::new();
+    for (name, tensor) in names.iter().zip(engine.inputs()) {
+        let wanted = if names.len() == 1 { "input" } else { name };
+        let array = arrays::read(&args.input, wanted)?;
+        batches.push(samples(&array, name, tensor).map_err(|e| e.in_file(&args.input))?);
+    }
+    let n = batches.first().map_or(0, Vec::len);
+    if batches.iter().any(|b| b.len() != n) {
+        return Err(Failure::usage("the inputs have different numbers of samples").in_file(&args.input));
+    }
+    if n == 0 {
+        return Err(Failure::usage("the file holds no sample").in_file(&args.input));
+    }
+    let mut session = Session::new(model.clone(), kernels)?;
+    let mut results = vec![Vec::new(); engine.outputs().len()];
+    let mut us = 0.0;
+    for sample in 0..n {
+        for (index, batch) in batches.iter().enumerate() {
+            session.set_input(index, &batch[sample])?;
+        }
+        let start = Instant::now();
+        session.run()?;
+        us += start.elapsed().as_secs_f64() * 1e6;
+        for (index, result) in results.iter_mut().enumerate() {
+            result.extend_from_slice(session.output(index)?);
+        }
+    }
+    if let Some(path) = &args.output {
+        for (index, (tensor, bytes)) in engine.outputs().iter().zip(&results).enumerate() {
+            let path = if index == 0 { path.clone() } else { path.with_extension(format!("{index}.npy")) };
+            arrays::write_npy(&path, tensor.dtype.name(), &stacked(tensor, n), bytes)?;
+        }
+    }
+    let Some((first, bytes)) = engine.outputs().first().zip(results.first()) else {
+        return Err(Failure::usage("the model has no output"));
+    };
+    let tops: Vec<Vec<(usize, f32)>> = bytes.chunks_exact(first.span.len as usize).map(|row| top(first, row)).collect();
+    let label = |i: usize| loaded.labels.get(i).cloned().unwrap_or_default();
+    let people = || {
+        let rows = tops.iter().enumerate().flat_map(|(sample, top)| {
+            top.iter().map(move |&(i, v)| vec![sample.to_string(), i.to_string(), format!("{v:.4}"), label(i)])
+        });
+        format!("{}\n{n} inferences, {:.1} us each, {}", table(&["sample", "output", "value", "label"], rows), us / n as f64, kernels.name())
+    };
+    output.result(people, || {
+        let top_json = |top: &Vec<(usize, f32)>| -> Value {
+            top.iter().map(|&(i, v)| json!({ "index": i, "value": v, "label": loaded.labels.get(i) })).collect()
+        };
+        let outputs: Vec<Value> = (0..n).map(|sample| outputs_json(engine.outputs(), &results, sample)).collect();
+        json!({ "outputs": outputs, "top": tops.iter().map(top_json).collect::<Vec<_>>(), "us": us / n as f64, "isa": kernels.name() })
+    })
+}
+
+pub(crate) fn one_thread(threads: usize) -> Result<(), Failure> {
+    match threads {
+        1 => Ok(()),
+        n => Err(Failure::usage(format!("--threads {n}: this version runs one thread")).help("leave --threads out")),
+    }
+}
+
+/// The kernels called `name`, or the fastest here.
+pub(crate) fn kernels(name: Option<&str>) -> Result<Kernels, Failure> {
+    let Some(name) = name else { return Ok(Kernels::detect()) };
+    Kernels::by_name(name).ok_or_else(|| {
+        let have: Vec<&str> = Kernels::available().map(Kernels::name).collect();
+        Failure::usage(format!("--isa {name}: this machine has {}", have.join(", ")))
+    })
+}
+
+/// The samples of `array` for the input `tensor`: one, or as many as its first dimension says.
+pub(crate) fn samples(array: &Array, name: &str, tensor: &Tensor) -> Result<Vec<Vec<u8>>, Failure> {
+    let dims: Vec<usize> = tensor.dims.iter().map(|&d| d as usize).collect();
+    let inner = if dims.first() == Some(&1) { &dims[1..] } else { &dims[..] };
+    let shape = &array.shape[..];
+    let n = if shape == dims || shape == inner {
+        1
+    } else if shape.len() == inner.len() + 1 && &shape[1..] == inner && dims.first() == Some(&1)
+        || shape.len() == dims.len() + 1 && shape[1..] == dims
+    {
+        shape[0]
+    } else {
+        return Err(Failure::usage(format!("input '{name}' has shape {dims:?}, the array has {shape:?}"))
+            .help(format!("give {inner:?}, or [N, ...] of it for N samples")));
+    };
+    let bytes = if array.dtype == "pixels" {
+        // An image: raw pixels for uint8 inputs, less 128 for int8 ones.
+        let flip = if tensor.dtype == DType::Int8 { 0x80 } else { 0 };
+        array.bytes.iter().map(|b| b ^ flip).collect()
+    } else if array.dtype == tensor.dtype.name() {
+        array.bytes.clone()
+    } else {
+        let (scale, zero_point) = (tensor.scale, tensor.zero_point);
+        return Err(Failure::usage(format!("input '{name}' is {}, the array is {}", tensor.dtype.name(), array.dtype))
+            .help(format!("quantize it: round(x / {scale}) + {zero_point}, clipped to {:?}", tensor.dtype.range())));
+    };
+    let len = tensor.span.len as usize;
+    Ok(bytes.chunks_exact(len).take(n).map(<[u8]>::to_vec).collect())
+}
+
+/// Real value of a raw output byte.
+pub(crate) fn real(tensor: &Tensor, byte: u8) -> f32 {
+    (value(tensor, byte) - tensor.zero_point) as f32 * tensor.scale
+}
+
+fn value(tensor: &Tensor, byte: u8) -> i32 {
+    match tensor.dtype {
+        DType::UInt8 => i32::from(byte),
+        _ => i32::from(byte.cast_signed()),
+    }
+}
+
+fn top(tensor: &Tensor, row: &[u8]) -> Vec<(usize, f32)> {
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(value(tensor, row[i])), i));
+    order.truncate(TOP);
+    order.into_iter().map(|i| (i, real(tensor, row[i]))).collect()
+}
+
+fn stacked(tensor: &Tensor, n: usize) -> Vec<usize> {
+    let dims = tensor.dims.iter().map(|&d| d as usize);
+    let inner = dims.skip(usize::from(tensor.dims.first() == Some(&1)));
+    std::iter::once(n).chain(inner).collect()
+}
+
+fn outputs_json(tensors: &[Tensor], results: &[Vec<u8>], sample: usize) -> Value {
+    let one = |(tensor, bytes): (&Tensor, &Vec<u8>)| -> Value {
+        let len = tensor.span.len as usize;
+        bytes[sample * len..][..len].iter().map(|&b| value(tensor, b)).collect()
+    };
+    let all: Vec<Value> = tensors.iter().zip(results).map(one).collect();
+    match <[Value; 1]>::try_from(all) {
+        Ok([only]) => only,
+        Err(all) => Value::Array(all),
+    }
+}

@@ -1,0 +1,158 @@
+//! How a command fails: the exit code of the contract, what happened, and the way out.
+
+use std::{fmt::Display, io, path::Path};
+
+use serde_json::json;
+
+use crate::output::Output;
+
+/// Exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Not foreseen.
+    Unexpected,
+    /// Wrong use, or a bad input file.
+    Usage,
+    /// Signature, expiry or rollback.
+    Trust,
+    /// A format or an operator that is not supported.
+    Unsupported,
+    /// A budget, golden or accuracy gate.
+    Refused,
+    /// Network or server.
+    Network,
+}
+
+impl Exit {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::Trust => 3,
+            Self::Unsupported => 4,
+            Self::Refused => 5,
+            Self::Network => 6,
+        }
+    }
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// Stable number of the library's error, where there is one.
+    pub(crate) code: Option<u16>,
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) help: Option<String>,
+    /// The command has printed its JSON document already.
+    pub(crate) quiet: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
+        Self { exit, code: None, message: message.to_string(), help: None, quiet: false }
+    }
+
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn io(action: &str, path: &Path, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::UnexpectedEof => Exit::Usage,
+            _ => Exit::Unexpected,
+        };
+        let failure = Self::new(exit, format!("cannot {action} {}: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::StorageFull => failure.help("the disk is full: nothing was changed; make room and try again"),
+            _ => failure,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Display) -> Self {
+        self.help = Some(help.to_string());
+        self
+    }
+
+    #[must_use]
+    pub(crate) const fn code(mut self, code: u16) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// Puts the file at the front of the message.
+    #[must_use]
+    pub(crate) fn in_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
+    pub(crate) fn print(&self, output: &Output) {
+        if output.json && !self.quiet {
+            let error = json!({ "exit": self.exit.code(), "code": self.code, "message": self.message, "help": self.help });
+            println!("{}", json!({ "error": error }));
+        }
+        match self.code {
+            Some(code) => eprintln!("error[{code}]: {}", self.message),
+            None => eprintln!("error: {}", self.message),
+        }
+        if let Some(help) = &self.help {
+            eprintln!("  help: {help}");
+        }
+    }
+}
+
+impl From<fleetfoot::Error> for Failure {
+    fn from(error: fleetfoot::Error) -> Self {
+        let code = error.code();
+        let failure = match &error {
+            fleetfoot::Error::File { action, path, source } => return Self::io(action, path, source).code(code),
+            fleetfoot::Error::Trust(inner) => return Self::from(*inner),
+            fleetfoot::Error::HashMismatch { .. } => Self::new(Exit::Trust, &error),
+            fleetfoot::Error::Format(_) | fleetfoot::Error::Engine(_) => Self::new(Exit::Unsupported, &error),
+            _ => Self::new(Exit::Unexpected, &error),
+        };
+        failure.code(code)
+    }
+}
+
+impl From<fleetfoot::TrustError> for Failure {
+    fn from(error: fleetfoot::TrustError) -> Self {
+        // Bytes that are no bundle at all are a bad input file; anything behind the magic number is a matter of trust.
+        let unrecognised = matches!(error.code(), 100 | 101);
+        let exit = if unrecognised { Exit::Usage } else { Exit::Trust };
+        let failure = Self::new(exit, error).code(error.code());
+        if unrecognised {
+            failure
+        } else {
+            failure.help("the file was changed, was cut off, or was not signed by these keys: get it again, or ask who signed it")
+        }
+    }
+}
+
+impl From<fleetfoot_plan::PlanError> for Failure {
+    fn from(error: fleetfoot_plan::PlanError) -> Self {
+        Self::new(Exit::Unsupported, &error).code(error.code())
+    }
+}
+
+impl From<fleetfoot_quantize::PackError> for Failure {
+    fn from(error: fleetfoot_quantize::PackError) -> Self {
+        use fleetfoot_quantize::PackError as E;
+        let exit = match &error {
+            E::GoldenMismatch { .. } | E::OverBudget { .. } => Exit::Refused,
+            E::Name { .. } | E::GoldenLength { .. } | E::GoldenOutputLength { .. } => Exit::Usage,
+            _ => Exit::Unsupported,
+        };
+        Self::new(exit, &error).code(error.code())
+    }
+}

@@ -1,0 +1,113 @@
+//! Models from files: a signed bundle, or a raw `.tflite` that is imported and planned in memory.
+
+use std::{fs, path::Path, sync::Arc};
+
+use fleetfoot::{BundleInfo, Keys, Model, VerifiedFile};
+use fleetfoot_format::bundle::{MAGIC, Preamble};
+use fleetfoot_import::{FileKind, ImportError};
+use fleetfoot_plan::{Plan, graph::Graph};
+
+use crate::{
+    failure::{Exit, Failure},
+    output::Output,
+};
+
+/// The largest raw model that is read into memory.
+const MAX_MODEL_LEN: u64 = 1 << 30;
+
+/// A model that can run, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) model: Arc<Model>,
+    /// Of a bundle.
+    pub(crate) info: Option<BundleInfo>,
+    pub(crate) labels: Vec<String>,
+    /// Bytes of the section weights.
+    pub(crate) weights_len: usize,
+}
+
+/// Opens whatever `path` is. Says on standard error what nobody vouches for.
+pub(crate) fn load(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<Loaded, Failure> {
+    if starts_with_magic(path)? {
+        let file = open_bundle(path, keys, output)?;
+        let model = Model::from_file(&file).map_err(|e| Failure::from(e).in_file(path))?;
+        let weights_len = file.section(fleetfoot_format::bundle::SectionKind::WEIGHTS).map_or(0, |s| s.as_ref().len());
+        let (info, labels) = (file.info().clone(), file.labels());
+        return Ok(Loaded { model: Arc::new(model), info: Some(info), labels, weights_len });
+    }
+    let (_, _, plan) = import(path)?;
+    output.note(&format!("{} is a raw model: no signature vouches for it", path.display()));
+    let model = Model::open_unsigned(&plan).map_err(|e| Failure::from(e).in_file(path))?;
+    Ok(Loaded { model: Arc::new(model), info: None, labels: Vec::new(), weights_len: plan.weights.len() })
+}
+
+/// Opens a bundle with the public keys in `keys`, or, without any, with the signers that it declares itself.
+pub(crate) fn open_bundle(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<VerifiedFile, Failure> {
+    let keys = if keys.is_empty() {
+        let head = read_head(path)?;
+        let preamble = Preamble::read(&head).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)).in_file(path))?;
+        output.note("checked against the keys that the bundle names itself: its bytes are whole, but give --key to know who signed it");
+        let declared: Vec<[u8; 32]> = (0..preamble.n_signers).map(|i| *preamble.signature(&head, i).0).collect();
+        Keys::new(&declared, 1).map_err(|e| Failure::from(e).in_file(path))?
+    } else {
+        read_keys(keys)?
+    };
+    VerifiedFile::open(path, &keys).map_err(|e| Failure::from(e).in_file(path))
+}
+
+/// All public keys in `paths`; every one of them must have signed.
+pub(crate) fn read_keys(paths: &[std::path::PathBuf]) -> Result<Keys, Failure> {
+    let mut keys = Vec::new();
+    for path in paths {
+        keys.push(fleetfoot_repository::keyfile::load_public(path).map_err(Failure::from)?);
+    }
+    Keys::new(&keys, keys.len()).map_err(Failure::from)
+}
+
+/// Reads, recognises, imports and plans a raw model. Returns the bytes too, for their hash.
+pub(crate) fn import(path: &Path) -> Result<(Vec<u8>, Graph, Plan), Failure> {
+    let bytes = read_whole(path)?;
+    let kind = fleetfoot_import::recognise(&bytes);
+    if kind != FileKind::TfLite {
+        let what = format!("{}: {}", path.display(), kind.what());
+        return Err(Failure::new(Exit::Usage, what).help(kind.way_out()));
+    }
+    let graph = fleetfoot_import::tflite(&bytes).map_err(|e| Failure::from(e).in_file(path))?;
+    let plan = fleetfoot_plan::plan(&graph).map_err(|e| Failure::from(e).in_file(path))?;
+    Ok((bytes, graph, plan))
+}
+
+pub(crate) fn read_whole(path: &Path) -> Result<Vec<u8>, Failure> {
+    let metadata = fs::metadata(path).map_err(|e| Failure::io("open", path, &e))?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!("{} is a folder, where a file is needed", path.display())));
+    }
+    if metadata.len() > MAX_MODEL_LEN {
+        return Err(Failure::usage(format!("{} has {} bytes, over the limit of {MAX_MODEL_LEN}", path.display(), metadata.len())));
+    }
+    fs::read(path).map_err(|e| Failure::io("read", path, &e))
+}
+
+/// The preamble, signers, header and signatures of a bundle at most.
+fn read_head(path: &Path) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+    let file = fs::File::open(path).map_err(|e| Failure::io("open", path, &e))?;
+    let mut head = Vec::new();
+    file.take(64 << 10).read_to_end(&mut head).map_err(|e| Failure::io("read", path, &e))?;
+    Ok(head)
+}
+
+fn starts_with_magic(path: &Path) -> Result<bool, Failure> {
+    let head = read_head(path)?;
+    if head.is_empty() {
+        return Err(Failure::usage(format!("{} is empty", path.display())));
+    }
+    let is_named_bundle = path.extension().is_some_and(|e| e == "ff");
+    Ok(head.starts_with(&MAGIC) || is_named_bundle)
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        Self::new(Exit::Unsupported, &error).code(error.code())
+    }
+}

@@ -1,0 +1,87 @@
+//! Every reference network gives the recorded output of LiteRT with XNNPACK, byte for byte, with every instruction set of
+//! this CPU. Arguments, all optional: parts of names of models.
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use fleetfoot::{Kernels, Model, Session};
+use fleetfoot_tests::{npz, root, shared};
+
+/// Model, and how many of its golden samples run with the portable kernels (the others run all of them).
+const MODELS: &[(&str, usize)] = &[
+    ("models/mlperf-tiny/ad_int8", 16),
+    ("models/mlperf-tiny/ic_int8", 8),
+    ("models/mlperf-tiny/ic_logits_int8", 8),
+    ("models/mlperf-tiny/kws_int8", 16),
+    ("models/mlperf-tiny/kws_logits_int8", 16),
+    ("models/mlperf-tiny/vww_int8", 4),
+    ("models/mlperf-tiny/vww_logits_int8", 4),
+    ("models/imagenet/mobilenet_v1_0.25_128_quant", 2),
+    ("models/imagenet/tf2_mobilenet_v2_1.0_224_ptq", 1),
+    ("models/shapes/efficientnet_lite0_logits_int8", 1),
+    ("models/shapes/mobilenet_v1_1.0_224_logits_int8", 1),
+    ("models/shapes/mobilenet_v2_1.0_224_logits_int8", 1),
+    ("models/shapes/mobilenet_v3_small_logits_int8", 1),
+];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    // Under emulation the large networks would take hours.
+    let emulated = std::env::var_os("FLEETFOOT_EMULATED").is_some();
+    let (mut passed, mut failed) = (0, 0);
+    let mut run = |name: &str, model: &Path, golden: &Path, output: &str, scalar_samples: usize| {
+        for kernels in Kernels::available() {
+            let limit = if kernels == Kernels::scalar() || emulated { scalar_samples } else { usize::MAX };
+            match check(model, golden, output, kernels, limit) {
+                Ok(n) => {
+                    println!("test {name} {} ({n} samples) ... ok", kernels.name());
+                    passed += 1;
+                }
+                Err(what) => {
+                    println!("test {name} {} ... FAILED: {what}", kernels.name());
+                    failed += 1;
+                }
+            }
+        }
+    };
+    for version in ["digits_v1", "digits_v2"] {
+        if is_wanted(version) {
+            let folder = root().join("examples/digits");
+            let file = |suffix: &str| folder.join(format!("{version}{suffix}"));
+            run(version, &file(".tflite"), &file(".golden.npz"), "output", usize::MAX);
+        }
+    }
+    for &(name, samples) in MODELS {
+        if !is_wanted(name) || emulated && !name.contains("mlperf-tiny") {
+            continue;
+        }
+        let Some(model) = shared(&format!("{name}.tflite")) else { continue };
+        let Some(golden) = shared(&format!("{name}.golden.npz")) else { continue };
+        run(name, &model, &golden, "output_xnnpack", samples);
+    }
+    println!("\n{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn check(model: &Path, golden: &Path, output: &str, kernels: Kernels, limit: usize) -> Result<usize, String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let bytes = std::fs::read(model).map_err(|e| text(&e))?;
+    let graph = fleetfoot_import::tflite(&bytes).map_err(|e| text(&e))?;
+    let plan = fleetfoot_plan::plan(&graph).map_err(|e| text(&e))?;
+    let model = Arc::new(Model::open_unsigned(&plan).map_err(|e| text(&e))?);
+    let mut session = Session::new(model, kernels).map_err(|e| text(&e))?;
+    let ((shape, inputs), (_, expected)) = (npz(golden, "input"), npz(golden, output));
+    let n = shape[0] as usize;
+    let (input_len, output_len) = (inputs.len() / n, expected.len() / n);
+    let samples = n.min(limit);
+    for sample in 0..samples {
+        session.set_input(0, &inputs[sample * input_len..][..input_len]).map_err(|e| text(&e))?;
+        session.run().map_err(|e| text(&e))?;
+        let (found, expected) = (session.output(0).map_err(|e| text(&e))?, &expected[sample * output_len..][..output_len]);
+        if found != expected {
+            let differ = found.iter().zip(expected).filter(|(a, b)| a != b).count();
+            return Err(format!("sample {sample}: {differ} of {output_len} bytes differ"));
+        }
+    }
+    Ok(samples)
+}

@@ -1,1 +1,62 @@
-fn main() {}
+//! Tasks of the project, for people and for CI:
+//!
+//! ```text
+//! cargo xtask setup [--peers]     installs what the checks need (says what), or says what is missing
+//! cargo xtask test [CHECK...]     every check, or the named ones; one table at the end
+//! cargo xtask tidy                fmt, clippy and the look of the files: before you push
+//! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
+//! ```
+//! `test` streams what each check prints, goes on after a failure, and exits with 1 if any check failed. A check whose
+//! tools are missing is skipped, and says which; where the environment has CI=true that is a failure.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod cross;
+mod direction;
+mod firmware;
+mod hygiene;
+mod interop;
+mod setup;
+mod shell;
+
+use std::process::ExitCode;
+
+use shell::{Cmd, Result, Tree};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let tree = Tree::find();
+    let done = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
+        Some(("setup", rest)) if rest.is_empty() || rest == ["--peers"] => setup::run(&tree, !rest.is_empty()),
+        Some(("test", names)) => checks::run(&tree, names),
+        Some(("tidy", [])) => tidy(&tree),
+        Some(("demo", rest)) => demo(&tree, rest),
+        _ => {
+            eprintln!("usage: cargo xtask setup [--peers] | test [CHECK...] | tidy | demo [ARGS...]");
+            eprintln!("checks: {}", checks::names().join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("xtask: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Formats, then says what clippy and the hygiene check find.
+fn tidy(tree: &Tree) -> Result {
+    Cmd::cargo(tree, ["fmt", "--all"]).run()?;
+    Cmd::cargo(tree, ["fmt", "--all"]).dir(tree.root.join("devices")).run()?;
+    checks::clippy(tree)?;
+    hygiene::check(tree)
+}
+
+fn demo(tree: &Tree, args: &[String]) -> Result {
+    let program = tree.program()?;
+    // `cargo xtask demo -- --quiet` and `cargo xtask demo --quiet` mean the same.
+    let args = args.strip_prefix(&["--".to_string()]).unwrap_or(args);
+    Cmd::new(&program).arg("demo").args(args).dir(&tree.root).run()
+}

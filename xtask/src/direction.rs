@@ -1,0 +1,160 @@
+//! The check `direction`: dependencies point down.
+//!
+//! [`ALLOWED`] says for each crate which of our crates it may name, top of the tree first. An edge that is not in the
+//! table is a decision: it belongs into `ARCHITECTURE.md` first. [`FENCED`] names crates of others that only some may use.
+//! Dependencies of tests are free: a test may look at everything.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::shell::{Cmd, Result, Tree};
+
+const ALLOWED: &[(&str, &[&str])] = &[
+    (
+        "fleetfoot-cli",
+        &[
+            "fleetfoot",
+            "fleetfoot-format",
+            "fleetfoot-import",
+            "fleetfoot-plan",
+            "fleetfoot-quantize",
+            "fleetfoot-repository",
+            "fleetfoot-server",
+            "fleetfoot-trust",
+        ],
+    ),
+    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-trust", "fleetfoot-format"]),
+    (
+        // It signs, and it runs its own output before it hands it over.
+        "fleetfoot-quantize",
+        &[
+            "fleetfoot-import",
+            "fleetfoot-plan",
+            "fleetfoot-engine",
+            "fleetfoot-kernels",
+            "fleetfoot-trust",
+            "fleetfoot-format",
+        ],
+    ),
+    ("fleetfoot-import", &["fleetfoot-plan", "fleetfoot-format"]),
+    (
+        "fleetfoot",
+        &[
+            "fleetfoot-engine",
+            "fleetfoot-plan",
+            "fleetfoot-tuf",
+            "fleetfoot-update",
+            "fleetfoot-trust",
+            "fleetfoot-kernels",
+            "fleetfoot-format",
+        ],
+    ),
+    ("fleetfoot-update", &["fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-tuf", &["fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
+    ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
+    ("fleetfoot-trust", &["fleetfoot-format"]),
+    ("fleetfoot-kernels", &[]),
+    ("fleetfoot-format", &[]),
+    // Only tests and tasks: nothing of ours above or below them.
+    ("fleetfoot-tests", &["*"]),
+    ("xtask", &[]),
+];
+
+/// A foreign crate and the only crates of ours that may use it.
+const FENCED: &[(&str, &[&str])] = &[
+    ("tokio", &["fleetfoot-server", "fleetfoot-repository", "fleetfoot-tests"]),
+    ("axum", &["fleetfoot-server", "fleetfoot-tests"]),
+    (
+        "serde_json",
+        &[
+            "fleetfoot-cli",
+            "fleetfoot-server",
+            "fleetfoot-repository",
+            "fleetfoot-quantize",
+            "fleetfoot-tuf",
+            "fleetfoot-tests",
+            "xtask",
+        ],
+    ),
+    ("ed25519-dalek", &["fleetfoot-trust"]),
+    ("ureq", &["fleetfoot", "fleetfoot-tests"]),
+];
+
+pub(crate) fn check(tree: &Tree) -> Result {
+    let text = Cmd::cargo(tree, ["metadata", "--no-deps", "--format-version=1"]).read()?;
+    let metadata: Value = serde_json::from_str(&text).map_err(|e| format!("cargo metadata: {e}"))?;
+    let faults = faults(&metadata);
+    for fault in &faults {
+        println!("{fault}");
+    }
+    if faults.is_empty() { Ok(()) } else { Err(format!("{} edges are not allowed", faults.len())) }
+}
+
+/// Every edge of `cargo metadata --no-deps` that the tables do not allow.
+fn faults(metadata: &Value) -> Vec<String> {
+    let packages: Vec<&Value> = metadata["packages"].as_array().into_iter().flatten().collect();
+    let ours: BTreeSet<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    let mut faults = Vec::new();
+    for package in &packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let Some((_, allowed)) = ALLOWED.iter().find(|(from, _)| *from == name) else {
+            faults.push(format!("{name}: not in the table of xtask/src/direction.rs"));
+            continue;
+        };
+        let dependencies = package["dependencies"].as_array().into_iter().flatten();
+        for dependency in dependencies.filter(|dependency| dependency["kind"] != "dev") {
+            let to = dependency["name"].as_str().unwrap_or_default();
+            if ours.contains(to) && !allowed.contains(&to) && !allowed.contains(&"*") {
+                faults.push(format!("{name} -> {to}: not allowed"));
+            }
+            if let Some((_, users)) = FENCED.iter().find(|(crate_name, _)| *crate_name == to)
+                && !users.contains(&name)
+            {
+                faults.push(format!("{name} -> {to}: only for {}", users.join(", ")));
+            }
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{ALLOWED, faults};
+
+    fn check(name: &str, dependency: &str, kind: Option<&str>, n_faults: usize) {
+        let metadata = json!({"packages": [
+            {"name": name, "dependencies": [{"name": dependency, "kind": kind}]},
+            {"name": "fleetfoot-engine", "dependencies": []},
+            {"name": "fleetfoot-format", "dependencies": []},
+        ]});
+        assert_eq!(faults(&metadata).len(), n_faults, "{name} -> {dependency}");
+    }
+
+    #[test]
+    fn edges() {
+        check("fleetfoot-trust", "fleetfoot-format", None, 0);
+        check("fleetfoot-trust", "fleetfoot-engine", None, 1);
+        check("fleetfoot-trust", "fleetfoot-engine", Some("build"), 1);
+        check("fleetfoot-trust", "fleetfoot-engine", Some("dev"), 0);
+        check("fleetfoot-trust", "ed25519-dalek", None, 0);
+        check("fleetfoot-update", "ed25519-dalek", None, 1);
+        check("fleetfoot", "tokio", None, 1);
+        check("fleetfoot-unheard-of", "serde", None, 1);
+    }
+
+    /// The table itself has no way back up: each crate only names crates that stand below it.
+    #[test]
+    fn the_table_points_down() {
+        for (at, (from, allowed)) in ALLOWED.iter().enumerate() {
+            for to in allowed.iter().filter(|to| **to != "*") {
+                let below = ALLOWED.iter().position(|(name, _)| name == to);
+                assert!(below.is_some_and(|below| below > at), "{from} -> {to}");
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The check `firmware`: the device side without heap or OS, built for a Cortex-M4 and run on an emulated board.
+//!
+//! ```text
+//! fleetfoot keys new, fleetfoot pack  ->  bundle and public key of this run
+//! cargo build (devices/boards/mps2-an386)  ->  an ELF file with both inside
+//! its symbols: no allocator            its run: every golden case, exit status 0
+//! ```
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use object::{Object, ObjectSymbol};
+
+use crate::{
+    setup::{self, DEBIAN_RUSTC},
+    shell::{Cmd, Result, Tree},
+};
+
+const TARGET: &str = "thumbv7em-none-eabihf";
+/// Seconds for one emulated run.
+const TIMEOUT_S: u32 = 300;
+
+pub(crate) fn check(tree: &Tree) -> Result {
+    let work = tree.target.join("firmware");
+    let (bundle, key) = bundle(tree, &work)?;
+    let elf = build(tree, &work, &bundle, &key)?;
+    no_allocator(&elf)?;
+    Cmd::new("timeout")
+        .args(["-k", "5", &TIMEOUT_S.to_string(), "qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4"])
+        .args(["-nographic", "-monitor", "none", "-serial", "none"])
+        .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
+        .arg(&elf)
+        .run()
+}
+
+/// Packs and signs a model with a key made for this run.
+fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
+    let program = tree.program()?;
+    if work.join("keys").exists() {
+        fs::remove_dir_all(work.join("keys")).map_err(|e| format!("{}: {e}", work.display()))?;
+    }
+    fs::create_dir_all(work).map_err(|e| format!("{}: {e}", work.display()))?;
+    let (model, golden, name) = match tree.shared() {
+        Some(shared) => {
+            let dir = shared.join("models/mlperf-tiny");
+            (dir.join("kws_int8.tflite"), dir.join("kws_int8.golden.npz"), "kws")
+        }
+        None => {
+            let dir = tree.root.join("examples/digits");
+            (dir.join("digits_v2.tflite"), dir.join("digits_v2.golden.npz"), "digits")
+        }
+    };
+    let keys = work.join("keys");
+    Cmd::new(&program).args(["keys", "new", "--plain", "--role", "releases", "--out"]).arg(&keys).run()?;
+    let bundle = work.join("model.ff");
+    Cmd::new(&program)
+        .arg("pack")
+        .arg(&model)
+        .args(["--name", name, "--version", "1.0.0", "--golden"])
+        .arg(&golden)
+        .arg("--key")
+        .arg(keys.join("releases.key"))
+        .arg("-o")
+        .arg(&bundle)
+        .run()?;
+    Ok((bundle, keys.join("releases.pub")))
+}
+
+fn build(tree: &Tree, work: &Path, bundle: &Path, key: &Path) -> Result<PathBuf> {
+    // In the folder of the firmware, for the sake of its .cargo/config.toml.
+    Cmd::cargo(tree, ["build", "--release", "--target", TARGET, "-Zbuild-std=core", "--bin", "golden"])
+        .dir(tree.root.join("devices"))
+        .arg("--target-dir")
+        .arg(work)
+        .env("FF_BUNDLE", bundle)
+        .env("FF_KEY", key)
+        .env("RUSTC", DEBIAN_RUSTC)
+        // Building `core` ourselves is not stable yet; nothing else here needs it.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env_remove("LD_LIBRARY_PATH")
+        .path(&setup::rust_lld_dir()?)
+        .run()?;
+    Ok(work.join(TARGET).join("release/golden"))
+}
+
+/// A program that links without an allocator cannot allocate; a symbol would show that one came in.
+fn no_allocator(elf: &Path) -> Result {
+    let bytes = fs::read(elf).map_err(|e| format!("{}: {e}", elf.display()))?;
+    let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", elf.display()))?;
+    let names: Vec<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    if !names.iter().any(|name| name.contains("Reset")) {
+        return Err(format!("{}: stripped, so that symbols prove nothing", elf.display()));
+    }
+    match names
+        .iter()
+        .find(|name| ["__rust_alloc", "__rust_realloc", "__rg_alloc", "malloc"].iter().any(|a| name.contains(a)))
+    {
+        Some(name) => Err(format!("the firmware holds an allocator: {name}")),
+        None => {
+            println!("no allocator among {} symbols", names.len());
+            Ok(())
+        }
+    }
+}

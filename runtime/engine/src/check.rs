@@ -53,7 +53,7 @@ impl At<'_> {
                 self.tensor("b", p.b, Some(u64::from(p.output.len)))?;
                 self.tensor("output", p.output, Some(u64::from(p.output.len)))?;
                 self.operands(p.a, p.b, p.output)?;
-                self.range("shift", p.shift < 32)?;
+                self.range("shift", (1..32).contains(&p.shift))?;
                 self.clamp(p.dtype, p.out_zero_point, p.lo, p.hi)
             }
             Step::Mul(p) => {
@@ -101,7 +101,8 @@ impl At<'_> {
                 let params = step::softmax(p, weights).map_err(|fault| fault.at(self.step))?;
                 let positive = |v: &f32| v.is_finite() && *v >= 0.0;
                 self.range("table", params.table.iter().all(positive) && params.table.first() == Some(&1.0))?;
-                self.range("scale", p.out_scale.is_finite() && p.out_scale > 0.0)?;
+                // A probability is at most 1; its quantized value stays far inside 32 bits.
+                self.range("scale", (1.0 / 65536.0..=1.0).contains(&p.out_scale))?;
                 self.in_dtype("zero point of the output", p.dtype, p.out_zero_point)
             }
             _ => Err(EngineError::OutOfRange { step: self.step, what: "operation" }),

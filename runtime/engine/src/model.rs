@@ -63,6 +63,7 @@ impl<B: AsRef<[u8]>> Model<B> {
         let n_steps = parsed.n_steps();
         let tensors_len = parsed.arena_len() as usize;
         let (inputs, outputs) = (tensors(parsed.inputs()), tensors(parsed.outputs()));
+        drop(parsed);
         Ok(Self { graph, weights, steps_start, n_steps, tensors_len, inputs, outputs })
     }
 

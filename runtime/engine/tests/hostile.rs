@@ -1,0 +1,146 @@
+//! Whatever the bytes of a graph are, opening and running end in an answer or in an error.
+
+use fleetfoot_engine::{Kernels, Model};
+use fleetfoot_plan::{
+    Aligned, Plan,
+    graph::{Activation, ElementType, Graph, Op, OpKind, Padding, Quant, Tensor, TensorId},
+    plan,
+};
+
+#[test]
+fn flipped_bits_and_truncation_never_panic() {
+    let plan = small();
+    let (mut refused, mut ran) = (0, 0);
+    for at in 0..plan.graph.len() {
+        for bit in 0..8 {
+            let mut graph = plan.graph.clone();
+            graph[at] ^= 1 << bit;
+            if attempt(&graph, &plan.weights) { ran += 1 } else { refused += 1 }
+        }
+        assert!(!attempt(&plan.graph[..at], &plan.weights), "truncated to {at} bytes");
+    }
+    // Most flips break a length or a bound; some only change a zero point, a name or a clamp.
+    assert!(refused > ran && ran > 0, "{refused} refused, {ran} ran");
+}
+
+#[test]
+fn random_bytes_in_place_of_fields_never_panic() {
+    let plan = small();
+    let mut seed = 1u64;
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize
+    };
+    for _ in 0..20_000 {
+        let mut graph = plan.graph.clone();
+        for _ in 0..1 + next() % 4 {
+            let at = next() % graph.len();
+            match next() % 3 {
+                0 => graph[at] = next() as u8,
+                1 => graph[at] = 0xFF,
+                _ => graph.insert(at, next() as u8 | 0x80),
+            }
+        }
+        attempt(&graph, &plan.weights);
+    }
+}
+
+#[test]
+fn weights_are_checked() {
+    let plan = small();
+    let weights = Aligned::copy_of(&plan.weights);
+    let short = &weights.as_ref()[..plan.weights.len() - 16];
+    assert_eq!(Model::open(&plan.graph[..], short).unwrap_err().code(), 300);
+    let shifted = Aligned::copy_of(&[&[0; 4][..], &plan.weights].concat());
+    assert_eq!(Model::open(&plan.graph[..], &shifted.as_ref()[4..]).unwrap_err().code(), 301);
+}
+
+#[test]
+fn the_arena_is_exact() {
+    let plan = small();
+    let weights = Aligned::copy_of(&plan.weights);
+    for kernels in Kernels::available() {
+        let model = Model::open(&plan.graph[..], weights.as_ref()).unwrap();
+        let need = model.arena_len(kernels);
+        let mut arena = Aligned::zeroed(need);
+        model.run(kernels, arena.as_mut()).unwrap();
+        let error = model.run(kernels, &mut arena.as_mut()[..need - 1]).unwrap_err();
+        assert_eq!(error.code(), 306, "{} {error}", kernels.name());
+    }
+}
+
+/// Opens and, where that succeeds, runs. Whether it ran.
+fn attempt(graph: &[u8], weights: &[u8]) -> bool {
+    let weights = Aligned::copy_of(weights);
+    let Ok(model) = Model::open(graph, weights.as_ref()) else { return false };
+    let kernels = Kernels::detect();
+    let need = model.arena_len(kernels);
+    if need > 1 << 20 {
+        return false;
+    }
+    let mut arena = Aligned::zeroed(need);
+    model.run(kernels, arena.as_mut()).expect("an opened model runs in an arena of the length it asks for");
+    true
+}
+
+/// Convolution, depthwise, add, pool, fully connected, softmax: one of each kind of step.
+fn small() -> Plan {
+    let mut graph = Graph::default();
+    let mut tensor = |name: &str, shape: &[usize], dtype, quant: Option<(&[f32], i32)>, constant: bool| {
+        let quant = quant.map(|(scales, zero_point)| Quant {
+            scales: scales.to_vec(),
+            zero_points: vec![zero_point; scales.len()],
+            axis: if scales.len() == 1 { 0 } else { shape.len() - 1 },
+        });
+        let width = if dtype == ElementType::Int32 { 4 } else { 1 };
+        let len = shape.iter().product::<usize>() * width;
+        let data = constant.then(|| (0..len).map(|i| if width == 4 && i % 4 == 3 { 0 } else { (i * 7) as u8 }).collect());
+        graph.tensors.push(Tensor { name: name.into(), shape: shape.to_vec(), dtype, quant, data });
+        TensorId(graph.tensors.len() - 1)
+    };
+    use ElementType::{Int8, Int32};
+    let act = |s: &'static [f32]| Some((s, -5));
+    let input = tensor("input", &[1, 6, 5, 3], Int8, act(&[0.5]), false);
+    let w1 = tensor("w1", &[8, 3, 3, 3], Int8, Some((&[0.01], 0)), true);
+    let b1 = tensor("b1", &[8], Int32, None, true);
+    let c1 = tensor("c1", &[1, 6, 5, 8], Int8, act(&[0.6]), false);
+    let w2 = tensor("w2", &[1, 3, 3, 8], Int8, Some((&[0.01; 8], 0)), true);
+    let c2 = tensor("c2", &[1, 6, 5, 8], Int8, act(&[0.7]), false);
+    let sum = tensor("sum", &[1, 6, 5, 8], Int8, act(&[0.8]), false);
+    let pool = tensor("pool", &[1, 2, 2, 8], Int8, act(&[0.8]), false);
+    let flat = tensor("flat", &[1, 32], Int8, act(&[0.8]), false);
+    let w3 = tensor("w3", &[10, 32], Int8, Some((&[0.02], 0)), true);
+    let logits = tensor("logits", &[1, 10], Int8, act(&[0.3]), false);
+    let out = tensor("out", &[1, 10], Int8, Some((&[1.0 / 256.0], -128)), false);
+    let (padding, activation) = (Padding::Same, Activation::Relu);
+    let kinds = [
+        (OpKind::Conv2d { stride: [1, 1], dilation: [1, 1], padding, activation }, vec![input, w1, b1], c1),
+        (OpKind::DepthwiseConv2d { stride: [1, 1], dilation: [1, 1], padding, activation }, vec![c1, w2], c2),
+        (OpKind::Add { activation: Activation::None }, vec![c1, c2], sum),
+        (
+            OpKind::AveragePool2d {
+                kernel: [3, 3],
+                stride: [3, 2],
+                padding: Padding::Valid,
+                activation: Activation::None,
+            },
+            vec![sum],
+            pool,
+        ),
+        (OpKind::Reshape, vec![pool], flat),
+        (OpKind::FullyConnected { activation: Activation::None }, vec![flat, w3], logits),
+        (OpKind::Softmax { beta: 1.0 }, vec![logits], out),
+    ];
+    graph.ops = kinds
+        .into_iter()
+        .enumerate()
+        .map(|(position, (kind, inputs, output))| Op {
+            position,
+            kind,
+            inputs: inputs.into_iter().map(Some).collect(),
+            outputs: vec![output],
+        })
+        .collect();
+    (graph.inputs, graph.outputs) = (vec![input], vec![out]);
+    plan(&graph).expect("the small model is plannable")
+}

@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod assemble;
 mod error;
 mod golden;
 mod pack;
 
+pub use assemble::assemble;
 pub use error::PackError;
 pub use golden::{Case, run as run_goldens, seeded_inputs};
 pub use pack::{Pack, pack};

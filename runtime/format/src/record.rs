@@ -1,1 +1,398 @@
-//! placeholder
+//! The state record: what one device knows about one model.
+//!
+//! It is the only thing that decides which version serves after a power cut, so it is small, checked and replaced as a whole.
+//!
+//! ```text
+//! 0      4   magic "FFSR"
+//! 4      1   record version, 1
+//! 5      1   zero
+//! 6      2   length n of the body
+//! 8      n   body, postcard (see [`Record`])
+//! 8+n    4   CRC-32 (IEEE) of bytes 0 .. 8+n
+//! ```
+//! Magic, version, length and CRC stand where they are in every version to come. So a record of a newer runtime
+//! ([`FormatError::UnknownVersion`], intact) is told from a damaged one ([`FormatError::BadChecksum`]): the first must not be overwritten,
+//! the second may be. Bytes after the CRC are ignored, because a file slot or a flash page is longer than what it holds.
+//!
+//! On files two slots alternate and the intact one with the higher `seq` wins; on NOR flash the record is one stored item.
+//! A torn write leaves one slot damaged and the other as it was:
+//!
+//! | slot A | slot B | loaded |
+//! |---|---|---|
+//! | intact, seq n | intact, seq n+1 | B |
+//! | intact, seq n | damaged or empty | A |
+//! | damaged or empty | damaged or empty | none: the factory version serves |
+//! | intact, newer version | anything | none, and nothing may be written: the factory version serves |
+//!
+//! | `candidate` | `phase` | what serves | what a start after a power cut does |
+//! |---|---|---|---|
+//! | none | | active, else factory | nothing |
+//! | some | `Writing` | active, else factory | goes on with the download at `offset` |
+//! | some | `Ready` | active, else factory | takes an attempt, validates again |
+//! | some | `Validated` | active, else factory | takes an attempt, starts the trial |
+//! | some | `Trial` | candidate, after an attempt was taken | takes an attempt, goes on with the trial |
+//! | some | `Deferred` | active, else factory | waits for `retry_at`, goes on from `Writing` or `Ready` |
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::error::FormatError;
+
+/// The first four bytes.
+pub const RECORD_MAGIC: [u8; 4] = *b"FFSR";
+/// The record version that this crate reads and writes.
+pub const RECORD_VERSION: u8 = 1;
+/// Length that every encoded record fits in; also the length of a slot on files.
+pub const MAX_RECORD_LEN: usize = 2048;
+/// Versions that are kept besides the factory version.
+pub const MAX_KEPT: usize = 5;
+/// Rejections that are remembered. Guards against a device that fetches a bad release for ever.
+pub const MAX_REJECTED: usize = 32;
+
+/// One installed or offered version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// SHA-256 of the whole bundle: its name in every store.
+    pub sha256: [u8; 32],
+    /// Release number.
+    pub number: u64,
+    /// Length of the bundle in bytes.
+    pub len: u64,
+    /// The attempt under which it was offered: the release managers count it up to have a rejected bundle tried again.
+    pub attempt: u32,
+}
+
+/// Why a candidate was rejected or deferred: a stable number, 401 to 417.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason(pub u16);
+
+impl Reason {
+    /// An output differs from the golden digest.
+    pub const GOLDEN_MISMATCH: Self = Self(401);
+    /// The measured latency is not below the budget.
+    pub const OVER_LATENCY: Self = Self(402);
+    /// The arena is larger than the budget.
+    pub const OVER_MEMORY: Self = Self(403);
+    /// The bundle asks for a newer runtime.
+    pub const RUNTIME_TOO_OLD: Self = Self(404);
+    /// The process died as often as attempts were allowed.
+    pub const CRASH_LOOP: Self = Self(405);
+    /// An inference failed in the trial.
+    pub const BAD_INFERENCE: Self = Self(406);
+    /// The application's own check failed.
+    pub const SELF_CHECK: Self = Self(407);
+    /// The bundle's own signatures or hashes do not hold.
+    pub const SIGNATURE: Self = Self(408);
+    /// The bundle's header disagrees with what was announced.
+    pub const METADATA: Self = Self(409);
+    /// The plan of the bundle is not sound or not supported.
+    pub const NOT_SOUND: Self = Self(410);
+    /// A person or a rollout went back to an older version.
+    pub const ROLLED_BACK: Self = Self(411);
+    /// The server cannot be reached or broke off.
+    pub const UNREACHABLE: Self = Self(412);
+    /// No space is left for the bundle.
+    pub const DISK_FULL: Self = Self(413);
+    /// The device is too hot or asked for rest.
+    pub const THROTTLED: Self = Self(414);
+    /// The battery is low.
+    pub const LOW_BATTERY: Self = Self(415);
+    /// There is no memory for a second model just now.
+    pub const NO_MEMORY: Self = Self(416);
+    /// The bytes that arrived are not those that were announced.
+    pub const WRONG_BYTES: Self = Self(417);
+
+    /// A few words for people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::GOLDEN_MISMATCH => "an output differs from its golden digest",
+            Self::OVER_LATENCY => "too slow on this device",
+            Self::OVER_MEMORY => "needs more memory than its budget",
+            Self::RUNTIME_TOO_OLD => "needs a newer runtime",
+            Self::CRASH_LOOP => "the process died in every attempt",
+            Self::BAD_INFERENCE => "an inference failed in the trial",
+            Self::SELF_CHECK => "the self-check of the application failed",
+            Self::SIGNATURE => "its own signatures do not hold",
+            Self::METADATA => "its header disagrees with the announcement",
+            Self::NOT_SOUND => "its plan is not sound or not supported",
+            Self::ROLLED_BACK => "rolled back",
+            Self::UNREACHABLE => "the server cannot be reached",
+            Self::DISK_FULL => "no space left",
+            Self::THROTTLED => "the device is throttled",
+            Self::LOW_BATTERY => "the battery is low",
+            Self::NO_MEMORY => "no memory just now",
+            Self::WRONG_BYTES => "the bytes received are not those announced",
+            _ => "a reason that this runtime does not know",
+        }
+    }
+}
+
+/// How far a candidate has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Being fetched.
+    Writing {
+        /// Bytes that are durable at least.
+        offset: u64,
+    },
+    /// Complete: length, hash and signatures hold.
+    Ready,
+    /// Goldens, latency and memory hold on this device.
+    Validated,
+    /// It serves, and may still be taken back.
+    Trial {
+        /// Good inferences so far.
+        good: u32,
+        /// Seconds of the health window that have passed.
+        elapsed_s: u32,
+    },
+    /// Put off for a reason that may pass.
+    Deferred {
+        /// Why.
+        reason: Reason,
+        /// When to go on, seconds, same clock as all events.
+        retry_at: i64,
+        /// Where to go on: bytes that are durable at least.
+        offset: u64,
+        /// Whether the bundle is complete, so that it goes on from [`Phase::Ready`].
+        ready: bool,
+    },
+}
+
+/// The version that is on its way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Which.
+    pub version: Version,
+    /// Its security epoch; becomes the floor when it is committed.
+    pub epoch: u32,
+    /// Executions of its code that may still end in the death of the process.
+    pub attempts_left: u8,
+    /// How far it has come.
+    pub phase: Phase,
+}
+
+/// A version that is not tried again under the same attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// SHA-256 of the bundle.
+    pub sha256: [u8; 32],
+    /// The attempt.
+    pub attempt: u32,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Where a rollback came from: offers up to this number are not taken, unless they carry a higher attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Highest release number that was rolled back.
+    pub number: u64,
+    /// Its attempt.
+    pub attempt: u32,
+}
+
+/// The state of one model on one device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Counts up with every write.
+    pub seq: u64,
+    /// SHA-256 of the version that serves; it is in `kept`. `None`: the factory version serves.
+    pub active: Option<[u8; 32]>,
+    /// SHA-256 of the version that served before; it is in `kept`.
+    pub last_good: Option<[u8; 32]>,
+    /// The version that came with the application or the firmware. It is never deleted.
+    pub factory: Option<Version>,
+    /// The version on its way in.
+    pub candidate: Option<Candidate>,
+    /// Versions that were committed and are still stored, the latest commit first.
+    pub kept: Vec<Version, MAX_KEPT>,
+    /// Offers of a lower security epoch are not taken.
+    pub epoch_floor: u32,
+    /// Set by a rollback.
+    pub held: Option<Held>,
+    /// What is not tried again, the oldest first.
+    pub rejected: Vec<Rejected, MAX_REJECTED>,
+}
+
+impl Record {
+    /// Writes the record to the front of `out`; returns the number of bytes.
+    ///
+    /// # Errors
+    /// [`FormatError::Truncated`] where `out` is too short; [`MAX_RECORD_LEN`] bytes always suffice.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, FormatError> {
+        let have = out.len() as u64;
+        let short = FormatError::Truncated { need: MAX_RECORD_LEN as u64, have };
+        let body = out.get_mut(HEAD_LEN..).ok_or(short)?;
+        let body_len = postcard::to_slice(self, body).map_err(|_| short)?.len();
+        let [len_low, len_high] = u16::try_from(body_len).map_err(|_| short)?.to_le_bytes();
+        let [m0, m1, m2, m3] = RECORD_MAGIC;
+        let head = [m0, m1, m2, m3, RECORD_VERSION, 0, len_low, len_high];
+        out.get_mut(..HEAD_LEN).ok_or(short)?.copy_from_slice(&head);
+        let end = HEAD_LEN + body_len;
+        let crc = crc32(out.get(..end).ok_or(short)?);
+        out.get_mut(end..end + CRC_LEN).ok_or(short)?.copy_from_slice(&crc.to_le_bytes());
+        Ok(end + CRC_LEN)
+    }
+
+    /// Reads the record at the front of `bytes`.
+    ///
+    /// # Errors
+    /// [`FormatError::UnknownVersion`] for an intact record of another version, which must not be overwritten;
+    /// every other error is damage.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let have = bytes.len() as u64;
+        let Some(head) = bytes.first_chunk::<HEAD_LEN>() else {
+            return Err(FormatError::Truncated { need: HEAD_LEN as u64, have });
+        };
+        let [m0, m1, m2, m3, version, reserved, len_low, len_high] = *head;
+        if [m0, m1, m2, m3] != RECORD_MAGIC {
+            return Err(FormatError::Malformed { what: "state record without its magic number" });
+        }
+        let end = HEAD_LEN + usize::from(u16::from_le_bytes([len_low, len_high]));
+        let (Some(checked), Some(crc)) = (bytes.get(..end), bytes.get(end..).and_then(|rest| rest.first_chunk()))
+        else {
+            return Err(FormatError::Truncated { need: (end + CRC_LEN) as u64, have });
+        };
+        if crc32(checked) != u32::from_le_bytes(*crc) {
+            return Err(FormatError::BadChecksum);
+        }
+        if version != RECORD_VERSION {
+            return Err(FormatError::UnknownVersion { found: version, known: RECORD_VERSION });
+        }
+        if reserved != 0 {
+            return Err(FormatError::ReservedNotZero);
+        }
+        match postcard::take_from_bytes::<Self>(&checked[HEAD_LEN..]) {
+            Ok((record, [])) => record.checked(),
+            _ => Err(FormatError::Malformed { what: "state record" }),
+        }
+    }
+
+    /// The kept version with this hash.
+    #[must_use]
+    pub fn kept(&self, sha256: &[u8; 32]) -> Option<&Version> {
+        self.kept.iter().find(|v| v.sha256 == *sha256)
+    }
+
+    /// The version that serves when no trial is on.
+    #[must_use]
+    pub fn active(&self) -> Option<&Version> {
+        self.active.as_ref().and_then(|sha256| self.kept(sha256)).or(self.factory.as_ref())
+    }
+
+    /// Why this bundle is not tried again under this attempt.
+    #[must_use]
+    pub fn rejection(&self, sha256: &[u8; 32], attempt: u32) -> Option<Reason> {
+        self.rejected.iter().find(|r| r.sha256 == *sha256 && r.attempt == attempt).map(|r| r.reason)
+    }
+
+    fn checked(self) -> Result<Self, FormatError> {
+        let stored = |sha256: &Option<[u8; 32]>| sha256.as_ref().is_none_or(|sha256| self.kept(sha256).is_some());
+        if !stored(&self.active) || !stored(&self.last_good) {
+            return Err(FormatError::OutOfRange { what: "active or last good version" });
+        }
+        Ok(self)
+    }
+}
+
+const HEAD_LEN: usize = 8;
+const CRC_LEN: usize = 4;
+
+/// CRC-32 as in zlib, four bits at a time: 64 bytes of table, where the crates that are made for speed bring up to 16 KB.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| (crc >> 4) ^ NIBBLES[(crc & 15) as usize];
+    !bytes.iter().fold(!0, |crc, &byte| step(step(crc ^ u32::from(byte))))
+}
+
+const NIBBLES: [u32; 16] = {
+    let mut table = [0u32; 16];
+    let mut i = 0;
+    while i < 16 {
+        let mut value = i as u32;
+        let mut bit = 0;
+        while bit < 4 {
+            value = if value & 1 == 1 { (value >> 1) ^ 0xEDB8_8320 } else { value >> 1 };
+            bit += 1;
+        }
+        table[i] = value;
+        i += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(byte: u8) -> Version {
+        Version { sha256: [byte; 32], number: u64::from(byte), len: 1000, attempt: 1 }
+    }
+
+    fn widest() -> Record {
+        let v = Version { sha256: [255; 32], number: u64::MAX, len: u64::MAX, attempt: u32::MAX };
+        let reason = Reason(u16::MAX);
+        let phase = Phase::Deferred { reason, retry_at: i64::MIN, offset: u64::MAX, ready: true };
+        Record {
+            seq: u64::MAX,
+            active: Some([255; 32]),
+            last_good: Some([255; 32]),
+            factory: Some(v),
+            candidate: Some(Candidate { version: v, epoch: u32::MAX, attempts_left: 255, phase }),
+            kept: core::iter::repeat_n(v, MAX_KEPT).collect(),
+            epoch_floor: u32::MAX,
+            held: Some(Held { number: u64::MAX, attempt: u32::MAX }),
+            rejected: core::iter::repeat_n(Rejected { sha256: [255; 32], attempt: u32::MAX, reason }, MAX_REJECTED)
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn crc_is_that_of_zlib() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32(b""), 0);
+    }
+
+    #[test]
+    fn round_trip_within_the_bound() {
+        let small = Record { active: Some([3; 32]), kept: [version(3)].into_iter().collect(), ..Record::default() };
+        for record in [Record::default(), small, widest()] {
+            let mut slot = [0xA5; MAX_RECORD_LEN];
+            let len = record.encode(&mut slot).unwrap();
+            assert_eq!(Record::decode(&slot[..len]), Ok(record.clone()));
+            assert_eq!(Record::decode(&slot), Ok(record.clone()), "what follows in the slot is ignored");
+            for short in 0..len {
+                assert!(record.encode(&mut slot[..short]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_told_from_a_newer_version() {
+        let mut slot = [0; MAX_RECORD_LEN];
+        let len = widest().encode(&mut slot).unwrap();
+        for cut in 0..len {
+            assert!(!matches!(Record::decode(&slot[..cut]), Ok(_) | Err(FormatError::UnknownVersion { .. })), "{cut}");
+        }
+        for bit in 0..len * 8 {
+            let mut bad = slot;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let result = Record::decode(&bad);
+            assert!(!matches!(result, Ok(_) | Err(FormatError::UnknownVersion { .. })), "bit {bit}: {result:?}");
+        }
+        let mut newer = [0; 64];
+        newer[..11].copy_from_slice(b"FFSR\x02\x00\x03\x00new");
+        let crc = crc32(&newer[..11]);
+        newer[11..15].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Record::decode(&newer), Err(FormatError::UnknownVersion { found: 2, known: 1 }));
+    }
+
+    #[test]
+    fn a_version_that_serves_is_kept() {
+        let record = Record { active: Some([9; 32]), ..Record::default() };
+        let mut slot = [0; MAX_RECORD_LEN];
+        record.encode(&mut slot).unwrap();
+        assert_eq!(Record::decode(&slot).unwrap_err().code(), 111);
+    }
+}

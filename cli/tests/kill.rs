@@ -1,0 +1,82 @@
+//! The device agent is killed with SIGKILL at random moments of an update: every restart serves a valid version.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use support::{World, example};
+
+const KILLS: u32 = 200;
+
+#[test]
+fn every_restart_after_a_kill_serves_a_valid_version() {
+    let world = World::published();
+    let server = world.serve();
+    world.device(&server.url, "base").ok();
+    world.pack(2, "digits_v2").ok();
+    world.publish(2, &[]).ok();
+    // How long a whole update takes here, so that kills fall all over it.
+    copy(&world.path("base"), &world.path("probe"));
+    let start = Instant::now();
+    world.device(&server.url, "probe").ok();
+    let whole = start.elapsed().max(Duration::from_millis(5));
+
+    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+    let mut served = BTreeMap::new();
+    let mut killed = 0;
+    for round in 0..KILLS {
+        let store = format!("store-{round}");
+        copy(&world.path("base"), &world.path(&store));
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = whole.mul_f64((seed >> 40) as f64 / f64::from(1 << 24));
+        let mut device = world
+            .command()
+            .args(world.device_args(&server.url, &store))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        std::thread::sleep(moment);
+        let ended = device.try_wait().expect("a child").is_some();
+        let _ = device.kill();
+        device.wait().expect("a child");
+        killed += u32::from(!ended);
+
+        let data = example("digits_test.npz");
+        let offline = ["--json", "device", "--store", &store, "--model", "digits", "--offline", "--input", &data];
+        let ran = world.run(&offline);
+        assert_eq!(ran.code, 0, "kill {round} after {moment:?}: {}{}", ran.stdout, ran.stderr);
+        let seen = ran.json();
+        let version = seen["serving"]["version"].as_str().expect("a version serves").to_owned();
+        let right = seen["ran"]["correct"].as_u64().expect("digits were run");
+        let samples = seen["ran"]["samples"].as_u64().expect("digits were run");
+        assert!(["1.0.0", "2.0.0"].contains(&version.as_str()), "kill {round}: {version}");
+        assert!(right * 10 > samples * 8, "kill {round}: {version} has {right} of {samples} right");
+        *served.entry(version).or_insert(0) += 1;
+
+        // One kill burns one attempt of two: the update still succeeds.
+        let seen = world.device(&server.url, &store).ok().json();
+        assert_eq!(seen["serving"]["version"], "2.0.0", "kill {round} after {moment:?}: {seen}");
+        std::fs::remove_dir_all(world.path(&store)).expect("removed");
+    }
+    println!("{KILLS} kills in {whole:?}: {killed} met a running process; served afterwards: {served:?}");
+    assert!(killed > KILLS / 2, "most kills meet a running process, {killed} did");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("copied");
+        }
+    }
+}

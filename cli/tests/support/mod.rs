@@ -1,0 +1,139 @@
+//! A folder with keys, a repository and bundles of the digits models, made by the program itself.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+/// What a command gave.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {}{}", self.stdout, self.stderr))
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// A temporary folder that commands run in.
+pub struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// With keys, bundle `bundles/1.ff` and a repository that publishes it.
+    pub fn published() -> Self {
+        let world = Self::new();
+        world.keys();
+        world.run(&[
+            "repo", "init", "--repo", "repo", "--model", "digits", "--root-key", "keys/root.key", "--targets-key", "keys/targets.key",
+            "--releases-key", "keys/releases.pub", "--snapshot-key", "keys/snapshot.key", "--timestamp-key", "keys/timestamp.key",
+        ])
+        .ok();
+        world.pack(1, "digits_v1").ok();
+        world.publish(1, &[]).ok();
+        world
+    }
+
+    pub fn keys(&self) {
+        for role in ["root", "targets", "releases", "snapshot", "timestamp"] {
+            self.run(&["keys", "new", "--plain", "--role", role, "--out", "keys"]).ok();
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn pack(&self, number: u32, model: &str) -> Ran {
+        let (source, golden) = (example(&format!("{model}.tflite")), example(&format!("{model}.golden.npz")));
+        let (version, label, bundle) = (format!("{number}.0.0"), number.to_string(), format!("{number}.ff"));
+        self.run(&[
+            "pack", &source, "--name", "digits", "--version", &version, "--number", &label, "--golden", &golden, "--key", "keys/releases.key",
+            "-o", &bundle,
+        ])
+    }
+
+    pub fn publish(&self, number: u32, more: &[&str]) -> Ran {
+        let bundle = format!("{number}.ff");
+        let args = [
+            "publish", &bundle, "--repo", "repo", "--key", "keys/releases.key", "--snapshot-key", "keys/snapshot.key",
+            "--timestamp-key", "keys/timestamp.key",
+        ];
+        self.run(&[&args[..], more].concat())
+    }
+
+    /// The arguments of a device that polls `repo` once and runs the test digits.
+    pub fn device_args<'a>(&self, repo: &'a str, store: &'a str) -> Vec<String> {
+        let root = "repo/metadata/1.root.json";
+        ["--json", "device", "--repo", repo, "--root", root, "--store", store, "--model", "digits", "--once", "--input", &example("digits_test.npz")]
+            .map(String::from)
+            .to_vec()
+    }
+
+    pub fn device(&self, repo: &str, store: &str) -> Ran {
+        let args = self.device_args(repo, store);
+        self.run(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let done = self.command().args(args).output().expect("the program runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ran { code: done.status.code().unwrap_or(-1), stdout: text(done.stdout), stderr: text(done.stderr) }
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fleetfoot"));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("FLEETFOOT_PASSPHRASE").env_remove("FLEETFOOT_REPO");
+        command
+    }
+
+    /// Serves `repo` until the returned value is dropped.
+    pub fn serve(&self) -> Server {
+        let mut child = self
+            .command()
+            .args(["--json", "serve", "--repo", "repo", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        Server { child, url: said["url"].as_str().expect("a URL").to_owned() }
+    }
+}
+
+pub struct Server {
+    child: Child,
+    pub url: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of `examples/digits`.
+pub fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits").join(name);
+    path.to_str().expect("a path of UTF-8").to_owned()
+}

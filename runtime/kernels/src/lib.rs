@@ -7,9 +7,9 @@
 //! entry of an operation, with a panic that names the slice: callers prove them when a model is loaded.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+mod isa;
 pub mod params;
 pub mod reference;
-mod isa;
 
 pub use isa::Kernels;
 pub use params::{Add, Conv, DType, Mean, Mul, Pad, Pool, PoolKind, Softmax, Window};

@@ -9,6 +9,17 @@ pub enum DType {
     UInt8,
 }
 
+impl DType {
+    /// Smallest and largest value.
+    #[must_use]
+    pub const fn range(self) -> (i32, i32) {
+        match self {
+            Self::Int8 => (-128, 127),
+            Self::UInt8 => (0, 255),
+        }
+    }
+}
+
 /// A window that slides over an image, in elements. Cells outside the image count as the zero point (convolutions) or do
 /// not count at all (pools).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +173,7 @@ pub struct Add {
     pub b_multiplier: i32,
     /// Rounding term and zero points of the operands.
     pub bias: i32,
-    /// Arithmetic right shift, 0..=31.
+    /// Arithmetic right shift, 1..=31.
     pub shift: u32,
     /// Zero point of the output.
     pub out_zero_point: i32,

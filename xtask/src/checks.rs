@@ -25,6 +25,7 @@ const CHECKS: &[Check] = &[
     Check { name: "doc", area: None, run: doc },
     Check { name: "deny", area: Some(Area::Deny), run: deny },
     Check { name: "program", area: None, run: program },
+    Check { name: "demo", area: None, run: demo },
     Check { name: "interop", area: Some(Area::Python), run: interop::check },
     Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
     Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
@@ -119,6 +120,11 @@ fn deny(tree: &Tree) -> Result {
             .run()?;
     }
     Ok(())
+}
+
+/// The main job from end to end, with the server, the devices and the refusals; it ends by itself where there is no terminal.
+fn demo(tree: &Tree) -> Result {
+    Cmd::new(tree.program()?).args(["demo", "--no-stay"]).dir(&tree.root).run()
 }
 
 /// The release build, which the checks after this one run.

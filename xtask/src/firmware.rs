@@ -53,7 +53,12 @@ fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
         }
     };
     let keys = work.join("keys");
-    Cmd::new(&program).args(["keys", "new", "--plain", "--role", "releases", "--out"]).arg(&keys).run()?;
+    let made = Cmd::new(&program)
+        .args(["--json", "keys", "new", "--plain", "--role", "releases", "--out"])
+        .arg(&keys)
+        .read()?;
+    let public = work.join("public-key.bin");
+    fs::write(&public, public_key(&made)?).map_err(|e| format!("{}: {e}", public.display()))?;
     let bundle = work.join("model.ff");
     Cmd::new(&program)
         .arg("pack")
@@ -65,7 +70,16 @@ fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
         .arg("-o")
         .arg(&bundle)
         .run()?;
-    Ok((bundle, keys.join("releases.pub")))
+    Ok((bundle, public))
+}
+
+/// The 32 bytes of the public key in what `keys new --json` printed.
+fn public_key(json: &str) -> Result<Vec<u8>> {
+    let made: serde_json::Value = serde_json::from_str(json).map_err(|e| format!("keys new --json: {e}"))?;
+    let hex = made["key"].as_str().filter(|hex| hex.len() == 64 && hex.is_ascii());
+    let hex = hex.ok_or("keys new --json tells no key of 64 hexadecimal digits")?;
+    let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).map_err(|e| format!("keys new --json: {e}"));
+    (0..64).step_by(2).map(byte).collect()
 }
 
 fn build(tree: &Tree, work: &Path, bundle: &Path, key: &Path) -> Result<PathBuf> {

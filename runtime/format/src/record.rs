@@ -60,6 +60,8 @@ pub struct Version {
     pub len: u64,
     /// The attempt under which it was offered: the release managers count it up to have a rejected bundle tried again.
     pub attempt: u32,
+    /// Security epoch: raised when older releases must not come back.
+    pub epoch: u32,
 }
 
 /// Why a candidate was rejected or deferred: a stable number, 401 to 417.
@@ -165,20 +167,18 @@ pub enum Phase {
 pub struct Candidate {
     /// Which.
     pub version: Version,
-    /// Its security epoch; becomes the floor when it is committed.
-    pub epoch: u32,
     /// Executions of its code that may still end in the death of the process.
     pub attempts_left: u8,
     /// How far it has come.
     pub phase: Phase,
 }
 
-/// A version that is not tried again under the same attempt.
+/// A version that is not tried again under this attempt or a lower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// SHA-256 of the bundle.
     pub sha256: [u8; 32],
-    /// The attempt.
+    /// The highest attempt that failed.
     pub attempt: u32,
     /// Why.
     pub reason: Reason,
@@ -208,7 +208,7 @@ pub struct Record {
     pub candidate: Option<Candidate>,
     /// Versions that were committed and are still stored, the latest commit first.
     pub kept: Vec<Version, MAX_KEPT>,
-    /// Offers of a lower security epoch are not taken.
+    /// The highest security epoch that was ever committed; offers of a lower one are not taken.
     pub epoch_floor: u32,
     /// Set by a rollback.
     pub held: Option<Held>,
@@ -285,7 +285,7 @@ impl Record {
     /// Why this bundle is not tried again under this attempt.
     #[must_use]
     pub fn rejection(&self, sha256: &[u8; 32], attempt: u32) -> Option<Reason> {
-        self.rejected.iter().find(|r| r.sha256 == *sha256 && r.attempt == attempt).map(|r| r.reason)
+        self.rejected.iter().find(|r| r.sha256 == *sha256 && attempt <= r.attempt).map(|r| r.reason)
     }
 
     fn checked(self) -> Result<Self, FormatError> {
@@ -327,11 +327,11 @@ mod tests {
     use super::*;
 
     fn version(byte: u8) -> Version {
-        Version { sha256: [byte; 32], number: u64::from(byte), len: 1000, attempt: 1 }
+        Version { sha256: [byte; 32], number: u64::from(byte), len: 1000, attempt: 1, epoch: 0 }
     }
 
     fn widest() -> Record {
-        let v = Version { sha256: [255; 32], number: u64::MAX, len: u64::MAX, attempt: u32::MAX };
+        let v = Version { sha256: [255; 32], number: u64::MAX, len: u64::MAX, attempt: u32::MAX, epoch: u32::MAX };
         let reason = Reason(u16::MAX);
         let phase = Phase::Deferred { reason, retry_at: i64::MIN, offset: u64::MAX, ready: true };
         Record {
@@ -339,7 +339,7 @@ mod tests {
             active: Some([255; 32]),
             last_good: Some([255; 32]),
             factory: Some(v),
-            candidate: Some(Candidate { version: v, epoch: u32::MAX, attempts_left: 255, phase }),
+            candidate: Some(Candidate { version: v, attempts_left: 255, phase }),
             kept: core::iter::repeat_n(v, MAX_KEPT).collect(),
             epoch_floor: u32::MAX,
             held: Some(Held { number: u64::MAX, attempt: u32::MAX }),

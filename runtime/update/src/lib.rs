@@ -1,1 +1,62 @@
-//! Not written yet.
+//! The life of a model on a device: a slot state machine without IO.
+//!
+//! The machine has no clock, no socket, no flash and no heap. A driver tells it what happened ([`Event`]) and does what it asks for
+//! ([`Action`]); the same machine runs in a firmware, in a phone and in the fleet simulator.
+//!
+//! ```text
+//!             Offer           Fetched          Validated         Resume           enough good inferences
+//!   (none) ----------> Writing -----> Ready ------------> Validated ----> Trial ----------------------> active
+//!                        |              |                                   |
+//!                        +-- Defer -----+--> Deferred -- Resume, in time --> Writing or Ready
+//!                        |              |                                   |
+//!                        +-- Refuse ----+-- Refuse, no attempt left --------+-- bad inference --> rejected[]
+//! ```
+//!
+//! **What is durable comes first.** Every change of the state record is handed out as [`Action::Persist`]. The driver stores
+//! [`Machine::record`], says [`Event::Persisted`], and only then gets the action that relies on it. If storing fails, the driver
+//! reads back what is stored and makes a new machine from it: the machine never guesses which of two records survived.
+//!
+//! **Attempts.** Before code of a candidate runs, in validation or in a trial, an attempt is taken from it and that is made durable. When
+//! this run of the code ends in order (validated, refused, suspended), the attempt is given back. So only a death of
+//! the process costs an attempt, and a candidate that kills its process is rejected when none is left, without anybody's help.
+//!
+//! | phase | event | becomes | durable before the action | action |
+//! |---|---|---|---|---|
+//! | none, or any before the trial | `Offer`, taken | `Writing(0)`, all attempts | yes | `Fetch` |
+//! | any | `Offer`, not taken | same | no | `NotTaken` |
+//! | `Writing` | `Resume` | same | no | `Fetch` from the bookmark |
+//! | `Writing` | `Written` | `Writing(offset)` | yes | none |
+//! | `Writing` | `Fetched` | `Ready`, one attempt taken | yes | `Validate` |
+//! | `Ready` | `Resume` | one attempt taken | yes | `Validate` |
+//! | `Ready`, validating | `Validated` | `Validated`, attempt back | yes | `Validated` |
+//! | `Validated` | `Resume` | `Trial(0)`, one attempt taken | yes | `StartTrial` |
+//! | `Trial`, after a start | `Resume` | one attempt taken | yes | `StartTrial` |
+//! | `Ready`, `Trial` | `Resume`, no attempt left | rejected: crash loop | yes | `Rejected` |
+//! | `Trial` | `Inferences`, enough good | active; the old active is last good | yes | `Committed` |
+//! | `Trial` | `Inferences`, one bad | rejected | yes | `Rejected` |
+//! | `Trial` | `ConfirmHealthy` | active | yes | `Committed` |
+//! | `Ready`, `Trial`, running | `Suspend` | same, attempt back, counters saved | yes | none |
+//! | any | `Refuse` | rejected | yes | `Rejected` |
+//! | `Writing`, `Ready` | `Defer` | `Deferred`, attempt back | yes | `Deferred` |
+//! | `Deferred` | `Resume`, early | same | no | `Deferred` |
+//! | any | `Withdraw` | none | yes | `Withdrawn` |
+//! | any | `Rollback` | none; another kept version is active | yes | `RolledBack` |
+//! | any | `Broken` | the file is forgotten; last good, newest kept or factory serves | yes | `FellBack` |
+//!
+//! A trial is over when `min_inferences` were good and the health window has passed, or after four windows with at
+//! least one good and none bad, so that a device that is seldom used does not stay in a trial for ever.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod change;
+mod config;
+mod error;
+mod event;
+mod machine;
+
+pub use config::Config;
+pub use error::UpdateError;
+pub use event::{Action, Event, NotTaken};
+pub use fleetfoot_format::record;
+pub use machine::Machine;

@@ -29,7 +29,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     no_allocator(&elf)?;
     Cmd::new("timeout")
         .args(["-k", "5", &TIMEOUT_S.to_string(), "qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4"])
-        .args(["-nographic", "-monitor", "none", "-serial", "none"])
+        .args(["-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"])
         .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
         .arg(&elf)
         .run()

@@ -13,6 +13,7 @@
 #![no_main]
 
 mod life;
+mod tick;
 
 use cortex_m_rt::entry;
 use fleetfoot_engine::{Kernels, Model, Session};
@@ -45,6 +46,9 @@ enum Fault {
 #[entry]
 fn main() -> ! {
     static mut ARENA: Aligned<[u8; ARENA_LEN]> = Aligned([0; ARENA_LEN]);
+    if let Some(board) = cortex_m::Peripherals::take() {
+        tick::start(board.SYST);
+    }
     let status = match run(&mut ARENA.0) {
         Ok(()) => 0,
         Err(fault) => {
@@ -57,14 +61,18 @@ fn main() -> ! {
 
 fn run(arena: &mut [u8]) -> Result<(), Fault> {
     let keys = Keys::new(&[*KEY], 1).map_err(|e| Fault::Trust(e.code()))?;
+    let start = tick::now();
     let bundle = verify_bundle(&BUNDLE.0, &keys).map_err(|e| Fault::Trust(e.code()))?;
     let header = bundle.header();
-    println!("verified {} {}, {} bytes", header.model, header.version, header.total_len);
+    let (len, instructions) = (header.total_len, tick::now() - start);
+    println!("verified {} {}, {len} bytes: {instructions} instructions", header.model, header.version);
 
     let section = |kind| bundle.section(kind).map_err(|e| Fault::Format(e.code()));
     let golden = Golden::parse(section(SectionKind::GOLDEN)?).map_err(|e| Fault::Format(e.code()))?;
     let engine = |e: fleetfoot_engine::EngineError| Fault::Engine(e.code());
+    let start = tick::now();
     let model = Model::open(section(SectionKind::GRAPH)?, section(SectionKind::WEIGHTS)?).map_err(engine)?;
+    println!("opened: {} instructions", tick::now() - start);
     let kernels = Kernels::detect();
     println!("arena {} bytes of {}, kernels {}", model.arena_len(kernels), arena.len(), kernels.name());
 
@@ -92,13 +100,15 @@ fn check_golden(model: &Model<&[u8]>, kernels: Kernels, arena: &mut [u8], golden
             let bytes = rest.split_off(..tensor.span.len as usize).ok_or(Fault::Format(103))?;
             session.set_input(index, bytes).map_err(engine)?;
         }
+        let start = tick::now();
         session.run().map_err(engine)?;
+        let instructions = tick::now() - start;
         let found = output_sha256(model, &session)?;
         let equal = found == *expected;
         failed += usize::from(!equal);
         print!("golden {}/{n} {} ", i + 1, if equal { "ok" } else { "WRONG" });
         found.iter().for_each(|byte| print!("{byte:02x}"));
-        println!();
+        println!(" {instructions} instructions");
     }
     if failed == 0 { Ok(n as u32) } else { Err(Fault::Golden { failed }) }
 }

@@ -40,6 +40,8 @@ struct Device {
     /// Asked at every moment that matters: `None` goes on, `Some(k)` cuts, in a write after byte `k`.
     cut: Box<dyn FnMut() -> Option<usize>>,
     cuts: u64,
+    /// Asked where nothing is left to do: `Some(k)` goes back to the `k`-th kept version.
+    rollback: Box<dyn FnMut() -> Option<usize>>,
     /// Deaths by the code of each candidate itself.
     deaths: BTreeMap<([u8; 32], u32), u32>,
 }
@@ -51,7 +53,15 @@ impl Device {
         let mut slots = [vec![0; MAX_RECORD_LEN], vec![0; MAX_RECORD_LEN]];
         record.encode(&mut slots[0]).unwrap();
         let releases = BTreeMap::from([(1, (factory, Kind::Good))]);
-        Self { slots, files: BTreeSet::from([[1; 32]]), releases, cut: Box::new(cut), cuts: 0, deaths: BTreeMap::new() }
+        Self {
+            slots,
+            files: BTreeSet::from([[1; 32]]),
+            releases,
+            cut: Box::new(cut),
+            cuts: 0,
+            rollback: Box::new(|| None),
+            deaths: BTreeMap::new(),
+        }
     }
 
     fn release(&mut self, kind: Kind) {
@@ -130,11 +140,17 @@ impl Device {
                     self.inference(&version)?
                 }
                 Action::NotTaken(_) => return Ok(()),
-                Action::None | Action::Committed { .. } | Action::Rejected { .. } => {
+                Action::None | Action::Committed { .. } | Action::Rejected { .. } | Action::RolledBack { .. } => {
                     self.files.retain(|sha256| !machine.may_delete(sha256));
                     match self.newest(&machine) {
                         Some(version) => Event::Offer { version, now: 0 },
-                        None => return Ok(()),
+                        None => match (self.rollback)() {
+                            Some(k) if !machine.record().kept.is_empty() => {
+                                let kept = &machine.record().kept;
+                                Event::Rollback { to: Some(kept[k % kept.len()].sha256), remote: false }
+                            }
+                            _ => return Ok(()),
+                        },
                     }
                 }
                 other => panic!("{other:?}"),
@@ -163,6 +179,7 @@ impl Device {
         for (version, kind) in self.releases.values_mut().rev().take(LOOKED_AT).take_while(|(v, _)| v.number > active) {
             match machine.record().rejection(&version.sha256, version.attempt) {
                 None => return Some(*version),
+                Some(Reason::ROLLED_BACK) => {}
                 Some(reason) if *kind == Kind::Good => {
                     assert_eq!(reason, Reason::CRASH_LOOP, "only lost power makes a good version look bad");
                     version.attempt += 1;
@@ -197,7 +214,7 @@ impl Device {
 
     /// Where the power is on, everything ends well.
     fn ends_well(&mut self) {
-        self.cut = Box::new(|| None);
+        (self.cut, self.rollback) = (Box::new(|| None), Box::new(|| None));
         self.run_until_quiet();
         let best = self.releases.values().rev().take(LOOKED_AT).find(|(_, kind)| *kind == Kind::Good);
         let (best, _) = best.expect("one of them is good");
@@ -250,7 +267,7 @@ fn every_moment_and_every_pair() {
     assert!(cuts > 10_000);
 }
 
-/// Long lives: forty releases in random order under random cuts.
+/// Long lives: forty releases in random order, rollbacks on a whim, under random cuts.
 #[test]
 fn random_lives() {
     let mut cuts = 0;
@@ -267,6 +284,8 @@ fn random_lives() {
         let mut dice = next;
         let one_in = 3 + next() % 30;
         let mut device = Device::new(move || dice().is_multiple_of(one_in).then(|| (dice() >> 20) as usize));
+        let mut whim = next;
+        device.rollback = Box::new(move || whim().is_multiple_of(7).then(|| (whim() >> 20) as usize));
         for _ in 0..40 {
             device.release(KINDS[next() as usize % KINDS.len()]);
             for _ in 0..next() % 12 {

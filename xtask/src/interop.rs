@@ -1,4 +1,4 @@
-//! The check `interop`: each `tests/interop/*.py` is a program that uses an independent implementation (numpy, python-tuf)
+//! The check `interop`: each `tests/interop/*.py` is a program that uses an independent implementation (LiteRT, python-tuf)
 //! against ours, and exits with 0 if both agree. It finds the program `fleetfoot` in the variable FLEETFOOT.
 
 use std::fs;

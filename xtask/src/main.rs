@@ -1,7 +1,7 @@
 //! Tasks of the project, for people and for CI:
 //!
 //! ```text
-//! cargo xtask setup [--peers]     installs what the checks need (says what), or says what is missing
+//! cargo xtask setup               installs what the checks need (says what), or says what is missing
 //! cargo xtask test [CHECK...]     every check, or the named ones; one table at the end
 //! cargo xtask tidy                fmt, clippy and the look of the files: before you push
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
@@ -27,12 +27,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let tree = Tree::find();
     let done = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
-        Some(("setup", rest)) if rest.is_empty() || rest == ["--peers"] => setup::run(&tree, !rest.is_empty()),
+        Some(("setup", [])) => setup::run(&tree),
         Some(("test", names)) => checks::run(&tree, names),
         Some(("tidy", [])) => tidy(&tree),
         Some(("demo", rest)) => demo(&tree, rest),
         _ => {
-            eprintln!("usage: cargo xtask setup [--peers] | test [CHECK...] | tidy | demo [ARGS...]");
+            eprintln!("usage: cargo xtask setup | test [CHECK...] | tidy | demo [ARGS...]");
             eprintln!("checks: {}", checks::names().join(" "));
             return ExitCode::from(2);
         }

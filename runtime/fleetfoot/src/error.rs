@@ -1,11 +1,17 @@
-//! Errors of the facade: its own codes are 420 to 449, the others are those of the crate that found the fault.
+//! Errors of the facade: its own codes are 420 to 439, the others are those of the crate that found the fault.
 
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use fleetfoot_engine::EngineError;
 use fleetfoot_format::FormatError;
 use fleetfoot_trust::TrustError;
+use fleetfoot_update::UpdateError;
 use thiserror::Error;
+
+use crate::{transport::TransportError, validate::Refusal};
 
 /// Why the facade could not do what was asked.
 #[derive(Debug, Error)]
@@ -31,6 +37,79 @@ pub enum Error {
         /// What it has.
         found: [u8; 32],
     },
+    /// A file has another length than was announced.
+    #[error("{} has {found} bytes, {expected} were announced", path.display())]
+    WrongLength {
+        /// The file.
+        path: PathBuf,
+        /// What was announced.
+        expected: u64,
+        /// What it has.
+        found: u64,
+    },
+    /// Another process has the store.
+    #[error("{} is in use by another process", path.display())]
+    StoreBusy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A newer runtime wrote the state; this one only reads it and serves the factory version.
+    #[error("the state of {model} was written by a newer runtime (record version {version}): nothing is installed")]
+    NewerState {
+        /// The model.
+        model: String,
+        /// Version of the record.
+        version: u8,
+    },
+    /// A name that cannot become a name of a file.
+    #[error("{name:?} cannot be used as a name here")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The header of a bundle disagrees with the signed announcement of it.
+    #[error("the {what} of the bundle is {found}, {announced} was announced")]
+    Announcement {
+        /// The field.
+        what: &'static str,
+        /// What was announced.
+        announced: String,
+        /// What the header says.
+        found: String,
+    },
+    /// The repository does not delegate to the role that releases this model.
+    #[error("the repository has no role {role}")]
+    NoRole {
+        /// The role.
+        role: String,
+    },
+    /// A file that metadata names is not in the repository.
+    #[error("{path} is missing in the repository")]
+    Missing {
+        /// Its path.
+        path: String,
+    },
+    /// No version of the model is installed.
+    #[error("no version of {model} is installed")]
+    NotInstalled {
+        /// The model.
+        model: String,
+    },
+    /// No kept version is meant by this.
+    #[error("{name} names no version that is kept on this device")]
+    NoSuchVersion {
+        /// What was asked for.
+        name: String,
+    },
+    /// The bundle is not admitted on this device.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The repository cannot be reached, or it answers what it should not.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The state of the model does not allow this.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
     /// A signature or a hash does not hold.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -47,12 +126,36 @@ impl Error {
         Self::File { action, path: path.into(), source }
     }
 
+    /// Whether no space was left: nothing is lost, and it may go on when there is.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let full =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match self {
+            Self::File { source, .. } | Self::Transport(TransportError::Sink(source)) => full(source),
+            _ => false,
+        }
+    }
+
     /// The stable number of this error.
     #[must_use]
     pub fn code(&self) -> u16 {
         match self {
             Self::File { .. } => 420,
             Self::HashMismatch { .. } => 421,
+            Self::WrongLength { .. } => 422,
+            Self::StoreBusy { .. } => 423,
+            Self::NewerState { .. } => 424,
+            Self::BadName { .. } => 425,
+            Self::Announcement { .. } => 426,
+            Self::NoRole { .. } => 427,
+            Self::Missing { .. } => 428,
+            Self::NotInstalled { .. } => 429,
+            Self::NoSuchVersion { .. } => 430,
+            Self::Transport(TransportError::Sink(_)) => 431,
+            Self::Transport(_) => 432,
+            Self::Refused(inner) => inner.reason().0,
+            Self::Update(inner) => inner.code(),
             Self::Trust(inner) => inner.code(),
             Self::Format(inner) => inner.code(),
             Self::Engine(inner) => inner.code(),

@@ -4,6 +4,11 @@
 //! VerifiedFile   a mapped bundle whose signatures hold
 //! Model          its plan, proved sound; weights stay in the file
 //! Session        an arena and the kernels of this CPU; run() allocates nothing
+//!
+//! Agent          keeps one model up to date: poll, validate, trial, commit, fallback
+//!   Transport    how files of the repository arrive: HTTP, a folder, your own
+//!   Store        what is on the device: state, bundles, metadata
+//!   validate     golden vectors, latency and memory on this very device
 //! ```
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -12,6 +17,9 @@ mod error;
 mod map;
 mod model;
 mod session;
+pub mod store;
+pub mod transport;
+pub mod validate;
 mod verified;
 
 pub use error::{Error, hex};

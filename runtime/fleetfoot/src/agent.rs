@@ -1,0 +1,609 @@
+//! The agent: keeps one model on this device up to date, and always has something to serve.
+//!
+//! ```text
+//! poll(now)   go on with what the record says         (needs no network)
+//!             refresh the metadata                    tuf      -> store
+//!             choose the newest release               that was not rejected and is above the active one
+//!             fetch, from where it stopped            transport -> store; length, hash, signatures, announcement
+//!             validate on this device                 an attempt is durable before the candidate's code runs
+//!             serve it on trial                       the active version is the fallback
+//! record_inference(..)                                enough good ones: active; a bad one: the fallback serves again
+//! ```
+//! What happens in which state is decided by [`fleetfoot_update::Machine`]; the agent is its hands. Whatever fails: the version that
+//! serves is untouched, and the [`Outcome`] says why. A process that is killed at any moment goes on from the record.
+//!
+//! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
+
+mod event;
+mod fetch;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
+use fleetfoot_kernels::Kernels;
+use fleetfoot_trust::Keys;
+use fleetfoot_update::{Action, Config, Event as Input, Machine, NotTaken};
+
+pub use self::event::{Event, Outcome, Role, VersionInfo};
+use self::fetch::{Announced, Announcements};
+use crate::{
+    error::{Error, hex},
+    model::Model,
+    session::Session,
+    store::{Disk, Loaded, ModelStore, OsDisk, Store},
+    transport::Transport,
+    validate::{run_goldens, validate},
+    verified::VerifiedFile,
+};
+
+/// The version that comes with the application: a bundle beside the program, and the keys that vouch for it.
+#[derive(Clone, Debug)]
+pub struct Factory {
+    /// The bundle. It is never written.
+    pub path: PathBuf,
+    /// Its keys, compiled in.
+    pub keys: Keys,
+}
+
+/// What an agent needs. [`new`](Self::new) gives defaults for what is not asked for.
+pub struct AgentConfig {
+    /// Folder that only this agent writes.
+    pub store_dir: PathBuf,
+    /// Name of the model.
+    pub model: String,
+    /// The first root metadata, compiled in or shipped beside the program; never fetched.
+    pub root_json: Vec<u8>,
+    /// How files of the repository arrive.
+    pub transport: Box<dyn Transport>,
+    /// Attempts, trial, number of versions kept.
+    pub limits: Config,
+    /// The version that came with the application.
+    pub factory: Option<Factory>,
+    /// Kernels for validation.
+    pub kernels: Kernels,
+    /// Called for every event.
+    pub on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
+    /// `fetched`, `installed`, `validating`, `validated`, `trial`.
+    pub at: Option<fn(&str)>,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl AgentConfig {
+    /// Defaults: limits of the default policy, no factory version, the kernels of this CPU, the file system of the operating system.
+    #[must_use]
+    pub fn new(store_dir: impl Into<PathBuf>, model: &str, root_json: &[u8], transport: Box<dyn Transport>) -> Self {
+        Self {
+            store_dir: store_dir.into(),
+            model: model.into(),
+            root_json: root_json.into(),
+            transport,
+            limits: Config::default(),
+            factory: None,
+            kernels: Kernels::detect(),
+            on_event: None,
+            at: None,
+            disk: Arc::new(OsDisk),
+        }
+    }
+}
+
+impl std::fmt::Debug for AgentConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { store_dir, model, limits, factory, .. } = self;
+        let mut all = f.debug_struct("AgentConfig");
+        all.field("store_dir", store_dir).field("model", model).field("limits", limits).field("factory", factory);
+        all.finish_non_exhaustive()
+    }
+}
+
+/// The version that serves.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Which.
+    pub version: VersionInfo,
+    /// Whether it is on trial.
+    pub trial: bool,
+    /// Its bundle: labels, provenance, golden cases.
+    pub file: VerifiedFile,
+    /// Its model, for sessions. Sessions that run keep theirs when another version takes over.
+    pub model: Arc<Model>,
+}
+
+/// Keeps one model up to date. See the module.
+pub struct Agent {
+    config: AgentConfig,
+    store: Store,
+    models: ModelStore,
+    machine: Machine,
+    factory: Option<Version>,
+    serving: Option<Serving>,
+    /// Record version of a newer runtime: nothing is written.
+    newer: Option<u8>,
+    /// Release labels of versions that were seen.
+    labels: BTreeMap<[u8; 32], String>,
+    now: i64,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent")
+            .field("config", &self.config)
+            .field("record", self.machine.record())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Opens the store and goes on from its record: after this, [`serving`](Self::serving) serves. Needs no network.
+    ///
+    /// # Errors
+    /// [`Error::StoreBusy`] where another process has the store, [`Error::BadName`], [`Error::File`]. Damaged state is
+    /// no error: the factory version serves.
+    pub fn open(config: AgentConfig, now: i64) -> Result<Self, Error> {
+        let store = Store::open(&config.store_dir, Arc::clone(&config.disk))?;
+        let mut models = store.model(&config.model)?;
+        let loaded = models.load()?;
+        let machine = Machine::new(config.limits, Record::default());
+        let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
+        let mut agent = Self { config, store, models, machine, factory, serving, newer, labels, now };
+        let found = agent.open_factory();
+        agent.factory = found.unwrap_or_else(|error| {
+            agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
+            None
+        });
+        agent.take_up(loaded);
+        if agent.newer.is_none() {
+            agent.step(Input::Factory(agent.factory))?;
+            if let Some(Candidate { phase: Phase::Trial { .. }, .. }) = agent.machine.record().candidate {
+                let action = agent.step(Input::Resume { now })?;
+                agent.carry(action, None)?;
+            }
+        }
+        agent.settle()?;
+        Ok(agent)
+    }
+
+    /// One poll: whatever can be done now is done. See the module.
+    pub fn poll(&mut self, now: i64) -> Outcome {
+        self.now = now;
+        self.try_poll().unwrap_or_else(|error| {
+            self.emit(&Event::Failed(error.to_string()));
+            Outcome::Failed(error)
+        })
+    }
+
+    /// The version that serves, if there is one.
+    #[must_use]
+    pub const fn serving(&self) -> Option<&Serving> {
+        self.serving.as_ref()
+    }
+
+    /// The state of the model.
+    #[must_use]
+    pub const fn record(&self) -> &Record {
+        self.machine.record()
+    }
+
+    /// Counts an inference of the version that serves. In a trial, enough good ones make it active, and a bad one ends it: the
+    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the state cannot be stored.
+    pub fn record_inference(&mut self, good: bool, now: i64) -> Result<Option<Outcome>, Error> {
+        let (good, bad) = (u32::from(good), u32::from(!good));
+        self.in_trial(Input::Inferences { good, bad, now }, now)
+    }
+
+    /// The application vouches for the version on trial: it becomes active now.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the state cannot be stored.
+    pub fn confirm_healthy(&mut self, now: i64) -> Result<Option<Outcome>, Error> {
+        self.in_trial(Input::ConfirmHealthy, now)
+    }
+
+    /// Runs the golden cases of the version on trial once more; each counts as an inference. For devices that have no
+    /// input of their own at the moment.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the state cannot be stored.
+    pub fn self_check(&mut self, now: i64) -> Result<Option<Outcome>, Error> {
+        let Some(Serving { trial: true, file, model, .. }) = &self.serving else { return Ok(None) };
+        let mut session = Session::new(Arc::clone(model), self.config.kernels)?;
+        match run_goldens(file, &mut session) {
+            Ok(cases) => {
+                let good = u32::try_from(cases).unwrap_or(u32::MAX);
+                self.in_trial(Input::Inferences { good, bad: 0, now }, now)
+            }
+            Err(_) => self.in_trial(Input::Refuse(Reason::SELF_CHECK), now),
+        }
+    }
+
+    /// Goes back, or forth, to a kept version, without network: a release label, a release number, the beginning of a SHA-256 (8
+    /// digits or more), or `factory`. Newer releases up to the present one are not taken again until they are offered under a higher attempt.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchVersion`], [`Error::NewerState`], [`Error::File`].
+    pub fn rollback(&mut self, name: &str) -> Result<VersionInfo, Error> {
+        self.writable()?;
+        let versions = self.versions();
+        let named = |v: &VersionInfo| {
+            v.version == name || v.number.to_string() == name || (name.len() >= 8 && hex(&v.sha256).starts_with(name))
+        };
+        let found = versions.iter().find(|(version, role)| match role {
+            Role::Factory => name == "factory" || named(version),
+            Role::Candidate => false,
+            _ => named(version),
+        });
+        let (version, role) = found.ok_or_else(|| Error::NoSuchVersion { name: name.into() })?;
+        let to = (*role != Role::Factory).then_some(version.sha256);
+        self.step(Input::Rollback { to, remote: false })?;
+        self.settle()?;
+        self.emit(&Event::RolledBack(version.clone()));
+        self.tidy();
+        Ok(version.clone())
+    }
+
+    /// All versions on this device.
+    #[must_use]
+    pub fn versions(&mut self) -> Vec<(VersionInfo, Role)> {
+        let record = self.machine.record().clone();
+        let role = |version: &Version| match Some(version.sha256) {
+            sha256 if sha256 == record.active => Role::Active,
+            sha256 if sha256 == record.last_good => Role::LastGood,
+            _ => Role::Kept,
+        };
+        let kept = record.kept.iter().map(|version| (version, role(version)));
+        let candidate = record.candidate.as_ref().map(|candidate| (&candidate.version, Role::Candidate));
+        let factory = record.factory.as_ref().map(|version| (version, Role::Factory));
+        kept.chain(candidate).chain(factory).map(|(version, role)| (self.describe(version), role)).collect()
+    }
+
+    /// Ends the process, or lets it sleep, in order: a trial that runs is interrupted without costing an attempt. Dropping the agent does
+    /// the same, unless a panic is on its way.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the state cannot be stored.
+    pub fn close(mut self, now: i64) -> Result<(), Error> {
+        self.now = now;
+        self.suspend()
+    }
+
+    fn suspend(&mut self) -> Result<(), Error> {
+        if self.newer.is_none() {
+            self.step(Input::Suspend { now: self.now })?;
+        }
+        Ok(())
+    }
+
+    fn try_poll(&mut self) -> Result<Outcome, Error> {
+        self.writable()?;
+        let local = match self.step(Input::Resume { now: self.now })? {
+            // These need the network; the offer below takes them up again.
+            Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
+            action => self.carry(action, None)?,
+        };
+        let announcements = match (self.refresh(), local) {
+            (Ok(announcements), Some(local)) => {
+                return self.choose(&announcements).map(|outcome| match outcome {
+                    Outcome::UpToDate { .. } => local,
+                    outcome => outcome,
+                });
+            }
+            (Ok(announcements), None) => announcements,
+            (Err(error), Some(local)) => {
+                self.emit(&Event::Failed(error.to_string()));
+                return Ok(local);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        self.choose(&announcements)
+    }
+
+    /// Offers the releases to the machine, the newest first, until it takes one.
+    fn choose(&mut self, announcements: &Announcements) -> Result<Outcome, Error> {
+        let offers = &announcements.offers;
+        if let Some(candidate) = self.machine.record().candidate
+            && !offers.iter().any(|offer| offer.version == candidate.version)
+        {
+            self.step(Input::Withdraw)?;
+            self.settle()?;
+            let version = self.describe(&candidate.version);
+            self.emit(&Event::Withdrawn(version));
+        }
+        let mut newest = None;
+        for offer in offers.iter().take(LOOKED_AT) {
+            let known = self.machine.record().candidate.is_some_and(|c| c.version == offer.version);
+            match self.step(Input::Offer { version: offer.version, now: self.now })? {
+                Action::NotTaken(NotTaken::Busy) => break,
+                Action::NotTaken(why) => {
+                    newest.get_or_insert((offer.version.number, why));
+                }
+                action => {
+                    if !known {
+                        let version = self.describe(&offer.version);
+                        self.emit(&Event::Offered(version));
+                    }
+                    let outcome = self.carry(action, Some((offer, &announcements.keys)))?;
+                    return Ok(outcome.unwrap_or(Outcome::UpToDate { newest }));
+                }
+            }
+        }
+        Ok(self.trial().unwrap_or(Outcome::UpToDate { newest }))
+    }
+
+    /// Does what the machine asks for until it has an outcome. Without an offer nothing is fetched.
+    fn carry(&mut self, mut action: Action, offer: Option<(&Announced, &Keys)>) -> Result<Option<Outcome>, Error> {
+        let mut error = None;
+        loop {
+            self.settle()?;
+            let input = match action {
+                Action::Fetch { version, .. } => {
+                    let Some((offer, keys)) = offer else { return Ok(None) };
+                    match self.fetch(&version, offer, keys) {
+                        Ok(()) => Input::Fetched,
+                        Err(fault) => {
+                            let input = after_fetch(&fault, self.now);
+                            error = Some(fault);
+                            match input {
+                                Some(input) => input,
+                                None => return error.map_or(Ok(None), Err),
+                            }
+                        }
+                    }
+                }
+                Action::Validate { version } => match self.admit(&version) {
+                    Ok(()) => Input::Validated,
+                    Err(fault) => {
+                        let input = match &fault {
+                            Error::Refused(refusal) => Input::Refuse(refusal.reason()),
+                            // The file is not what was stored a moment ago: fetch it again.
+                            _ => Input::Broken { sha256: version.sha256 },
+                        };
+                        error = Some(fault);
+                        input
+                    }
+                },
+                // The moment is good: nothing waits for it here.
+                Action::Validated { .. } => Input::Resume { now: self.now },
+                Action::StartTrial { version } if self.machine.in_trial() => {
+                    let version = self.describe(&version);
+                    self.emit(&Event::TrialStarted(version));
+                    self.at("trial");
+                    Input::Resume { now: self.now }
+                }
+                done => return Ok(self.report(done, error)),
+            };
+            action = self.step(input)?;
+        }
+    }
+
+    /// Tells what the end of a piece of work is, and tidies up behind it.
+    fn report(&mut self, action: Action, error: Option<Error>) -> Option<Outcome> {
+        match action {
+            Action::Committed { version } => {
+                let version = self.describe(&version);
+                self.emit(&Event::Committed(version.clone()));
+                self.tidy();
+                Some(Outcome::Committed(version))
+            }
+            Action::Rejected { version, reason } => {
+                let version = self.describe(&version);
+                let because = error.as_ref().map(ToString::to_string);
+                self.emit(&Event::Rejected { version: version.clone(), reason, because });
+                self.tidy();
+                Some(Outcome::Rejected { version, reason, error })
+            }
+            Action::Deferred { version, reason, retry_at } => {
+                let version = self.describe(&version);
+                self.emit(&Event::Deferred { version: version.clone(), reason, retry_at });
+                Some(Outcome::Deferred { version, reason, retry_at, error })
+            }
+            _ => error.map(Outcome::Failed).or_else(|| self.trial()),
+        }
+    }
+
+    fn trial(&self) -> Option<Outcome> {
+        self.serving.as_ref().filter(|s| s.trial).map(|s| Outcome::Trial(s.version.clone()))
+    }
+
+    fn in_trial(&mut self, input: Input, now: i64) -> Result<Option<Outcome>, Error> {
+        self.now = now;
+        if !self.machine.in_trial() {
+            return Ok(None);
+        }
+        let action = self.step(input)?;
+        self.carry(action, None)
+    }
+
+    fn admit(&mut self, version: &Version) -> Result<(), Error> {
+        let file = VerifiedFile::open_known(&self.models.version_path(&version.sha256), &version.sha256)?;
+        self.at("validating");
+        let admission = validate(&file, self.config.kernels)?;
+        self.at("validated");
+        let version = self.describe(version);
+        self.emit(&Event::Validated { version, admission });
+        Ok(())
+    }
+
+    /// One step of the machine, with its record made durable where it asks for that.
+    fn step(&mut self, input: Input) -> Result<Action, Error> {
+        let action = self.machine.step(input)?;
+        if action != Action::Persist {
+            return Ok(action);
+        }
+        self.at("record");
+        if let Err(error) = self.models.save(self.machine.record()) {
+            // Old or new: what is stored decides.
+            let loaded = self.models.load()?;
+            self.take_up(loaded);
+            self.settle()?;
+            return Err(error);
+        }
+        self.at("recorded");
+        Ok(self.machine.step(Input::Persisted)?)
+    }
+
+    fn take_up(&mut self, loaded: Loaded) {
+        let fresh = Record { factory: self.factory, ..Record::default() };
+        let record = match loaded {
+            Loaded::Fresh => Record::default(),
+            Loaded::Record(record) => *record,
+            Loaded::Lost => {
+                self.emit(&Event::StateLost);
+                Record::default()
+            }
+            Loaded::Newer { version } => {
+                self.newer = Some(version);
+                fresh
+            }
+        };
+        self.machine = Machine::new(self.config.limits, record);
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        match self.newer {
+            Some(version) => Err(Error::NewerState { model: self.config.model.clone(), version }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes [`serving`](Self::serving) what the machine says. A bundle that cannot be served is forgotten and the next one is tried.
+    fn settle(&mut self) -> Result<(), Error> {
+        while let Some(version) = self.machine.serving().copied() {
+            let trial = self.machine.in_trial();
+            if let Some(serving) = &mut self.serving
+                && serving.version.sha256 == version.sha256
+            {
+                serving.trial = trial;
+                return Ok(());
+            }
+            let fault = match self.load(&version) {
+                Ok((file, model)) => {
+                    let version = self.describe(&version);
+                    self.serving = Some(Serving { version, trial, file, model });
+                    return Ok(());
+                }
+                Err(fault) if is_damage(&fault) => fault,
+                Err(fault) => return Err(fault),
+            };
+            self.serving = None;
+            let from = self.describe(&version);
+            let input = Input::Broken { sha256: version.sha256 };
+            if self.newer.is_some() {
+                // Nothing may be stored: forget it in memory only.
+                self.machine = Machine::new(self.config.limits, Record::default());
+            } else {
+                self.step(input)?;
+            }
+            let to = self.machine.serving().copied().map(|to| self.describe(&to));
+            self.emit(&Event::FellBack { from, because: fault.to_string(), to });
+        }
+        self.serving = None;
+        Ok(())
+    }
+
+    fn load(&mut self, version: &Version) -> Result<(VerifiedFile, Arc<Model>), Error> {
+        let path = self.path(version);
+        let found = std::fs::metadata(&path).map_err(|source| Error::file("open", &path, source))?.len();
+        if found != version.len {
+            return Err(Error::WrongLength { path, expected: version.len, found });
+        }
+        let file = VerifiedFile::open_known(&path, &version.sha256)?;
+        self.labels.insert(version.sha256, file.info().version.clone());
+        let model = Arc::new(Model::from_file(&file)?);
+        Ok((file, model))
+    }
+
+    fn path(&self, version: &Version) -> PathBuf {
+        match &self.config.factory {
+            Some(factory) if self.factory.is_some_and(|f| f.sha256 == version.sha256) => factory.path.clone(),
+            _ => self.models.version_path(&version.sha256),
+        }
+    }
+
+    fn open_factory(&mut self) -> Result<Option<Version>, Error> {
+        let Some(factory) = &self.config.factory else { return Ok(None) };
+        let file = VerifiedFile::open(&factory.path, &factory.keys)?;
+        let info = file.info();
+        if info.model != self.config.model {
+            let (announced, found) = (self.config.model.clone(), info.model.clone());
+            return Err(Error::Announcement { what: "model", announced, found });
+        }
+        let (sha256, number, len) = (info.sha256, info.number, file.bytes().len() as u64);
+        self.labels.insert(sha256, info.version.clone());
+        Ok(Some(Version { sha256, number, len, attempt: 0, epoch: 0 }))
+    }
+
+    /// The names of a version; the label is read from its bundle where it is not known yet.
+    fn describe(&mut self, version: &Version) -> VersionInfo {
+        let Version { sha256, number, .. } = *version;
+        if !self.labels.contains_key(&sha256)
+            && let Ok(file) = VerifiedFile::open_known(&self.path(version), &sha256)
+        {
+            self.labels.insert(sha256, file.info().version.clone());
+        }
+        VersionInfo { version: self.labels.get(&sha256).cloned().unwrap_or_default(), number, sha256 }
+    }
+
+    /// Removes what no record names. It can wait, so a fault is only told.
+    fn tidy(&mut self) {
+        if let Err(error) = self.models.collect(|sha256| self.machine.may_delete(sha256)) {
+            self.emit(&Event::Failed(error.to_string()));
+        }
+    }
+
+    fn emit(&mut self, event: &Event) {
+        tracing::info!(model = self.config.model, "{event}");
+        if let Some(on_event) = &mut self.config.on_event {
+            on_event(event);
+        }
+    }
+
+    fn at(&self, point: &str) {
+        if let Some(at) = self.config.at {
+            at(point);
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // A panic in an inference is a death: the attempt is spent.
+        if !std::thread::panicking() {
+            let _ = self.suspend();
+        }
+    }
+}
+
+/// Releases that are looked at in one poll; fewer than the rejections that a record remembers.
+const LOOKED_AT: usize = 16;
+/// How long a download waits where no space is left.
+const DISK_FULL_WAIT_S: i64 = 600;
+/// How long a download waits whose bytes were wrong.
+const WRONG_BYTES_WAIT_S: i64 = 3600;
+
+/// What a failed download means for the candidate; `None`: nothing, the next poll goes on with it.
+fn after_fetch(fault: &Error, now: i64) -> Option<Input> {
+    let defer = |reason, wait_s| Some(Input::Defer { reason, retry_at: now.saturating_add(wait_s), now });
+    match fault {
+        _ if fault.is_disk_full() => defer(Reason::DISK_FULL, DISK_FULL_WAIT_S),
+        Error::HashMismatch { .. } => defer(Reason::WRONG_BYTES, WRONG_BYTES_WAIT_S),
+        Error::Trust(_) => Some(Input::Refuse(Reason::SIGNATURE)),
+        Error::Announcement { .. } => Some(Input::Refuse(Reason::METADATA)),
+        Error::Format(_) => Some(Input::Refuse(Reason::NOT_SOUND)),
+        _ => None,
+    }
+}
+
+/// Whether a bundle that cannot be opened is lost, as opposed to an operating system that refuses for the moment.
+fn is_damage(fault: &Error) -> bool {
+    match fault {
+        Error::File { source, .. } => {
+            matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+        }
+        _ => true,
+    }
+}

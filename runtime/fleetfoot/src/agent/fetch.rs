@@ -1,0 +1,167 @@
+//! The network half of a poll: metadata, announcements, bundles.
+
+use std::io;
+
+use fleetfoot_format::record::Version;
+use fleetfoot_trust::Keys;
+use fleetfoot_tuf::{Action, Client, Target};
+
+use super::{Agent, Event};
+use crate::{
+    error::Error,
+    transport::{Fetched, Request, TransportError},
+    verified::{BundleInfo, VerifiedFile},
+};
+
+/// A release that the repository announces: a target of the role `releases-<model>`.
+#[derive(Clone, Debug)]
+pub(super) struct Announced {
+    /// What the machine needs to know.
+    pub(super) version: Version,
+    label: String,
+    url_path: String,
+}
+
+/// All releases that can be used, the newest first, and the keys that sign bundles of this model.
+pub(super) struct Announcements {
+    pub(super) offers: Vec<Announced>,
+    pub(super) keys: Keys,
+}
+
+impl Agent {
+    /// Refreshes the metadata, stores what was verified, and reads the announcements.
+    pub(super) fn refresh(&mut self) -> Result<Announcements, Error> {
+        let role = format!("releases-{}", self.config.model);
+        let mut client = Client::new(&self.config.root_json, self.store.metadata()?, self.now)?;
+        client.refresh(&role);
+        loop {
+            match client.poll()? {
+                Action::Fetch { path, max_len, may_be_missing } => {
+                    let bytes = self.fetch_metadata(&path, max_len)?;
+                    if bytes.is_none() && !may_be_missing {
+                        return Err(Error::Missing { path });
+                    }
+                    client.feed(bytes)?;
+                }
+                Action::Persist { name, bytes } => {
+                    self.store.put_metadata(&name, &bytes)?;
+                    self.at("metadata");
+                    client.persisted();
+                }
+                Action::Done => break,
+            }
+        }
+        self.emit(&Event::Refreshed);
+        let (keys, threshold) = client.role_keys(&role).ok_or(Error::NoRole { role: role.clone() })?;
+        let keys = Keys::new(&keys, threshold)?;
+        let mut offers = Vec::new();
+        for target in client.targets_of(&role) {
+            match announced(&target, &self.config.model) {
+                Ok(offer) => offers.push(offer),
+                Err(what) => self.emit(&Event::Skipped { path: target.path, what }),
+            }
+        }
+        offers.sort_by_key(|offer| std::cmp::Reverse(offer.version.number));
+        for offer in &offers {
+            self.labels.insert(offer.version.sha256, offer.label.clone());
+        }
+        Ok(Announcements { offers, keys })
+    }
+
+    fn fetch_metadata(&self, path: &str, max_len: u64) -> Result<Option<Vec<u8>>, Error> {
+        let mut bytes = Vec::new();
+        let request = Request { path, offset: 0, max_len, etag: None };
+        let mut keep = |chunk: &[u8]| {
+            bytes.extend_from_slice(chunk);
+            io::Result::Ok(())
+        };
+        match self.config.transport.fetch(&request, &mut keep)? {
+            Fetched::Body { .. } => Ok(Some(bytes)),
+            Fetched::Missing | Fetched::NotModified => Ok(None),
+        }
+    }
+
+    /// Brings the bundle of `offer` into the store, from where an earlier download stopped.
+    pub(super) fn fetch(&mut self, version: &Version, offer: &Announced, keys: &Keys) -> Result<(), Error> {
+        let path = self.models.version_path(&version.sha256);
+        if VerifiedFile::open(&path, keys).is_ok_and(|file| agrees(file.info(), offer, &self.config.model).is_ok()) {
+            return Ok(());
+        }
+        let mut partial = self.models.partial(version)?;
+        let (offset, len) = (partial.offset(), version.len);
+        let info = self.describe(version);
+        self.emit(&Event::Fetching { version: info, offset, len });
+        let (at, path) = (self.config.at.unwrap_or(|_| {}), partial.path().to_owned());
+        if offset < len {
+            let request = Request { path: &offer.url_path, offset, max_len: len, etag: None };
+            let fetched = self.config.transport.fetch(&request, &mut |chunk| {
+                partial.append(chunk)?;
+                at("fetching");
+                Ok(())
+            });
+            match fetched {
+                Ok(Fetched::Body { .. }) => {}
+                Ok(Fetched::Missing | Fetched::NotModified) => {
+                    return Err(Error::Missing { path: offer.url_path.clone() });
+                }
+                Err(error) => {
+                    if matches!(error, TransportError::Status { status: RANGE_NOT_SATISFIABLE, .. }) {
+                        self.models.discard(&path)?;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        if partial.offset() < len {
+            let url = offer.url_path.clone();
+            return Err(TransportError::Short { url, need: len, have: partial.offset() }.into());
+        }
+        let path = partial.finish()?;
+        let verified = VerifiedFile::open(&path, keys);
+        if let Err(error) = verified.and_then(|file| agrees(file.info(), offer, &self.config.model)) {
+            self.models.discard(&path)?;
+            return Err(error);
+        }
+        self.at("fetched");
+        self.models.install(&path, &version.sha256)?;
+        self.at("installed");
+        let info = self.describe(version);
+        self.emit(&Event::Fetched(info));
+        Ok(())
+    }
+}
+
+const RANGE_NOT_SATISFIABLE: u16 = 416;
+
+/// Reads the announcement of a release out of the field `custom` of its target, or says which field is missing.
+fn announced(target: &Target, model: &str) -> Result<Announced, &'static str> {
+    let text = |name: &'static str| target.custom.get(name).and_then(|v| v.as_str()).ok_or(name);
+    let number = |name: &'static str| target.custom.get(name).map(|v| v.as_u64().ok_or(name)).transpose();
+    let small = |name: &'static str, default| number(name)?.map_or(Ok(default), |n| u32::try_from(n).map_err(|_| name));
+    if text("model")? != model {
+        return Err("model");
+    }
+    if target.length > fleetfoot_format::limits::MAX_BUNDLE_LEN {
+        return Err("length");
+    }
+    let version = Version {
+        sha256: target.sha256,
+        number: number("number")?.ok_or("number")?,
+        len: target.length,
+        attempt: small("attempt", 1)?,
+        epoch: small("security_epoch", 0)?,
+    };
+    Ok(Announced { version, label: text("version")?.into(), url_path: target.url_path() })
+}
+
+/// Whether the signed header says what was announced. Both are signed; a difference is a mistake of the release, or worse.
+fn agrees(info: &BundleInfo, offer: &Announced, model: &str) -> Result<(), Error> {
+    let differ = |what, announced: &dyn ToString, found: &dyn ToString| {
+        let (announced, found) = (announced.to_string(), found.to_string());
+        if announced == found { Ok(()) } else { Err(Error::Announcement { what, announced, found }) }
+    };
+    differ("model", &model, &info.model)?;
+    differ("version", &offer.label, &info.version)?;
+    differ("number", &offer.version.number, &info.number)?;
+    differ("SHA-256", &crate::hex(&offer.version.sha256), &crate::hex(&info.sha256))
+}

@@ -1,0 +1,251 @@
+//! What a device stores: the state of every model, its bundles, and the metadata that vouches for them.
+//!
+//! ```text
+//! <root>/.lock                            held by the one process that may write
+//! <root>/tuf/*.json                       verified metadata, byte for byte, replaced as a whole
+//! <root>/<model>/record.0, record.1       the state record, see `slots`
+//! <root>/<model>/versions/<sha256>.ff     bundles whose signatures held, read-only, never changed
+//! <root>/<model>/partial/<sha256>.part    a download, see `partial`
+//! ```
+//! A bundle gets its name in `versions` by a rename, after its length, its hash and its signatures were checked and its bytes are durable;
+//! only then a record may name it. A file that no record names is removed when the agent has time.
+//!
+//! A full disk stops a download and nothing else: records are overwritten in place, and metadata that cannot be replaced stays
+//! what it was.
+
+mod disk;
+mod partial;
+mod slots;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use disk::{Disk, OsDisk};
+use fleetfoot_format::{
+    bundle::valid_name,
+    record::{Record, Version},
+};
+pub use partial::Partial;
+pub use slots::Loaded;
+use slots::Slots;
+
+use crate::error::{Error, hex};
+
+/// The folder of one device. While it is open no other process can open it.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    disk: Arc<dyn Disk>,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the folder, makes it where it is missing, and takes its lock.
+    ///
+    /// # Errors
+    /// [`Error::StoreBusy`] where another process has it, [`Error::File`].
+    pub fn open(root: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        make_folder(&root.join(METADATA))?;
+        let path = root.join(LOCK);
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(|source| Error::file("open", &path, source))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root: root.into(), disk, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::StoreBusy { path: root.into() }),
+            Err(TryLockError::Error(source)) => Err(Error::file("lock", &path, source)),
+        }
+    }
+
+    /// All stored metadata: name of the file, content.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn metadata(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let folder = self.root.join(METADATA);
+        let mut all = BTreeMap::new();
+        for name in names(&folder)? {
+            if name.ends_with(TEMPORARY) {
+                continue;
+            }
+            let path = folder.join(&name);
+            let mut bytes = Vec::new();
+            let read = File::open(&path).and_then(|file| file.take(MAX_METADATA_LEN).read_to_end(&mut bytes));
+            read.map_err(|source| Error::file("read", &path, source))?;
+            all.insert(name, bytes);
+        }
+        Ok(all)
+    }
+
+    /// Replaces one metadata file; after a power cut it is the old one or the new one.
+    ///
+    /// # Errors
+    /// [`Error::BadName`] where `name` would leave the folder, [`Error::File`].
+    pub fn put_metadata(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'%' | b'+');
+        if name.starts_with('.') || name.is_empty() || !name.bytes().all(plain) {
+            return Err(Error::BadName { name: name.into() });
+        }
+        let folder = self.root.join(METADATA);
+        let (path, temporary) = (folder.join(name), folder.join(format!("{name}{TEMPORARY}")));
+        let write = || {
+            let file = File::create(&temporary)?;
+            self.disk.write(&file, bytes)?;
+            self.disk.sync(&file)?;
+            self.disk.rename(&temporary, &path)?;
+            self.disk.sync_folder(&folder)
+        };
+        write().map_err(|source| {
+            // What is left of it would be overwritten by the next attempt anyway.
+            let _ = fs::remove_file(&temporary);
+            Error::file("write", &path, source)
+        })
+    }
+
+    /// The folder of one model.
+    ///
+    /// # Errors
+    /// [`Error::BadName`] where the name is none for a model, or is that of the metadata folder; [`Error::File`].
+    pub fn model(&self, name: &str) -> Result<ModelStore, Error> {
+        if !valid_name(name) || name == METADATA {
+            return Err(Error::BadName { name: name.into() });
+        }
+        let folder = self.root.join(name);
+        make_folder(&folder.join(VERSIONS))?;
+        make_folder(&folder.join(PARTIAL))?;
+        Ok(ModelStore { slots: Slots::new(&folder, Arc::clone(&self.disk)), folder, disk: Arc::clone(&self.disk) })
+    }
+}
+
+/// The folder of one model on one device.
+#[derive(Debug)]
+pub struct ModelStore {
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    slots: Slots,
+}
+
+impl ModelStore {
+    /// Reads the state record.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the operating system refuses; damage is not an error but [`Loaded::Lost`].
+    pub fn load(&mut self) -> Result<Loaded, Error> {
+        self.slots.load()
+    }
+
+    /// Makes `record` durable. After an error [`load`](Self::load) tells which record is stored.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn save(&mut self, record: &Record) -> Result<(), Error> {
+        self.slots.save(record)
+    }
+
+    /// Where the bundle with this hash is, or would be.
+    #[must_use]
+    pub fn version_path(&self, sha256: &[u8; 32]) -> PathBuf {
+        self.folder.join(VERSIONS).join(format!("{}.ff", hex(sha256)))
+    }
+
+    /// Opens the download of `version` where it stopped.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn partial(&self, version: &Version) -> Result<Partial, Error> {
+        let path = self.folder.join(PARTIAL).join(format!("{}.part", hex(&version.sha256)));
+        Partial::open(&path, version, Arc::clone(&self.disk))
+    }
+
+    /// Gives a finished download its name. The caller has verified it.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn install(&self, partial: &Path, sha256: &[u8; 32]) -> Result<PathBuf, Error> {
+        let path = self.version_path(sha256);
+        let install = || {
+            private(partial)?;
+            self.disk.rename(partial, &path)?;
+            self.disk.sync_folder(&self.folder.join(VERSIONS))
+        };
+        install().map_err(|source| Error::file("install", &path, source))?;
+        Ok(path)
+    }
+
+    /// Removes a download.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn discard(&self, partial: &Path) -> Result<(), Error> {
+        self.disk.remove(partial).map_err(|source| Error::file("remove", partial, source))
+    }
+
+    /// Removes every bundle and every download of which `may_delete` says so, given its hash, and files that do not belong here.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn collect(&self, may_delete: impl Fn(&[u8; 32]) -> bool) -> Result<usize, Error> {
+        let mut removed = 0;
+        for (folder, extension) in [(VERSIONS, ".ff"), (PARTIAL, ".part")] {
+            let folder = self.folder.join(folder);
+            for name in names(&folder)? {
+                let sha256 = name.strip_suffix(extension).and_then(unhex);
+                if sha256.is_none_or(|sha256| may_delete(&sha256)) {
+                    let path = folder.join(&name);
+                    self.disk.remove(&path).map_err(|source| Error::file("remove", &path, source))?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+const LOCK: &str = ".lock";
+const METADATA: &str = "tuf";
+const VERSIONS: &str = "versions";
+const PARTIAL: &str = "partial";
+const TEMPORARY: &str = ".new";
+/// Bytes of one metadata file. Guards memory against a file that grew by a fault.
+const MAX_METADATA_LEN: u64 = 16 << 20;
+
+/// Makes a folder and its parents that only the owner may enter.
+fn make_folder(path: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| Error::file("make the folder", path, source))
+}
+
+/// Readable by its owner, writable by nobody.
+fn private(path: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(path)?.permissions();
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o400);
+    #[cfg(not(unix))]
+    permissions.set_readonly(true);
+    fs::set_permissions(path, permissions)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let list = || fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>();
+    let names = list().map_err(|source| Error::file("list", folder, source))?;
+    Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(out)
+}

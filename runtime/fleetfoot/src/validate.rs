@@ -1,0 +1,182 @@
+//! Admission: a bundle proves on this very device that it answers as it did on its author's machine, and within its budget.
+//!
+//! ```text
+//! min_runtime   is this runtime new enough?
+//! plan          is it sound?                                    (nothing is trusted because it is signed)
+//! arena         does it fit into budget.arena_bytes?            (before it is allocated)
+//! goldens       every case, bit for bit
+//! p99           of 50 warm runs, below budget.p99_us?
+//! ```
+//! The budget is that of the release, under its signatures; the device adds nothing. Other work on the device can only make a measurement
+//! worse, so a measurement above the budget is repeated and the best of three counts.
+
+use std::{sync::Arc, time::Instant};
+
+use fleetfoot_format::{bundle::SectionKind, golden::Golden, record::Reason};
+use fleetfoot_kernels::Kernels;
+use thiserror::Error;
+
+use crate::{
+    error::{Error, hex},
+    model::Model,
+    session::Session,
+    verified::VerifiedFile,
+};
+
+/// What was measured of an admitted bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Golden cases that were run; 0 where the bundle has none.
+    pub goldens: usize,
+    /// 99th percentile of warm single-thread inferences, microseconds, rounded up.
+    pub p99_us: u64,
+    /// Arena, bytes.
+    pub arena_bytes: usize,
+}
+
+/// Why a bundle is not admitted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The bundle asks for a newer runtime.
+    #[error("needs runtime {}.{}, this is {}.{}", needs.0, needs.1, this.0, this.1)]
+    RuntimeTooOld {
+        /// Major and minor version that it asks for.
+        needs: (u16, u16),
+        /// Major and minor version of this runtime.
+        this: (u16, u16),
+    },
+    /// The arena is larger than the budget.
+    #[error("needs {arena_bytes} bytes of arena, the budget is {budget_bytes}")]
+    OverMemory {
+        /// What it needs.
+        arena_bytes: usize,
+        /// What its budget allows.
+        budget_bytes: u32,
+    },
+    /// An output is not the golden one.
+    #[error("golden case {} of {of}: output has SHA-256 {}, {} was expected", case + 1, hex(got), hex(expected))]
+    GoldenMismatch {
+        /// The first case that differs, from 0.
+        case: usize,
+        /// Number of cases.
+        of: usize,
+        /// Digest in the bundle.
+        expected: [u8; 32],
+        /// Digest on this device.
+        got: [u8; 32],
+    },
+    /// The measured latency is not below the budget.
+    #[error("p99 of {p99_us} \u{b5}s is not below the budget of {budget_us} \u{b5}s")]
+    OverLatency {
+        /// Measured.
+        p99_us: u64,
+        /// What its budget allows.
+        budget_us: u32,
+    },
+    /// The model cannot be opened or run.
+    #[error("not sound or not supported: {0}")]
+    NotSound(#[from] Box<Error>),
+}
+
+impl Refusal {
+    /// The reason as the state record keeps it.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::RuntimeTooOld { .. } => Reason::RUNTIME_TOO_OLD,
+            Self::OverMemory { .. } => Reason::OVER_MEMORY,
+            Self::GoldenMismatch { .. } => Reason::GOLDEN_MISMATCH,
+            Self::OverLatency { .. } => Reason::OVER_LATENCY,
+            Self::NotSound(_) => Reason::NOT_SOUND,
+        }
+    }
+}
+
+/// Admits a verified bundle on this device, or says why not.
+///
+/// # Errors
+/// [`Refusal`], with what was found and what was expected.
+pub fn validate(file: &VerifiedFile, kernels: Kernels) -> Result<Admission, Refusal> {
+    let needs = file.info().min_runtime;
+    if needs > RUNTIME {
+        return Err(Refusal::RuntimeTooOld { needs, this: RUNTIME });
+    }
+    let model = Arc::new(Model::from_file(file).map_err(Box::new)?);
+    let arena_bytes = model.arena_len(kernels);
+    let budget = file.info().budget;
+    if let Some(budget_bytes) = budget.arena_bytes.filter(|&budget| arena_bytes as u64 > u64::from(budget)) {
+        return Err(Refusal::OverMemory { arena_bytes, budget_bytes });
+    }
+    let mut session = Session::new(Arc::clone(&model), kernels).map_err(Box::new)?;
+    let goldens = run_goldens(file, &mut session)?;
+    let mut p99_us = u64::MAX;
+    for _ in 0..ROUNDS {
+        p99_us = p99_us.min(measure(file, &mut session).map_err(Box::new)?);
+        if budget.p99_us.is_none_or(|budget| p99_us < u64::from(budget)) {
+            return Ok(Admission { goldens, p99_us, arena_bytes });
+        }
+    }
+    Err(Refusal::OverLatency { p99_us, budget_us: budget.p99_us.unwrap_or_default() })
+}
+
+/// Runs every golden case. Returns how many there are.
+///
+/// # Errors
+/// [`Refusal::GoldenMismatch`] for the first that differs, [`Refusal::NotSound`] where a case does not fit the model.
+pub fn run_goldens(file: &VerifiedFile, session: &mut Session) -> Result<usize, Refusal> {
+    let Some(section) = file.section(SectionKind::GOLDEN) else { return Ok(0) };
+    let golden = Golden::parse(section.as_ref()).map_err(|error| Box::new(Error::from(error)))?;
+    let of = golden.cases().len();
+    for (case, (input, expected)) in golden.cases().enumerate() {
+        let got = session.run_golden(input).map_err(Box::new)?;
+        if got != *expected {
+            return Err(Refusal::GoldenMismatch { case, of, expected: *expected, got });
+        }
+    }
+    Ok(of)
+}
+
+/// The 99th percentile of [`RUNS`] warm runs in microseconds, rounded up: never 0.
+fn measure(file: &VerifiedFile, session: &mut Session) -> Result<u64, Error> {
+    let section = file.section(SectionKind::GOLDEN);
+    let golden = section.as_ref().map(|bytes| Golden::parse(bytes.as_ref())).transpose()?;
+    let zeros = vec![0; session.model().input_len()];
+    let case = golden.as_ref().and_then(|golden| golden.cases().next()).map_or(&zeros[..], |(input, _)| input);
+    let mut times_ns = Vec::with_capacity(RUNS);
+    for run in 0..WARMUP_RUNS + RUNS {
+        set_inputs(session, case)?;
+        let start = Instant::now();
+        session.run()?;
+        if run >= WARMUP_RUNS {
+            times_ns.push(start.elapsed().as_nanos());
+        }
+    }
+    times_ns.sort_unstable();
+    let p99_ns = times_ns[(times_ns.len() * 99).div_ceil(100) - 1];
+    Ok(u64::try_from(p99_ns.div_ceil(1000)).unwrap_or(u64::MAX).max(1))
+}
+
+fn set_inputs(session: &mut Session, case: &[u8]) -> Result<(), Error> {
+    let mut rest = case;
+    for index in 0..session.model().engine().inputs().len() {
+        let input = session.input_mut(index)?;
+        let len = input.len().min(rest.len());
+        input[..len].copy_from_slice(&rest[..len]);
+        rest = &rest[len..];
+    }
+    Ok(())
+}
+
+const RUNS: usize = 50;
+const WARMUP_RUNS: usize = 5;
+const ROUNDS: usize = 3;
+/// Major and minor version of this runtime.
+const RUNTIME: (u16, u16) = (number(env!("CARGO_PKG_VERSION_MAJOR")), number(env!("CARGO_PKG_VERSION_MINOR")));
+
+const fn number(text: &str) -> u16 {
+    match u16::from_str_radix(text, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("Cargo gives numbers"),
+    }
+}

@@ -1,0 +1,193 @@
+//! What the arithmetic of `docs/numerics.md` is proven for: types, quantization and ranges of factors.
+//!
+//! Shapes are the planner's business, and so is the proof that no sum overflows.
+
+use fleetfoot_plan::{
+    graph::{DType, ElementType, Graph, Op, OpKind, Tensor, TensorId},
+    tables,
+};
+
+use crate::error::{Problem, Problems};
+
+/// Lists everything in `graph` that lies outside of it.
+pub(crate) fn limits(graph: &Graph, problems: &mut Problems) {
+    floats(graph, problems);
+    for &id in graph.inputs.iter().chain(&graph.outputs) {
+        activation(graph.tensor(id), problems);
+    }
+    for op in &graph.ops {
+        operator(&Checked { graph, op }, problems);
+    }
+}
+
+/// One problem for the whole model: it is float, or in part.
+fn floats(graph: &Graph, problems: &mut Problems) {
+    let is_float = |t: &&Tensor| t.dtype == ElementType::Float32;
+    let count = graph.tensors.iter().filter(is_float).count();
+    let Some(example) = graph.tensors.iter().find(is_float).map(|t| t.name.clone()) else { return };
+    let some_quantized = graph.tensors.iter().any(|t| t.dtype.activation().is_some());
+    problems.push(if some_quantized {
+        Problem::PartlyFloat { count, example }
+    } else {
+        Problem::Float { count, example }
+    });
+}
+
+/// An activation must be int8 or uint8 with one scale. Float ones have been counted.
+fn activation(tensor: &Tensor, problems: &mut Problems) -> Option<Real> {
+    let name = || tensor.name.clone();
+    if tensor.dtype == ElementType::Float32 {
+        return None;
+    }
+    let Some(dtype) = tensor.dtype.activation() else {
+        problems.push(Problem::ElementType { tensor: name(), found: tensor.dtype.name(), need: "int8 or uint8" });
+        return None;
+    };
+    match tensor.quant.as_ref().map(|q| (&q.scales[..], &q.zero_points[..])) {
+        Some((&[scale], &[zero_point])) => Some(Real { dtype, scale, zero_point }),
+        Some(_) => {
+            let what = "it has a scale per channel, which only weights may have";
+            problems.push(Problem::Quantization { tensor: name(), what });
+            None
+        }
+        None => {
+            problems.push(Problem::NotQuantized { tensor: name(), dtype: dtype.name() });
+            None
+        }
+    }
+}
+
+/// How the integers of a tensor are real numbers.
+#[derive(Clone, Copy)]
+struct Real {
+    dtype: DType,
+    scale: f32,
+    zero_point: i32,
+}
+
+struct Checked<'g> {
+    graph: &'g Graph,
+    op: &'g Op,
+}
+
+impl<'g> Checked<'g> {
+    fn operand(&self, index: usize) -> Option<&'g Tensor> {
+        self.op.inputs.get(index).copied().flatten().map(|id| self.graph.tensor(id))
+    }
+
+    fn output(&self) -> Option<&'g Tensor> {
+        self.op.outputs.first().map(|&id: &TensorId| self.graph.tensor(id))
+    }
+
+    fn output_name(&self) -> String {
+        self.output().map_or_else(String::new, |t| t.name.clone())
+    }
+
+    fn form(&self, what: &'static str) -> Problem {
+        let (position, op, output) = (self.op.position, self.op.kind.name().into(), self.output_name());
+        Problem::Form { position, op, output, what }
+    }
+
+    /// A problem if `value` is not in `low..high`.
+    fn ratio(&self, what: &'static str, value: f32, low: f32, high: f32) -> Option<Problem> {
+        let (position, op, output) = (self.op.position, self.op.kind.name(), self.output_name());
+        (!(low..high).contains(&value)).then_some(Problem::Ratio { position, op, output, what, value, low, high })
+    }
+}
+
+fn operator(checked: &Checked<'_>, problems: &mut Problems) {
+    let kind = &checked.op.kind;
+    let (Some(input), Some(output)) = (checked.operand(0), checked.output()) else { return };
+    let (a, o) = (activation(input, problems), activation(output, problems));
+    let is_binary = matches!(kind, OpKind::Add { .. } | OpKind::Sub { .. } | OpKind::Mul { .. });
+    let b = checked.operand(1).filter(|_| is_binary).map(|tensor| activation(tensor, problems));
+    let (Some(a), Some(o)) = (a, o) else { return };
+    let b = match b {
+        Some(None) => return,
+        Some(Some(b)) => b,
+        None => a,
+    };
+    if *kind != OpKind::Quantize && (a.dtype != o.dtype || b.dtype != o.dtype) {
+        problems.push(checked.form("its operands have different types"));
+        return;
+    }
+    match kind {
+        OpKind::Conv2d { .. } | OpKind::DepthwiseConv2d { .. } | OpKind::FullyConnected { .. } => {
+            weighted(checked, a, o, problems);
+        }
+        OpKind::Add { .. } | OpKind::Sub { .. } => {
+            let ratios = [("first input scale / output scale", a), ("second input scale / output scale", b)];
+            for (what, operand) in ratios {
+                checked.ratio(what, operand.scale / o.scale, 1.0 / 1024.0, 256.0).map(|p| problems.push(p));
+            }
+        }
+        OpKind::Mul { .. } => {
+            let what = "product of input scales / output scale";
+            checked.ratio(what, a.scale * b.scale / o.scale, 1.0 / 65536.0, 256.0).map(|p| problems.push(p));
+        }
+        OpKind::Softmax { beta } => {
+            if !(beta.is_finite() && *beta > 0.0) {
+                problems.push(checked.form("its factor beta is not a positive number"));
+            }
+            if o.dtype == DType::Int8 && (o.scale.to_bits(), o.zero_point) != ((1f32 / 256.0).to_bits(), -128) {
+                problems.push(checked.form("its int8 result has not scale 1/256 and zero point -128"));
+            }
+        }
+        OpKind::HardSwish => {
+            if tables::hard_swish_table(a.dtype, a.scale, a.zero_point, o.scale, o.zero_point).is_err() {
+                problems.push(checked.form("its output scale is below 1/128 or over 512 of its input scale"));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What convolutions of all kinds and fully connected layers share.
+fn weighted(checked: &Checked<'_>, input: Real, output: Real, problems: &mut Problems) {
+    let Some(weights) = checked.operand(1) else { return };
+    let is_depthwise = matches!(checked.op.kind, OpKind::DepthwiseConv2d { .. });
+    if weights.dtype == ElementType::Float32 {
+        return;
+    }
+    if weights.data.is_none() {
+        problems.push(checked.form("its weights are not constant"));
+    }
+    if weights.dtype.activation() != Some(input.dtype) {
+        problems.push(checked.form("its weights have another type than its input"));
+        return;
+    }
+    let Some(quant) = &weights.quant else {
+        problems.push(Problem::NotQuantized { tensor: weights.name.clone(), dtype: weights.dtype.name() });
+        return;
+    };
+    let axis = if is_depthwise { weights.shape.len().saturating_sub(1) } else { 0 };
+    if quant.scales.len() > 1 && quant.axis != axis {
+        problems.push(checked.form("its weights are quantized along another dimension than output channels"));
+    }
+    if input.dtype == DType::UInt8 && quant.scales.len() > 1 {
+        problems.push(checked.form("its uint8 weights are quantized per channel"));
+    }
+    if input.dtype == DType::UInt8 && is_depthwise && quant.scales.len() == 1 && quant.axis != 0 {
+        problems.push(checked.form("its uint8 weights have one scale, but a quantized dimension other than 0"));
+    }
+    let (position, op) = (checked.op.position, checked.op.kind.name());
+    if input.dtype == DType::Int8
+        && let Some((channel, &zero_point)) = quant.zero_points.iter().enumerate().find(|(_, z)| **z != 0)
+    {
+        let tensor = weights.name.clone();
+        problems.push(Problem::WeightZeroPoint { position, op, tensor, channel, zero_point });
+    }
+    // One channel stands for all: a model with one such factor often has hundreds.
+    let factor = |&scale: &f32| input.scale * scale / output.scale;
+    let worst = quant.scales.iter().map(factor).fold(0.0, |a: f32, b| if b > a || b.is_nan() { b } else { a });
+    let what = "input scale x weight scale / output scale";
+    checked.ratio(what, worst, 0.0, 256.0).map(|p| problems.push(p));
+    if let Some(bias) = checked.operand(2).filter(|bias| bias.dtype != ElementType::Float32) {
+        if bias.dtype != ElementType::Int32 {
+            let (tensor, found) = (bias.name.clone(), bias.dtype.name());
+            problems.push(Problem::ElementType { tensor, found, need: "int32" });
+        } else if bias.data.is_none() {
+            problems.push(checked.form("its bias is not constant"));
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! fleetfoot keys new, fleetfoot pack  ->  bundle and public key of this run
 //! cargo build (devices/boards/mps2-an386)  ->  an ELF file with both inside
 //! its symbols: no allocator            its run: every golden case, exit status 0
+//! once more with a damaged bundle: exit status 1
 //! ```
 
 use std::{
@@ -27,12 +28,25 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let (bundle, key) = bundle(tree, &work)?;
     let elf = build(tree, &work, &bundle, &key)?;
     no_allocator(&elf)?;
+    board(&elf).run()?;
+
+    println!("the same with one bit of the bundle changed: the board must refuse it");
+    let damaged = work.join("damaged.ff");
+    let file = |e: std::io::Error| format!("{}: {e}", damaged.display());
+    let mut bytes = fs::read(&bundle).map_err(file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).map_err(file)?;
+    board(&build(tree, &work, &damaged, &key)?).expect(1)
+}
+
+/// The emulated board with `elf` in its memory. The exit code is that of the firmware.
+fn board(elf: &Path) -> Cmd {
     Cmd::new("timeout")
         .args(["-k", "5", &TIMEOUT_S.to_string(), "qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4"])
         .args(["-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"])
         .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
-        .arg(&elf)
-        .run()
+        .arg(elf)
 }
 
 /// Packs and signs a model with a key made for this run.

@@ -103,10 +103,15 @@ impl Cmd {
     }
 
     /// Runs it; an exit code other than 0 is an error.
-    pub(crate) fn run(mut self) -> Result {
+    pub(crate) fn run(self) -> Result {
+        self.expect(0)
+    }
+
+    /// Runs it; an exit code other than `code` is an error.
+    pub(crate) fn expect(mut self, code: i32) -> Result {
         println!("$ {}", self.shown);
         let status = self.inner.stdin(Stdio::null()).status().map_err(|e| format!("{}: {e}", self.shown))?;
-        if status.success() { Ok(()) } else { Err(format!("{status}: {}", self.shown)) }
+        if status.code() == Some(code) { Ok(()) } else { Err(format!("{status}: {}", self.shown)) }
     }
 
     /// Runs it and returns what it wrote to standard output; its standard error is streamed.

@@ -26,6 +26,8 @@ pub(crate) fn start(mut timer: SYST) {
     timer.clear_current();
     timer.enable_interrupt();
     timer.enable_counter();
+    // Cleared, it stands at 0 until the first tick loads it.
+    while SYST::get_current() == 0 {}
 }
 
 /// Instructions since [`start`], to the nearest 40 below.

@@ -141,5 +141,6 @@ pub(crate) fn message(signed: &[u8]) -> [u8; BUNDLE_DOMAIN.len() + 32] {
 /// The signature of a signer who has not signed yet.
 const NOT_SIGNED: [u8; SIGNATURE_LEN] = [0; SIGNATURE_LEN];
 
-#[cfg(all(test, feature = "sign"))]
+#[cfg(test)]
+#[cfg(feature = "sign")]
 mod tests;

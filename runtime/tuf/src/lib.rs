@@ -1,1 +1,30 @@
-//! Not written yet.
+//! The Update Framework, version 1.0: which metadata of a repository may be believed, and which files it names.
+//!
+//! ```text
+//! embedded root ─▶ N.root.json … ─▶ timestamp.json ─▶ V.snapshot.json ─▶ V.targets.json ─▶ V.releases-<model>.json ─▶ targets
+//! ```
+//! [`Client`] does no IO and has no clock: [`Client::poll`] says what to fetch or to store, and the time is an argument. Its steps
+//! are those of section 5 of the specification, in its order. This is a client for one kind of repository, so that
+//! less can go wrong: Ed25519 keys only, consistent snapshots, hash-prefixed targets, one level of delegation.
+//!
+//! What is signed is the canonical form of what was parsed, so a signature is never over one reading of a file and
+//! the decision over another. Identifiers of keys are opaque names; they are never computed from keys. Verified files are kept byte for
+//! byte.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod canonical;
+mod client;
+mod error;
+pub mod hex;
+pub mod limits;
+mod metadata;
+pub mod name;
+mod target;
+pub mod time;
+
+pub use client::{Action, Client, Stored, keys_from};
+pub use error::TufError;
+pub use target::Target;

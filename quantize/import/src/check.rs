@@ -26,7 +26,7 @@ fn floats(graph: &Graph, problems: &mut Problems) {
     let count = graph.tensors.iter().filter(is_float).count();
     let Some(example) = graph.tensors.iter().find(is_float).map(|t| t.name.clone()) else { return };
     let some_quantized = graph.tensors.iter().any(|t| t.dtype.activation().is_some());
-    problems.push(if some_quantized {
+    problems.push_first(if some_quantized {
         Problem::PartlyFloat { count, example }
     } else {
         Problem::Float { count, example }
@@ -89,9 +89,11 @@ impl<'g> Checked<'g> {
     }
 
     /// A problem if `value` is not in `low..high`.
-    fn ratio(&self, what: &'static str, value: f32, low: f32, high: f32) -> Option<Problem> {
-        let (position, op, output) = (self.op.position, self.op.kind.name(), self.output_name());
-        (!(low..high).contains(&value)).then_some(Problem::Ratio { position, op, output, what, value, low, high })
+    fn ratio(&self, what: &'static str, value: f32, low: f32, high: f32, problems: &mut Problems) {
+        if !(low..high).contains(&value) {
+            let (position, op, output) = (self.op.position, self.op.kind.name(), self.output_name());
+            problems.push(Problem::Ratio { position, op, output, what, value, low, high });
+        }
     }
 }
 
@@ -101,6 +103,9 @@ fn operator(checked: &Checked<'_>, problems: &mut Problems) {
     let (a, o) = (activation(input, problems), activation(output, problems));
     let is_binary = matches!(kind, OpKind::Add { .. } | OpKind::Sub { .. } | OpKind::Mul { .. });
     let b = checked.operand(1).filter(|_| is_binary).map(|tensor| activation(tensor, problems));
+    if matches!(kind, OpKind::Conv2d { .. } | OpKind::DepthwiseConv2d { .. } | OpKind::FullyConnected { .. }) {
+        weighted(checked, a, o, problems);
+    }
     let (Some(a), Some(o)) = (a, o) else { return };
     let b = match b {
         Some(None) => return,
@@ -112,18 +117,15 @@ fn operator(checked: &Checked<'_>, problems: &mut Problems) {
         return;
     }
     match kind {
-        OpKind::Conv2d { .. } | OpKind::DepthwiseConv2d { .. } | OpKind::FullyConnected { .. } => {
-            weighted(checked, a, o, problems);
-        }
         OpKind::Add { .. } | OpKind::Sub { .. } => {
             let ratios = [("first input scale / output scale", a), ("second input scale / output scale", b)];
             for (what, operand) in ratios {
-                checked.ratio(what, operand.scale / o.scale, 1.0 / 1024.0, 256.0).map(|p| problems.push(p));
+                checked.ratio(what, operand.scale / o.scale, 1.0 / 1024.0, 256.0, problems);
             }
         }
         OpKind::Mul { .. } => {
             let what = "product of input scales / output scale";
-            checked.ratio(what, a.scale * b.scale / o.scale, 1.0 / 65536.0, 256.0).map(|p| problems.push(p));
+            checked.ratio(what, a.scale * b.scale / o.scale, 1.0 / 65536.0, 256.0, problems);
         }
         OpKind::Softmax { beta } => {
             if !(beta.is_finite() && *beta > 0.0) {
@@ -133,61 +135,65 @@ fn operator(checked: &Checked<'_>, problems: &mut Problems) {
                 problems.push(checked.form("its int8 result has not scale 1/256 and zero point -128"));
             }
         }
-        OpKind::HardSwish => {
-            if tables::hard_swish_table(a.dtype, a.scale, a.zero_point, o.scale, o.zero_point).is_err() {
-                problems.push(checked.form("its output scale is below 1/128 or over 512 of its input scale"));
-            }
+        OpKind::HardSwish
+            if tables::hard_swish_table(a.dtype, a.scale, a.zero_point, o.scale, o.zero_point).is_err() =>
+        {
+            problems.push(checked.form("its output scale is not between 1/128 and 512 times its input scale"));
         }
         _ => {}
     }
 }
 
-/// What convolutions of all kinds and fully connected layers share.
-fn weighted(checked: &Checked<'_>, input: Real, output: Real, problems: &mut Problems) {
-    let Some(weights) = checked.operand(1) else { return };
-    let is_depthwise = matches!(checked.op.kind, OpKind::DepthwiseConv2d { .. });
-    if weights.dtype == ElementType::Float32 {
-        return;
+/// What convolutions of all kinds and fully connected layers share; input and output where they have no problem.
+fn weighted(checked: &Checked<'_>, input: Option<Real>, output: Option<Real>, problems: &mut Problems) {
+    if let Some(bias) = checked.operand(2) {
+        match bias.dtype {
+            ElementType::Int32 if bias.data.is_some() => {}
+            ElementType::Int32 => problems.push(checked.form("its bias is not constant")),
+            ElementType::Float32 => {}
+            other => {
+                let (tensor, found) = (bias.name.clone(), other.name());
+                problems.push(Problem::ElementType { tensor, found, need: "int32" });
+            }
+        }
     }
+    let Some(weights) = checked.operand(1).filter(|w| w.dtype != ElementType::Float32) else { return };
     if weights.data.is_none() {
         problems.push(checked.form("its weights are not constant"));
     }
-    if weights.dtype.activation() != Some(input.dtype) {
-        problems.push(checked.form("its weights have another type than its input"));
-        return;
-    }
-    let Some(quant) = &weights.quant else {
-        problems.push(Problem::NotQuantized { tensor: weights.name.clone(), dtype: weights.dtype.name() });
+    let Some(dtype) = weights.dtype.activation() else {
+        let (tensor, found) = (weights.name.clone(), weights.dtype.name());
+        problems.push(Problem::ElementType { tensor, found, need: "int8 or uint8" });
         return;
     };
-    let axis = if is_depthwise { weights.shape.len().saturating_sub(1) } else { 0 };
-    if quant.scales.len() > 1 && quant.axis != axis {
+    if input.is_some_and(|input| input.dtype != dtype) {
+        problems.push(checked.form("its weights have another type than its input"));
+    }
+    let Some(quant) = &weights.quant else {
+        problems.push(Problem::NotQuantized { tensor: weights.name.clone(), dtype: dtype.name() });
+        return;
+    };
+    let (position, op) = (checked.op.position, checked.op.kind.name());
+    let is_depthwise = matches!(checked.op.kind, OpKind::DepthwiseConv2d { .. });
+    let per_channel = quant.scales.len() > 1;
+    if per_channel && quant.axis != if is_depthwise { weights.shape.len() - 1 } else { 0 } {
         problems.push(checked.form("its weights are quantized along another dimension than output channels"));
     }
-    if input.dtype == DType::UInt8 && quant.scales.len() > 1 {
+    if dtype == DType::UInt8 && per_channel {
         problems.push(checked.form("its uint8 weights are quantized per channel"));
     }
-    if input.dtype == DType::UInt8 && is_depthwise && quant.scales.len() == 1 && quant.axis != 0 {
+    if dtype == DType::UInt8 && is_depthwise && !per_channel && quant.axis != 0 {
         problems.push(checked.form("its uint8 weights have one scale, but a quantized dimension other than 0"));
     }
-    let (position, op) = (checked.op.position, checked.op.kind.name());
-    if input.dtype == DType::Int8
-        && let Some((channel, &zero_point)) = quant.zero_points.iter().enumerate().find(|(_, z)| **z != 0)
-    {
+    let first = quant.zero_points.iter().enumerate().find(|(_, z)| **z != 0);
+    if let Some((channel, &zero_point)) = first.filter(|_| dtype == DType::Int8) {
         let tensor = weights.name.clone();
         problems.push(Problem::WeightZeroPoint { position, op, tensor, channel, zero_point });
     }
-    // One channel stands for all: a model with one such factor often has hundreds.
-    let factor = |&scale: &f32| input.scale * scale / output.scale;
-    let worst = quant.scales.iter().map(factor).fold(0.0, |a: f32, b| if b > a || b.is_nan() { b } else { a });
-    let what = "input scale x weight scale / output scale";
-    checked.ratio(what, worst, 0.0, 256.0).map(|p| problems.push(p));
-    if let Some(bias) = checked.operand(2).filter(|bias| bias.dtype != ElementType::Float32) {
-        if bias.dtype != ElementType::Int32 {
-            let (tensor, found) = (bias.name.clone(), bias.dtype.name());
-            problems.push(Problem::ElementType { tensor, found, need: "int32" });
-        } else if bias.data.is_none() {
-            problems.push(checked.form("its bias is not constant"));
-        }
+    if let (Some(input), Some(output)) = (input, output) {
+        // The largest stands for all: a model with one such factor often has hundreds.
+        let factors = quant.scales.iter().map(|&scale| input.scale * scale / output.scale);
+        let largest = factors.fold(0.0, |a: f32, b| if b > a { b } else { a });
+        checked.ratio("input scale x weight scale / output scale", largest, 0.0, 256.0, problems);
     }
 }

@@ -24,6 +24,22 @@ pub enum ImportError {
         /// Where in the file.
         at: usize,
     },
+    /// A number points to something that is not there.
+    #[error("damaged .tflite: {what} {index} is named, there are {count}")]
+    Index {
+        /// Of what.
+        what: &'static str,
+        /// The number.
+        index: i64,
+        /// How many there are.
+        count: usize,
+    },
+    /// Tensors share their contents so often that they would take more memory than any real model of this length.
+    #[error("damaged .tflite: its tensors would take more than {limit} bytes, because they share their contents")]
+    Amplified {
+        /// Four times the file and a little.
+        limit: usize,
+    },
     /// The file is whole, the model is not one that can run.
     #[error("{problems}")]
     Refused {
@@ -39,6 +55,8 @@ impl ImportError {
         match self {
             Self::NotTfLite { .. } => 500,
             Self::Malformed { .. } => 501,
+            Self::Index { .. } => 503,
+            Self::Amplified { .. } => 504,
             Self::Refused { problems } => problems.list.first().map_or(502, Problem::code),
         }
     }
@@ -71,7 +89,7 @@ impl Problems {
     /// A message longer than this helps nobody, and a hostile file could make it arbitrarily long.
     const MAX: usize = 64;
 
-    /// The problems, at most 64.
+    /// The problems, at most 65.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
         &self.list
@@ -92,6 +110,11 @@ impl Problems {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Before all others: what explains them.
+    pub(crate) fn push_first(&mut self, problem: Problem) {
+        self.list.insert(0, problem);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -276,7 +299,7 @@ pub enum Problem {
         zero_point: i32,
     },
     /// A factor between scales is outside the range in which results are defined.
-    #[error("operator {position} ({op}, writes '{output}'): {what} is {value:e}, outside {low:e} .. {high:e}")]
+    #[error("operator {position} ({op}, writes '{output}'): {what} is {value:e}, outside of {low} .. {high}")]
     Ratio {
         /// Position in the file.
         position: usize,

@@ -9,6 +9,8 @@
 //! Every access is checked when it happens, so there is no verification pass that could disagree with the reader. Nothing
 //! recurses. Objects may be shared: whoever copies them must keep a budget.
 
+use std::borrow::Cow;
+
 use crate::error::ImportError;
 
 /// A table somewhere in the file.
@@ -99,9 +101,11 @@ impl<'a> Table<'a> {
         Ok(self.elements(field)?.1)
     }
 
-    /// Text; what is not UTF-8 shows as replacement characters.
-    pub(crate) fn string(&self, field: Field) -> Result<std::borrow::Cow<'a, str>, ImportError> {
-        Ok(String::from_utf8_lossy(self.vector::<1>(field)?.as_flattened()))
+    /// Text, at most its first 512 bytes, since a file can name one long text many times. What is not UTF-8 shows as
+    /// replacement characters.
+    pub(crate) fn string(&self, field: Field) -> Result<Cow<'a, str>, ImportError> {
+        let bytes = self.vector::<1>(field)?.as_flattened();
+        Ok(String::from_utf8_lossy(&bytes[..bytes.len().min(512)]))
     }
 
     /// A vector of tables.

@@ -56,7 +56,11 @@ pub(crate) fn read<'a>(model: &Table<'a>, subgraph: &Table<'a>) -> Result<Vec<So
     let source = |(position, table): (usize, Result<Table<'a>, ImportError>)| {
         let table = table?;
         let index = table.u32(OPERATOR.opcode_index, 0)? as usize;
-        let entry = codes.get(index)?.ok_or(ImportError::Malformed { what: "an operator's number", at: index })?;
+        let entry = codes.get(index)?.ok_or(ImportError::Index {
+            what: "operator code",
+            index: index as i64,
+            count: codes.len(),
+        })?;
         // Numbers over 127 did not fit the first field; the larger one holds.
         let old = i32::from(entry.u8(OPERATOR_CODE.deprecated_builtin_code, 0)?.cast_signed());
         let code = old.max(entry.i32(OPERATOR_CODE.builtin_code, 0)?);
@@ -112,6 +116,10 @@ pub(crate) fn import(
             Ok(op) => graph.ops.push(op),
             Err(Stop::Broken(error)) => return Err(error),
             Err(Stop::Listed) => {}
+            // Its result is float32, which is one problem of the whole model.
+            Err(Stop::Unknown) if source.code == op::DEQUANTIZE && source.output(0).is_some() => {
+                importer.result(source.position, &source.name, source.output(0))?;
+            }
             Err(Stop::Unknown) => {
                 let (position, op, output) = (source.position, source.name.clone(), importer.output_name(source)?);
                 importer.problems.push(Problem::Operator { position, op, output });
@@ -123,7 +131,9 @@ pub(crate) fn import(
         }
         // Whatever became of it: what reads its results has no fault of its own.
         for output in source.outputs.iter().filter_map(index) {
-            importer.written.get_mut(output).map(|written| *written = true);
+            if let Some(written) = importer.written.get_mut(output) {
+                *written = true;
+            }
         }
     }
     for output in ids(SUBGRAPH.outputs)? {
@@ -181,7 +191,7 @@ impl Importer<'_, '_> {
 
     /// A tensor that is read. Its problems are listed; `None` if it has any.
     fn operand(&mut self, position: usize, op: &str, index: Option<usize>) -> Result<Option<TensorId>, ImportError> {
-        let index = index.ok_or(ImportError::Malformed { what: "a tensor's number", at: position })?;
+        let index = index.ok_or(ImportError::Index { what: "tensor", index: -1, count: self.tensors.len() })?;
         let id = self.tensors.load(index, self.problems)?;
         let Some(id) = id else { return Ok(None) };
         let tensor = self.tensors.get(id);
@@ -199,7 +209,7 @@ impl Importer<'_, '_> {
 
     /// A tensor that is written.
     fn result(&mut self, position: usize, op: &str, index: Option<usize>) -> Result<Option<TensorId>, ImportError> {
-        let index = index.ok_or(ImportError::Malformed { what: "a tensor's number", at: position })?;
+        let index = index.ok_or(ImportError::Index { what: "tensor", index: -1, count: self.tensors.len() })?;
         let id = self.tensors.load(index, self.problems)?;
         let Some(id) = id else { return Ok(None) };
         let tensor = self.tensors.get(id);

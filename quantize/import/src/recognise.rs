@@ -198,3 +198,37 @@ fn window(bytes: &[u8]) -> &[u8] {
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|w| w == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FileKind, MAGIC, recognise};
+
+    #[test]
+    fn kinds() {
+        let check = |bytes: &[u8], kind| assert_eq!(recognise(bytes), kind, "{bytes:02x?}");
+        check(b"", FileKind::Empty);
+        check(&MAGIC, FileKind::Bundle);
+        check(b"\x1c\0\0\0TFL3", FileKind::TfLite);
+        check(b"\x80\x04\x95\x0b\0", FileKind::Pickle);
+        check(b"PK\x03\x04\x0a\0\0\0 model/data.pkl", FileKind::PyTorch);
+        check(b"PK\x03\x04\x0a\0\0\0 metadata.json config.json model.weights.h5", FileKind::Keras);
+        check(b"PK\x03\x04\x0a\0\0\0 input.npy", FileKind::Npz);
+        check(b"PK\x03\x04\x0a\0\0\0 a.txt", FileKind::Zip);
+        check(b"\x93NUMPY\x01\0", FileKind::Npy);
+        check(b"\x1f\x8b\x08", FileKind::Compressed);
+        check(b"\x78\x9c\0", FileKind::Compressed);
+        check(b"\x08\x08\x12\x07pytorch", FileKind::Onnx);
+        check(b"\x08\x07\x3a\x90\x01", FileKind::Onnx);
+        check(b"\x08\x06\x12\xa0\x01\x0a\x10", FileKind::CoreMl);
+        check(b"\x08\x01\x12\x90\x20\x0a", FileKind::SavedModel);
+        check(b"\x0a\x20\x0a\x05input\x12\x0bPlaceholder", FileKind::FrozenGraph);
+        check(b"\x89HDF\r\n\x1a\n\0", FileKind::Hdf5);
+        check(b"\x40\0\0\0\0\0\0\0{\"w\":", FileKind::Safetensors);
+        check(b"GGUF\x03\0\0\0", FileKind::Gguf);
+        check(b"<?xml version=\"1.0\"?><PMML>", FileKind::Xml);
+        check(b" {\"learner\":{}}", FileKind::Json);
+        check(b"\x89PNG\r\n", FileKind::Picture);
+        check(b"\x7fELF", FileKind::Unknown);
+        check(b"TFL3", FileKind::Unknown);
+    }
+}

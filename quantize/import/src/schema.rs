@@ -90,6 +90,7 @@ pub(crate) mod op {
     pub(crate) const AVERAGE_POOL_2D: i32 = 1;
     pub(crate) const CONV_2D: i32 = 3;
     pub(crate) const DEPTHWISE_CONV_2D: i32 = 4;
+    pub(crate) const DEQUANTIZE: i32 = 6;
     pub(crate) const FULLY_CONNECTED: i32 = 9;
     pub(crate) const LOGISTIC: i32 = 14;
     pub(crate) const MAX_POOL_2D: i32 = 17;

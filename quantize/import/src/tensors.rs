@@ -25,6 +25,7 @@ pub(crate) struct Tensors<'a> {
     /// Bytes that may still be copied. Objects of the file can be shared, so that a small file could describe gigabytes;
     /// no real one needs more than a few times its length.
     budget: usize,
+    limit: usize,
     /// Those that were used, in the order of their first use.
     pub(crate) used: Vec<Tensor>,
 }
@@ -39,11 +40,13 @@ enum State {
 impl<'a> Tensors<'a> {
     pub(crate) fn new(model: &Table<'a>, subgraph: &Table<'a>, file_len: usize) -> Result<Self, ImportError> {
         let tables = subgraph.tables(SUBGRAPH.tensors)?;
+        let limit = file_len.saturating_mul(4).saturating_add(1 << 16);
         Ok(Self {
             tables,
             buffers: model.tables(MODEL.buffers)?,
             states: vec![State::Unread; tables.len()],
-            budget: file_len.saturating_mul(4).saturating_add(1 << 16),
+            budget: limit,
+            limit,
             used: Vec::new(),
         })
     }
@@ -103,7 +106,7 @@ impl<'a> Tensors<'a> {
     }
 
     fn table(&self, index: usize) -> Result<Table<'a>, ImportError> {
-        self.tables.get(index)?.ok_or(ImportError::Malformed { what: "a tensor's number", at: index })
+        self.tables.get(index)?.ok_or(ImportError::Index { what: "tensor", index: index as i64, count: self.len() })
     }
 
     /// The bytes of a constant; `None` for activations.
@@ -112,7 +115,11 @@ impl<'a> Tensors<'a> {
         if index == 0 {
             return Ok(None);
         }
-        let buffer = self.buffers.get(index)?.ok_or(ImportError::Malformed { what: "a buffer's number", at: index })?;
+        let buffer = self.buffers.get(index)?.ok_or(ImportError::Index {
+            what: "buffer",
+            index: index as i64,
+            count: self.buffers.len(),
+        })?;
         let data = buffer.vector::<1>(BUFFER.data)?.as_flattened();
         Ok((!data.is_empty()).then_some(data))
     }
@@ -224,8 +231,7 @@ impl<'a> Tensors<'a> {
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), ImportError> {
-        let what = "less shared data: the tensors have more than four times the bytes of the file,";
-        self.budget = self.budget.checked_sub(bytes).ok_or(ImportError::Malformed { what, at: 0 })?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(ImportError::Amplified { limit: self.limit })?;
         Ok(())
     }
 }

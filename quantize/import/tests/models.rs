@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use fleetfoot_import::{FileKind, recognise};
 use fleetfoot_plan::graph::{ElementType, Graph};
 
 fn root() -> PathBuf {
@@ -141,4 +142,23 @@ fn operators_and_quantization_of_real_models() {
         "int8 [1, 224, 224, 3] 7.843136e-3 0",
         "int8 [1, 1000] 4.2279176e-3 -3",
     );
+}
+
+#[test]
+fn other_files_are_recognised() {
+    let check = |path: &str, kind| {
+        let path = root().join(path);
+        if path.exists() {
+            assert_eq!(recognise(&fs::read(&path).unwrap()), kind, "{}", path.display());
+        } else {
+            assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{} is missing", path.display());
+            eprintln!("skipped: {} is not there", path.display());
+        }
+    };
+    check("examples/digits/digits_v1.golden.npz", FileKind::Npz);
+    check("../shared/models/mlperf-tiny/ic_fp32.onnx", FileKind::Onnx);
+    check("../shared/models/mlperf-tiny/kws_logits_qdq_s8.onnx", FileKind::Onnx);
+    check("../shared/models/shapes/mobilenet_v2_1.0_224_logits_fp32.onnx", FileKind::Onnx);
+    check("../shared/models/imagenet/mobilenet_v1_0.25_128_quant.golden.npz", FileKind::Npz);
+    check("../shared/models/imagenet/labels.txt", FileKind::Unknown);
 }

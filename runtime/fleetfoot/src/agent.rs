@@ -123,6 +123,8 @@ pub struct Agent {
     newer: Option<u8>,
     /// Release labels of versions that were seen.
     labels: BTreeMap<[u8; 32], String>,
+    /// Tag of the timestamp that this process fetched last.
+    timestamp_tag: Option<String>,
     now: i64,
 }
 
@@ -147,7 +149,7 @@ impl Agent {
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let mut agent = Self { config, store, models, machine, factory, serving, newer, labels, now };
+        let mut agent = Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));

@@ -8,6 +8,7 @@ use std::{
 use fleetfoot_engine::EngineError;
 use fleetfoot_format::FormatError;
 use fleetfoot_trust::TrustError;
+use fleetfoot_tuf::TufError;
 use fleetfoot_update::UpdateError;
 use thiserror::Error;
 
@@ -107,6 +108,9 @@ pub enum Error {
     /// The repository cannot be reached, or it answers what it should not.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Metadata does not hold.
+    #[error(transparent)]
+    Tuf(#[from] TufError),
     /// The state of the model does not allow this.
     #[error(transparent)]
     Update(#[from] UpdateError),
@@ -155,6 +159,7 @@ impl Error {
             Self::Transport(TransportError::Sink(_)) => 431,
             Self::Transport(_) => 432,
             Self::Refused(inner) => inner.reason().0,
+            Self::Tuf(inner) => inner.code(),
             Self::Update(inner) => inner.code(),
             Self::Trust(inner) => inner.code(),
             Self::Format(inner) => inner.code(),

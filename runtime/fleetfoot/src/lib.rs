@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod agent;
 mod error;
 mod map;
 mod model;
@@ -22,6 +23,7 @@ pub mod transport;
 pub mod validate;
 mod verified;
 
+pub use agent::{Agent, AgentConfig};
 pub use error::{Error, hex};
 pub use fleetfoot_engine as engine;
 pub use fleetfoot_format as format;

@@ -81,7 +81,7 @@ impl Store {
         Ok(all)
     }
 
-    /// Replaces one metadata file; after a power cut it is the old one or the new one.
+    /// Replaces one metadata file; after a power cut it is the old one or the new one. No bytes: the file is removed.
     ///
     /// # Errors
     /// [`Error::BadName`] where `name` would leave the folder, [`Error::File`].
@@ -93,6 +93,12 @@ impl Store {
         let folder = self.root.join(METADATA);
         let (path, temporary) = (folder.join(name), folder.join(format!("{name}{TEMPORARY}")));
         let write = || {
+            if bytes.is_empty() {
+                return match self.disk.remove(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => self.disk.sync_folder(&folder),
+                };
+            }
             let file = File::create(&temporary)?;
             self.disk.write(&file, bytes)?;
             self.disk.sync(&file)?;

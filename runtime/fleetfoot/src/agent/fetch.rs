@@ -4,7 +4,7 @@ use std::io;
 
 use fleetfoot_format::record::Version;
 use fleetfoot_trust::Keys;
-use fleetfoot_tuf::{Action, Client, Target};
+use fleetfoot_tuf::{Action, Client, Stored, Target};
 
 use super::{Agent, Event};
 use crate::{
@@ -32,12 +32,13 @@ impl Agent {
     /// Refreshes the metadata, stores what was verified, and reads the announcements.
     pub(super) fn refresh(&mut self) -> Result<Announcements, Error> {
         let role = format!("releases-{}", self.config.model);
-        let mut client = Client::new(&self.config.root_json, self.store.metadata()?, self.now)?;
+        let stored = self.store.metadata()?;
+        let mut client = Client::new(&self.config.root_json, stored.clone(), self.now)?;
         client.refresh(&role);
         loop {
             match client.poll()? {
                 Action::Fetch { path, max_len, may_be_missing } => {
-                    let bytes = self.fetch_metadata(&path, max_len)?;
+                    let bytes = self.fetch_metadata(&path, max_len, &stored)?;
                     if bytes.is_none() && !may_be_missing {
                         return Err(Error::Missing { path });
                     }
@@ -53,7 +54,7 @@ impl Agent {
         }
         self.emit(&Event::Refreshed);
         let (keys, threshold) = client.role_keys(&role).ok_or(Error::NoRole { role: role.clone() })?;
-        let keys = Keys::new(&keys, threshold)?;
+        let keys = Keys::new(&keys, usize::try_from(threshold).unwrap_or(usize::MAX))?;
         let mut offers = Vec::new();
         for target in client.targets_of(&role) {
             match announced(&target, &self.config.model) {
@@ -68,16 +69,25 @@ impl Agent {
         Ok(Announcements { offers, keys })
     }
 
-    fn fetch_metadata(&self, path: &str, max_len: u64) -> Result<Option<Vec<u8>>, Error> {
+    /// One metadata file. The timestamp, which alone changes under its name, is asked for on condition that it did.
+    fn fetch_metadata(&mut self, name: &str, max_len: u64, stored: &Stored) -> Result<Option<Vec<u8>>, Error> {
+        let known = stored.get(name).filter(|_| name == TIMESTAMP);
+        let etag = known.and(self.timestamp_tag.as_deref());
+        let request = Request { path: &format!("metadata/{name}"), offset: 0, max_len, etag };
         let mut bytes = Vec::new();
-        let request = Request { path, offset: 0, max_len, etag: None };
         let mut keep = |chunk: &[u8]| {
             bytes.extend_from_slice(chunk);
             io::Result::Ok(())
         };
         match self.config.transport.fetch(&request, &mut keep)? {
-            Fetched::Body { .. } => Ok(Some(bytes)),
-            Fetched::Missing | Fetched::NotModified => Ok(None),
+            Fetched::Body { etag, .. } => {
+                if name == TIMESTAMP {
+                    self.timestamp_tag = etag;
+                }
+                Ok(Some(bytes))
+            }
+            Fetched::NotModified => Ok(known.cloned()),
+            Fetched::Missing => Ok(None),
         }
     }
 
@@ -131,6 +141,7 @@ impl Agent {
     }
 }
 
+const TIMESTAMP: &str = "timestamp.json";
 const RANGE_NOT_SATISFIABLE: u16 = 416;
 
 /// Reads the announcement of a release out of the field `custom` of its target, or says which field is missing.
@@ -151,7 +162,7 @@ fn announced(target: &Target, model: &str) -> Result<Announced, &'static str> {
         attempt: small("attempt", 1)?,
         epoch: small("security_epoch", 0)?,
     };
-    Ok(Announced { version, label: text("version")?.into(), url_path: target.url_path() })
+    Ok(Announced { version, label: text("version")?.into(), url_path: format!("targets/{}", target.url_path()) })
 }
 
 /// Whether the signed header says what was announced. Both are signed; a difference is a mistake of the release, or worse.

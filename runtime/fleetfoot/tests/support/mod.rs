@@ -1,0 +1,227 @@
+//! A repository on a folder, signed with keys made from seeds, and bundles of a model so small that one can see what it does: it
+//! looks 64 bytes up in a table. Written here from the specification of the metadata, so that it is not the code under test
+//! that vouches for itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fleetfoot::{
+    Keys, Kernels,
+    format::{
+        bundle::{Budget, Header, SectionKind},
+        golden,
+        graph::{self, DType, Io, Lut, Record, Span, Step},
+    },
+};
+use fleetfoot_quantize::assemble;
+use fleetfoot_trust::{SigningKey, sha256, sign_bundle};
+use serde_json::{Value, json};
+
+/// A release as its managers see it, with everything that may be wrong with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Release {
+    pub(crate) number: u64,
+    pub(crate) attempt: u64,
+    pub(crate) budget: Budget,
+    pub(crate) min_runtime: (u16, u16),
+    /// The golden digest is that of another output.
+    pub(crate) wrong_golden: bool,
+    /// Signed by somebody else.
+    pub(crate) forged: bool,
+    /// The announcement has another number than the header.
+    pub(crate) announced_number: Option<u64>,
+    /// What the web server delivers instead of the bundle.
+    pub(crate) delivered: fn(&[u8]) -> Option<Vec<u8>>,
+}
+
+impl Release {
+    pub(crate) fn new(number: u64) -> Self {
+        Self {
+            number,
+            attempt: 1,
+            budget: Budget::default(),
+            min_runtime: (0, 1),
+            wrong_golden: false,
+            forged: false,
+            announced_number: None,
+            delivered: |bytes| Some(bytes.to_vec()),
+        }
+    }
+
+    pub(crate) fn version(&self) -> String {
+        format!("{}.0.0", self.number)
+    }
+
+    /// What the model answers to `0, 1, 2, ...`.
+    pub(crate) fn output(&self) -> Vec<u8> {
+        (0..64).map(|i| self.table()[i]).collect()
+    }
+
+    fn table(&self) -> [u8; 256] {
+        std::array::from_fn(|i| (i as u8).wrapping_mul(3).wrapping_add(self.number as u8))
+    }
+
+    pub(crate) fn bundle(&self) -> Vec<u8> {
+        let io = |name, offset| Io {
+            name,
+            dtype: DType::Int8,
+            dims: [1, 64].into_iter().collect(),
+            scale: 1.0,
+            zero_point: 0,
+            span: Span { offset, len: 64 },
+        };
+        let lut = Lut { input: io("", 0).span, output: io("", 64).span, table: Span { offset: 0, len: 256 } };
+        let steps = [Record { name: "table", step: Step::Lut(lut) }];
+        let graph = graph::write(&[io("in", 0)], &[io("out", 64)], 128, 256, &steps).unwrap();
+        let digest = if self.wrong_golden { [7; 32] } else { sha256(&self.output()) };
+        let golden = golden::write(&[(&INPUT[..], digest)]).unwrap();
+        // So long that its download has a middle.
+        let filler = vec![self.number as u8; 200_000];
+        let signer = if self.forged { key(99) } else { key(1) };
+        let header = Header {
+            model: MODEL,
+            version: &self.version(),
+            number: self.number,
+            total_len: 0,
+            min_runtime: self.min_runtime,
+            target: "portable",
+            budget: self.budget,
+            sections: Default::default(),
+        };
+        let parts = [
+            (SectionKind::GRAPH, &graph[..]),
+            (SectionKind::WEIGHTS, &self.table()[..]),
+            (SectionKind::GOLDEN, &golden[..]),
+            (SectionKind(200), &filler[..]),
+        ];
+        let mut bundle = assemble(header, &parts, &[signer.public()]).unwrap();
+        sign_bundle(&mut bundle, &signer).unwrap();
+        bundle
+    }
+}
+
+pub(crate) const MODEL: &str = "kws";
+pub(crate) const INPUT: [u8; 64] = {
+    let mut input = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        input[i] = i as u8;
+        i += 1;
+    }
+    input
+};
+/// 2026-11-24, while the metadata holds.
+pub(crate) const NOW: i64 = 1_795_500_000;
+/// After it has expired.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) const LATE: i64 = NOW + 400 * 86_400;
+
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn release_keys() -> Keys {
+    Keys::new(&[key(1).public()], 1).unwrap()
+}
+
+/// A repository in a folder.
+pub(crate) struct Repository {
+    pub(crate) dir: PathBuf,
+    version: u64,
+}
+
+impl Repository {
+    pub(crate) fn new(dir: &Path) -> Self {
+        fs::create_dir_all(dir.join("metadata")).unwrap();
+        let this = Self { dir: dir.into(), version: 0 };
+        fs::write(dir.join("metadata/1.root.json"), this.root()).unwrap();
+        this
+    }
+
+    pub(crate) fn root(&self) -> Vec<u8> {
+        let one = |n: u8| json!({"keyids": [key_id(n)], "threshold": 1});
+        let keys: serde_json::Map<_, _> = (2..=5).map(|n| (key_id(n), public(n))).collect();
+        let root = json!({
+            "_type": "root", "spec_version": "1.0.31", "version": 1, "expires": EXPIRES, "consistent_snapshot": true,
+            "keys": keys,
+            "roles": {"root": one(2), "targets": one(3), "snapshot": one(4), "timestamp": one(5)},
+        });
+        signed(&root, 2)
+    }
+
+    /// Publishes exactly these releases.
+    pub(crate) fn publish(&mut self, releases: &[Release]) {
+        self.version += 1;
+        let version = self.version;
+        let mut targets = serde_json::Map::new();
+        for release in releases {
+            let (bundle, label) = (release.bundle(), release.version());
+            let hash = fleetfoot::hex(&sha256(&bundle));
+            let custom = json!({
+                "model": MODEL, "version": label, "attempt": release.attempt, "security_epoch": 0,
+                "number": release.announced_number.unwrap_or(release.number),
+            });
+            let path = format!("models/{MODEL}/{label}/{MODEL}-{label}.ff");
+            targets.insert(path, json!({"length": bundle.len(), "hashes": {"sha256": hash}, "custom": custom}));
+            let folder = self.dir.join(format!("targets/models/{MODEL}/{label}"));
+            fs::create_dir_all(&folder).unwrap();
+            let file = folder.join(format!("{hash}.{MODEL}-{label}.ff"));
+            match (release.delivered)(&bundle) {
+                Some(bytes) => fs::write(file, bytes).unwrap(),
+                None => fs::remove_file(file).unwrap_or_default(),
+            }
+        }
+        let role = format!("releases-{MODEL}");
+        let head = |kind: &str| {
+            json!({"_type": kind, "spec_version": "1.0.31", "version": version, "expires": EXPIRES})
+        };
+        let with = |kind: &str, more: Value| {
+            let mut all = head(kind);
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        let releases = signed(&with("targets", json!({"targets": targets})), 1);
+        let delegation = json!({
+            "name": role, "keyids": [key_id(1)], "threshold": 1, "terminating": true,
+            "paths": [format!("models/{MODEL}/*/*")],
+        });
+        let delegations = json!({"keys": {key_id(1): public(1)}, "roles": [delegation]});
+        let top = signed(&with("targets", json!({"targets": {}, "delegations": delegations})), 3);
+        let meta = |bytes: &[u8]| {
+            json!({"version": version, "length": bytes.len(), "hashes": {"sha256": fleetfoot::hex(&sha256(bytes))}})
+        };
+        let files = json!({"targets.json": meta(&top), format!("{role}.json"): meta(&releases)});
+        let snapshot = signed(&with("snapshot", json!({"meta": files})), 4);
+        let stamp = json!({"meta": {"snapshot.json": meta(&snapshot)}, "x-ff-issued": "2026-11-01T00:00:00Z"});
+        let timestamp = signed(&with("timestamp", stamp), 5);
+        let put = |name: String, bytes: &[u8]| fs::write(self.dir.join("metadata").join(name), bytes).unwrap();
+        put(format!("{version}.{role}.json"), &releases);
+        put(format!("{version}.targets.json"), &top);
+        put(format!("{version}.snapshot.json"), &snapshot);
+        put("timestamp.json".into(), &timestamp);
+    }
+}
+
+/// The kernels that every device has.
+pub(crate) fn kernels() -> Kernels {
+    Kernels::scalar()
+}
+
+const EXPIRES: &str = "2027-06-01T00:00:00Z";
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(&[n; 32])
+}
+
+fn public(n: u8) -> Value {
+    json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": fleetfoot::hex(&key(n).public())}})
+}
+
+fn key_id(n: u8) -> String {
+    fleetfoot::hex(&sha256(public(n).to_string().as_bytes()))
+}
+
+/// Sorted keys, no spaces: for text without control characters this is the canonical form.
+fn signed(body: &Value, n: u8) -> Vec<u8> {
+    let signature = fleetfoot::hex(&key(n).sign(body.to_string().as_bytes()));
+    json!({"signatures": [{"keyid": key_id(n), "sig": signature}], "signed": body}).to_string().into_bytes()
+}

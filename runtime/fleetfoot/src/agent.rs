@@ -36,6 +36,9 @@ use crate::{
     verified::VerifiedFile,
 };
 
+/// What is called for every event.
+pub type OnEvent = Box<dyn FnMut(&Event) + Send>;
+
 /// The version that comes with the application: a bundle beside the program, and the keys that vouch for it.
 #[derive(Clone, Debug)]
 pub struct Factory {
@@ -62,7 +65,7 @@ pub struct AgentConfig {
     /// Kernels for validation.
     pub kernels: Kernels,
     /// Called for every event.
-    pub on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
     /// `fetched`, `installed`, `validating`, `validated`, `trial`.
     pub at: Option<fn(&str)>,
@@ -149,7 +152,8 @@ impl Agent {
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let mut agent = Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
+        let mut agent =
+            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));

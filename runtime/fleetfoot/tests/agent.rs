@@ -7,7 +7,7 @@ mod support;
 use std::{
     fs::{self, File},
     io::{self, Seek as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -19,8 +19,9 @@ use fleetfoot::{
     agent::{Event, Factory, Outcome, Role},
     format::{bundle::Budget, record::Reason},
     store::Disk,
-    transport::{FolderTransport, HttpTransport, Transport},
+    transport::{Fetched, FolderTransport, HttpTransport, Request, Sink, Transport, TransportError},
 };
+use fleetfoot_trust::sha256;
 use fleetfoot_update::{Config, NotTaken};
 use support::{INPUT, LATE, MODEL, NOW, Release, Repository, kernels, release_keys};
 
@@ -165,12 +166,17 @@ fn bad_releases_are_refused() {
 
 #[test]
 fn what_fails_on_the_way_changes_nothing() {
-    let rows: [(&str, fn(&[u8]) -> Option<Vec<u8>>, &str); 5] = [
+    type Delivered = fn(&[u8]) -> Option<Vec<u8>>;
+    let rows: [(&str, Delivered, &str); 5] = [
         ("missing", |_| None, "failed 428"),
         ("empty", |_| Some(Vec::new()), "failed 432"),
         ("cut short", |bytes| Some(bytes[..100_000].to_vec()), "failed 432"),
         ("longer", |bytes| Some([bytes, b"!"].concat()), "failed 432"),
-        ("one bit", |bytes| Some(bytes.iter().enumerate().map(|(i, b)| b ^ u8::from(i == 5000)).collect()), "deferred 2 417"),
+        (
+            "one bit",
+            |bytes| Some(bytes.iter().enumerate().map(|(i, b)| b ^ u8::from(i == 5000)).collect()),
+            "deferred 2 417",
+        ),
     ];
     for (name, delivered, outcome) in rows {
         let dir = tempfile::tempdir().unwrap();
@@ -276,7 +282,7 @@ fn damaged_files() {
     drop(agent);
 
     let path = |n: u64| {
-        let sha256 = fleetfoot_trust::sha256(&Release::new(n).bundle());
+        let sha256 = sha256(&Release::new(n).bundle());
         dir.path().join(format!("store/kws/versions/{}.ff", fleetfoot::hex(&sha256)))
     };
     let damage = |n: u64, bytes: &[u8]| {
@@ -372,30 +378,57 @@ fn two_agents_do_not_share_a_store() {
     assert_eq!(Agent::open(config(dir.path(), &repository), NOW).unwrap_err().code(), 423);
 }
 
-/// The transport is only asked for what metadata bounds.
-#[test]
-fn nothing_is_fetched_without_a_bound() {
-    struct Watch(FolderTransport, Arc<Mutex<Vec<(String, u64)>>>);
-    impl Transport for Watch {
-        fn fetch(
-            &self,
-            request: &fleetfoot::transport::Request<'_>,
-            sink: fleetfoot::transport::Sink<'_>,
-        ) -> Result<fleetfoot::transport::Fetched, fleetfoot::transport::TransportError> {
-            self.1.lock().unwrap().push((request.path.into(), request.max_len));
-            self.0.fetch(request, sink)
+/// A transport that notes what it is asked for and tags files by their content, as web servers do.
+struct Watch {
+    folder: FolderTransport,
+    root: PathBuf,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    path: String,
+    max_len: u64,
+    not_modified: bool,
+}
+
+impl Transport for Watch {
+    fn fetch(&self, request: &Request<'_>, sink: Sink<'_>) -> Result<Fetched, TransportError> {
+        let tag = fs::read(self.root.join(request.path)).ok().map(|bytes| fleetfoot::hex(&sha256(&bytes)));
+        let not_modified = request.etag.is_some() && request.etag == tag.as_deref();
+        self.seen.lock().unwrap().push(Seen { path: request.path.into(), max_len: request.max_len, not_modified });
+        if not_modified {
+            return Ok(Fetched::NotModified);
+        }
+        match self.folder.fetch(request, sink)? {
+            Fetched::Body { len, .. } => Ok(Fetched::Body { len, etag: tag }),
+            other => Ok(other),
         }
     }
+}
+
+#[test]
+fn fetches_are_bounded_and_few() {
     let dir = tempfile::tempdir().unwrap();
     let mut repository = Repository::new(&dir.path().join("repository"));
     repository.publish(&releases([1]));
-    let seen = Arc::<Mutex<Vec<_>>>::default();
-    let transport = Box::new(Watch(FolderTransport::new(&repository.dir), seen.clone()));
+    let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    let (folder, root) = (FolderTransport::new(&repository.dir), repository.dir.clone());
+    let transport = Box::new(Watch { folder, root, seen: seen.clone() });
     let mut agent = Agent::open(AgentConfig { transport, ..config(dir.path(), &repository) }, NOW).unwrap();
     update(&mut agent, 1);
-    for (path, max_len) in seen.lock().unwrap().iter() {
-        let limit = if path.ends_with(".ff") { Release::new(1).bundle().len() as u64 } else { 16 << 20 };
+    let bundle_len = Release::new(1).bundle().len() as u64;
+    for Seen { path, max_len, .. } in seen.lock().unwrap().iter() {
+        let limit = if path.ends_with(".ff") { bundle_len } else { 16 << 20 };
         assert!(*max_len <= limit, "{path}: {max_len}");
     }
-    assert!(seen.lock().unwrap().iter().any(|(path, _)| path.ends_with(".ff")));
+    let asked =
+        || std::mem::take(&mut *seen.lock().unwrap()).into_iter().map(|s| (s.path, s.not_modified)).collect::<Vec<_>>();
+    assert_eq!(asked().len(), 6, "root, timestamp, snapshot, targets, releases, bundle");
+    assert_eq!(word(&agent.poll(NOW)), "up to date with 1");
+    let quiet = [("metadata/2.root.json".to_owned(), false), ("metadata/timestamp.json".to_owned(), true)];
+    assert_eq!(asked(), quiet, "where nothing changed, nothing is transferred");
+    repository.publish(&releases([2]));
+    assert_eq!(word(&agent.poll(NOW)), "trial 2");
+    assert!(asked().iter().all(|(_, not_modified)| !not_modified));
 }

@@ -86,7 +86,9 @@ fn device(dir: &Path) -> Repository {
 #[test]
 fn at_every_point() {
     let mut deaths = 0;
-    for point in ["metadata", "record", "recorded", "fetching", "fetched", "installed", "validating", "validated", "trial"] {
+    for point in
+        ["metadata", "record", "recorded", "fetching", "fetched", "installed", "validating", "validated", "trial"]
+    {
         for count in 0.. {
             let dir = tempfile::tempdir().unwrap();
             device(dir.path());
@@ -130,25 +132,29 @@ fn at_random_moments() {
     let mut random = 0x9E37_79B9_7F4A_7C15u64;
     let (mut killed, mut number) = (0, 2);
     let seen = Mutex::new(Vec::new());
-    for round in 0..60 {
+    for round in 0..100 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = spawn(dir.path(), "");
-        std::thread::sleep(Duration::from_micros((random >> 33) % 60_000));
+        std::thread::sleep(Duration::from_micros((random >> 33) % 12_000));
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         let agent = open(dir.path(), None);
         check(&agent);
         seen.lock().unwrap().push(agent.serving().unwrap().version.number);
         drop(agent);
-        if round % 6 == 5 {
+        if round % 3 == 2 {
             number += 1;
             repository.publish(&[Release::new(number)]);
         }
     }
-    println!("killed {killed} of 60; served {:?}", seen.lock().unwrap());
+    // On a machine that is very fast or very slow the moments are other ones; every named point is covered above.
+    println!("killed {killed} of 100; served {:?}", seen.lock().unwrap());
     number += 1;
     repository.publish(&[Release::new(number)]);
-    assert!(spawn(dir.path(), "").wait().unwrap().success());
+    // The first may have an older trial to bring to its end.
+    for _ in 0..2 {
+        assert!(spawn(dir.path(), "").wait().unwrap().success());
+    }
     let agent = open(dir.path(), None);
     assert_eq!(agent.serving().unwrap().version.number, number);
 }

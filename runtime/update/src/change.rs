@@ -61,7 +61,8 @@ pub(crate) fn reject(record: &mut Record, version: &Version, reason: Reason) {
     let _ = record.rejected.push(Rejected { sha256, attempt, reason });
 }
 
-/// `target` becomes active. Everything above it, tried or not, is held back until a higher attempt is offered.
+/// `target` becomes active, whatever was held against it. Everything above it, tried or not, is held back until a higher attempt
+/// is offered.
 pub(crate) fn rollback(record: &mut Record, to: Option<[u8; 32]>, target: &Version, candidate: Option<Version>) {
     let active = record.active().copied();
     for left in [active, candidate].into_iter().flatten().filter(|v| v.sha256 != target.sha256) {
@@ -73,6 +74,7 @@ pub(crate) fn rollback(record: &mut Record, to: Option<[u8; 32]>, target: &Versi
         held.attempt = held.attempt.max(left.attempt);
         held.number = held.number.max(left.number);
     }
+    record.rejected.retain(|r| r.sha256 != target.sha256);
     record.active = to;
     record.last_good = record.last_good.filter(|sha256| Some(*sha256) != to);
     release_hold(record, target);

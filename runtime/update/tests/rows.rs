@@ -250,6 +250,14 @@ fn rollbacks() {
     assert_eq!(machine.record().rejection(&[2; 32], 1), Some(Reason::ROLLED_BACK));
 
     let rows = [
+        (back(1), true, Action::RolledBack { from: Some(v(3)), to: v(1) }, Some(v(1))),
+        (back(3), true, Action::RolledBack { from: Some(v(1)), to: v(3) }, Some(v(3))),
+        (Event::Broken { sha256: [3; 32] }, true, Action::FellBack { to: Some(v(2)) }, Some(v(2))),
+        (offer(v(3)), true, Action::Fetch { version: v(3), offset: 0 }, Some(v(2))),
+    ];
+    check("forth again: what was held against it is forgotten", device(CONFIG, 3), &rows);
+
+    let rows = [
         (Event::Factory(Some(v(9))), true, Action::None, Some(v(2))),
         (Event::Factory(Some(v(9))), false, Action::None, Some(v(2))),
         (

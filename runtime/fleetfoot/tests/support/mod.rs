@@ -8,7 +8,7 @@ use std::{
 };
 
 use fleetfoot::{
-    Keys, Kernels,
+    Kernels, Keys,
     format::{
         bundle::{Budget, Header, SectionKind},
         golden,
@@ -171,9 +171,8 @@ impl Repository {
             }
         }
         let role = format!("releases-{MODEL}");
-        let head = |kind: &str| {
-            json!({"_type": kind, "spec_version": "1.0.31", "version": version, "expires": EXPIRES})
-        };
+        let head =
+            |kind: &str| json!({"_type": kind, "spec_version": "1.0.31", "version": version, "expires": EXPIRES});
         let with = |kind: &str, more: Value| {
             let mut all = head(kind);
             all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -186,9 +185,7 @@ impl Repository {
         });
         let delegations = json!({"keys": {key_id(1): public(1)}, "roles": [delegation]});
         let top = signed(&with("targets", json!({"targets": {}, "delegations": delegations})), 3);
-        let meta = |bytes: &[u8]| {
-            json!({"version": version, "length": bytes.len(), "hashes": {"sha256": fleetfoot::hex(&sha256(bytes))}})
-        };
+        let meta = |bytes: &[u8]| json!({"version": version, "length": bytes.len(), "hashes": {"sha256": fleetfoot::hex(&sha256(bytes))}});
         let files = json!({"targets.json": meta(&top), format!("{role}.json"): meta(&releases)});
         let snapshot = signed(&with("snapshot", json!({"meta": files})), 4);
         let stamp = json!({"meta": {"snapshot.json": meta(&snapshot)}, "x-ff-issued": "2026-11-01T00:00:00Z"});

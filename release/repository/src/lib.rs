@@ -1,1 +1,23 @@
-//! Not written yet.
+//! Writes and signs the update repository: static files that any web server can carry.
+//!
+//! ```text
+//! metadata/N.root.json                                     immutable
+//! metadata/V.{targets,releases-<model>,snapshot}.json      immutable
+//! metadata/timestamp.json                                  written last; the only name whose contents change
+//! targets/models/<model>/<version>/<sha256>.<model>-<version>.ff
+//! ```
+//! [`Repository`] holds no key: they are arguments of each operation. Whatever it reads back from the folder it verifies before it signs
+//! on top of it, so that somebody who can write to the web server cannot get a forged list signed. [`keyfile`] keeps keys in files.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+mod files;
+pub mod keyfile;
+mod metadata;
+mod repository;
+mod status;
+
+pub use error::RepositoryError;
+pub use repository::{Expiry, Init, Online, Published, Repository, Signers};
+pub use status::{Release, RoleStatus, Status};

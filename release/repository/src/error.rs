@@ -1,0 +1,116 @@
+//! Why a repository was not read or written: codes 700 to 719. Key files have 720 to 739.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use fleetfoot_trust::TrustError;
+use fleetfoot_tuf::TufError;
+use thiserror::Error;
+
+/// Why a repository was not read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The operating system refused a file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The folder holds no repository.
+    #[error("{} is no repository: it has no metadata/1.root.json", path.display())]
+    NotARepository {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds one already.
+    #[error("{} is a repository already", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process writes to the repository.
+    #[error("{} is being written by another process", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is not the metadata it should be.
+    #[error("{}: {what}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Fewer keys of the role sign than it needs.
+    #[error("{role} needs signatures of {need} of its keys, {have} were given")]
+    Threshold {
+        /// The role.
+        role: String,
+        /// How many it needs.
+        need: u64,
+        /// How many of its keys were given, or have signed.
+        have: u64,
+    },
+    /// The repository does not know the model.
+    #[error("the repository has no model {model}")]
+    UnknownModel {
+        /// Its name.
+        model: String,
+    },
+    /// A name that cannot be part of a path.
+    #[error("{name:?} cannot be the name of a model")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The release is not newer than what is published.
+    #[error("release {number} ({version}) is not newer: release {newest} of {model} is published, and labels are used once")]
+    NotNewer {
+        /// The model.
+        model: String,
+        /// Label of the release.
+        version: String,
+        /// Its number.
+        number: u64,
+        /// Highest number that is published.
+        newest: u64,
+    },
+    /// A bundle that devices would not believe.
+    #[error("devices would refuse the bundle: {0}")]
+    Bundle(#[from] TrustError),
+    /// Metadata that devices would not believe.
+    #[error(transparent)]
+    Tuf(#[from] TufError),
+}
+
+impl RepositoryError {
+    pub(crate) fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File { action, path: path.into(), source }
+    }
+
+    /// The stable number of this error.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::File { .. } => 700,
+            Self::NotARepository { .. } => 701,
+            Self::Exists { .. } => 702,
+            Self::Busy { .. } => 703,
+            Self::Malformed { .. } => 704,
+            Self::Threshold { .. } => 705,
+            Self::UnknownModel { .. } => 706,
+            Self::BadName { .. } => 707,
+            Self::NotNewer { .. } => 708,
+            Self::Bundle(inner) => inner.code(),
+            Self::Tuf(inner) => inner.code(),
+        }
+    }
+}

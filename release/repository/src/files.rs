@@ -1,0 +1,44 @@
+//! Files of the repository: read whole and bounded, written beside and renamed.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    path::Path,
+};
+
+use crate::error::RepositoryError;
+
+/// No file of metadata is longer than this.
+const MAX_LEN: u64 = 8 << 20;
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, RepositoryError> {
+    let broken = |e| RepositoryError::file("read", path, e);
+    let mut bytes = Vec::new();
+    File::open(path).map_err(broken)?.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(broken)?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(RepositoryError::Malformed { path: path.into(), what: "longer than metadata may be" });
+    }
+    Ok(bytes)
+}
+
+/// The file has these bytes durably, or what it had before.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
+    let broken = |e| RepositoryError::file("write", path, e);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(broken)?;
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let put = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(folder)?.sync_all()
+    };
+    put().map_err(|e| {
+        // What is left of the temporary file is in nobody's way.
+        let _ = fs::remove_file(&temporary);
+        broken(e)
+    })
+}

@@ -1,0 +1,106 @@
+//! Files of metadata: how they are signed, and how they are believed again.
+
+use std::{collections::BTreeSet, path::Path};
+
+use fleetfoot_trust::{SigningKey, sha256, verify_signature};
+use fleetfoot_tuf::{canonical::canonical, hex, time};
+use serde_json::{Map, Value, json};
+
+use crate::{error::RepositoryError, files};
+
+const SPEC_VERSION: &str = "1.0.31";
+
+/// The body of a file: the fields that all roles have, and `more`.
+pub(crate) fn body(kind: &str, version: u64, expires: i64, more: Value) -> Value {
+    let mut body = json!({ "_type": kind, "spec_version": SPEC_VERSION, "version": version, "expires": time::format(expires) });
+    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+        body.extend(more);
+    }
+    body
+}
+
+/// A public key as metadata holds it.
+pub(crate) fn key(public: &[u8; 32]) -> Value {
+    json!({ "keytype": "ed25519", "scheme": "ed25519", "keyval": { "public": hex::encode(public) } })
+}
+
+/// The identifier that this program gives a key: SHA-256 of its canonical form. Readers take it as an opaque name.
+pub(crate) fn key_id(public: &[u8; 32]) -> String {
+    let form = canonical(&key(public)).unwrap_or_default();
+    hex::encode(&sha256(&form))
+}
+
+/// All keys by their identifiers.
+pub(crate) fn keys<'a>(public: impl IntoIterator<Item = &'a [u8; 32]>) -> Value {
+    public.into_iter().map(|k| (key_id(k), key(k))).collect::<Map<_, _>>().into()
+}
+
+/// A role as a root or a delegation names it.
+pub(crate) fn role(public: &[[u8; 32]], threshold: usize) -> Value {
+    let ids: BTreeSet<String> = public.iter().map(key_id).collect();
+    json!({ "keyids": ids, "threshold": threshold })
+}
+
+/// The file: `body` and a signature of each key.
+pub(crate) fn sign(body: Value, keys: &[&SigningKey]) -> Vec<u8> {
+    // Nothing that this crate puts into a body is a fraction, so there is a canonical form.
+    let message = canonical(&body).unwrap_or_default();
+    let signatures: Vec<Value> = keys
+        .iter()
+        .map(|k| json!({ "keyid": key_id(&k.public()), "sig": hex::encode(&k.sign(&message)) }))
+        .collect();
+    let mut bytes = json!({ "signatures": signatures, "signed": body }).to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// What a snapshot or a timestamp says of a file.
+pub(crate) fn meta(version: u64, bytes: &[u8]) -> Value {
+    json!({ "version": version, "length": bytes.len(), "hashes": { "sha256": hex::encode(&sha256(bytes)) } })
+}
+
+/// Reads a file, and believes it if a threshold of the keys of `role` (an object with `keyids` and `threshold`) among `keys` has signed it.
+pub(crate) fn load(path: &Path, name: &str, keys: &Value, role: &Value) -> Result<Value, RepositoryError> {
+    let mut document = parse(path)?;
+    let malformed = |what| RepositoryError::Malformed { path: path.into(), what };
+    let message = canonical(&document["signed"]).ok_or_else(|| malformed("a number that is no integer"))?;
+    let allowed: BTreeSet<&str> = role["keyids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut good = BTreeSet::new();
+    for signature in document["signatures"].as_array().into_iter().flatten() {
+        let Some(id) = signature["keyid"].as_str().filter(|id| allowed.contains(id)) else { continue };
+        let public = keys[id]["keyval"]["public"].as_str().and_then(hex::decode::<32>);
+        let bytes = signature["sig"].as_str().and_then(hex::decode::<64>);
+        if let (Some(public), Some(bytes)) = (public, bytes)
+            && verify_signature(&public, &message, &bytes)
+        {
+            good.insert(public);
+        }
+    }
+    let need = role["threshold"].as_u64().filter(|&t| t > 0).ok_or_else(|| malformed("a role without a threshold"))?;
+    let have = good.len() as u64;
+    if have < need {
+        return Err(RepositoryError::Threshold { role: name.into(), need, have });
+    }
+    Ok(document["signed"].take())
+}
+
+/// The newest root of the chain that begins with `1.root.json`, each signed by the keys of the one before and by its own.
+pub(crate) fn newest_root(folder: &Path) -> Result<Value, RepositoryError> {
+    let first = folder.join("1.root.json");
+    let own = parse(&first)?["signed"].take();
+    let mut root = load(&first, "root", &own["keys"], &own["roles"]["root"])?;
+    for version in 2u64.. {
+        let path = folder.join(format!("{version}.root.json"));
+        if !path.exists() {
+            break;
+        }
+        let next = load(&path, "root", &root["keys"], &root["roles"]["root"])?;
+        root = load(&path, "root", &next["keys"], &next["roles"]["root"])?;
+    }
+    Ok(root)
+}
+
+fn parse(path: &Path) -> Result<Value, RepositoryError> {
+    let bytes = files::read(path)?;
+    serde_json::from_slice(&bytes).map_err(|_| RepositoryError::Malformed { path: path.into(), what: "not JSON" })
+}

@@ -1,74 +1,104 @@
-//! Stub, replaced by the kernels work.
-use crate::params::{Add, Conv, Mean, Mul, Pad, Pool, Softmax};
-use crate::reference;
+//! What an instruction set must offer, and how one is chosen.
+//!
+//! A token (`Scalar`, `Avx2`, ...) exists only where the CPU has the instructions. An operation ([`Op`]) is written once and
+//! compiled for each token inside a function that enables the instructions, so plain loops become that set's vectors. Only
+//! the two inner loops that need certain instructions are methods of [`Isa`]: a block of a matrix product and a depthwise
+//! convolution.
+//!
+//! A new instruction set is a file under `isa/`, a variant of [`Selected`] with its row in [`Selected::fastest_first`], and an
+//! arm in [`Selected::run`].
 
-/// The kernels of one instruction set.
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+pub(crate) use scalar::Scalar;
+
+use crate::{conv::Block, depthwise, params::Conv};
+
+/// Proof that one instruction set may be used, and its inner loops.
+pub(crate) trait Isa: Copy {
+    /// Bytes of one cell of a panel (see [`Block`]).
+    const CELL: usize;
+    /// Rows that the inner loop takes at once; panels hold a multiple.
+    const ROWS: usize;
+    /// Output channels of a block, a multiple of 16.
+    const CHANNELS: usize;
+
+    /// The byte that fills the cells of a panel which lie outside the image, so that they add nothing.
+    fn padding(self, c: &Conv<'_>) -> u8;
+
+    /// Writes `input` into the cells of a panel; `cells.len() == input.len() * CELL`.
+    fn pack(self, c: &Conv<'_>, input: &[u8], cells: &mut [u8]);
+
+    /// All rows of a panel times the weights of one block of channels: `output[row * b.stride + i]` for `i` below `b.channels`.
+    fn gemm(self, b: &Block<'_>, output: &mut [u8]);
+
+    /// Bytes of scratch that [`depthwise`](Self::depthwise) needs.
+    #[inline(always)]
+    fn depthwise_scratch_len(self, _c: &Conv<'_>) -> usize {
+        0
+    }
+
+    /// Depthwise convolution.
+    #[inline(always)]
+    fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], _scratch: &mut [u8]) {
+        depthwise::direct(c, input, output);
+    }
+}
+
+/// One operation, written once for every instruction set.
+pub(crate) trait Op {
+    /// What the operation returns.
+    type Out;
+    /// Runs on `isa`. Always `#[inline(always)]`, so that it is compiled with `isa`'s instructions.
+    fn eval<I: Isa>(self, isa: I) -> Self::Out;
+}
+
+/// The instruction set chosen for this CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernels(());
+pub(crate) enum Selected {
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    Scalar(Scalar),
+}
 
-impl Kernels {
-    /// Portable.
-    pub const fn scalar() -> Self {
-        Self(())
+impl Selected {
+    /// What this CPU has.
+    pub(crate) fn fastest_first() -> impl Iterator<Item = Self> {
+        [
+            #[cfg(target_arch = "x86_64")]
+            Avx2::new().map(Self::Avx2),
+            Some(Self::Scalar(Scalar)),
+        ]
+        .into_iter()
+        .flatten()
     }
-    /// Fastest here.
-    pub fn detect() -> Self {
-        Self(())
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            Self::Scalar(_) => "scalar",
+        }
     }
-    /// By name.
-    pub fn by_name(name: &str) -> Option<Self> {
-        (name == "scalar").then_some(Self(()))
-    }
-    /// Name.
-    pub const fn name(self) -> &'static str {
-        "scalar"
-    }
-    /// All.
-    pub fn available() -> impl Iterator<Item = Self> {
-        core::iter::once(Self(()))
-    }
-    /// Scratch bytes.
-    pub fn conv_scratch_len(self, _c: &Conv<'_>) -> usize {
-        0
-    }
-    /// Scratch bytes.
-    pub fn depthwise_scratch_len(self, _c: &Conv<'_>) -> usize {
-        0
-    }
-    /// Runs.
-    pub fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], _scratch: &mut [u8]) {
-        reference::conv(c, input, output);
-    }
-    /// Runs.
-    pub fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], _scratch: &mut [u8]) {
-        reference::depthwise(c, input, output);
-    }
-    /// Runs.
-    pub fn add(self, p: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
-        reference::add(p, a, b, output);
-    }
-    /// Runs.
-    pub fn mul(self, p: &Mul, a: &[u8], b: &[u8], output: &mut [u8]) {
-        reference::mul(p, a, b, output);
-    }
-    /// Runs.
-    pub fn pool(self, p: &Pool, input: &[u8], output: &mut [u8]) {
-        reference::pool(p, input, output);
-    }
-    /// Runs.
-    pub fn mean(self, p: &Mean, input: &[u8], output: &mut [u8]) {
-        reference::mean(p, input, output);
-    }
-    /// Runs.
-    pub fn pad(self, p: &Pad, input: &[u8], output: &mut [u8]) {
-        reference::pad(p, input, output);
-    }
-    /// Runs.
-    pub fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
-        reference::lut(table, input, output);
-    }
-    /// Runs.
-    pub fn softmax(self, p: &Softmax<'_>, input: &[u8], output: &mut [u8]) {
-        reference::softmax(p, input, output);
+
+    /// Runs `op` compiled for this instruction set: the only place where code for extra instructions is entered.
+    #[inline]
+    pub(crate) fn run<O: Op>(self, op: O) -> O::Out {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => {
+                #[target_feature(enable = "avx2")]
+                fn enter<O: Op>(isa: Avx2, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has AVX2.
+                unsafe { enter(isa, op) }
+            }
+            Self::Scalar(isa) => op.eval(isa),
+        }
     }
 }

@@ -7,9 +7,20 @@
 //! entry of an operation, with a panic that names the slice: callers prove them when a model is loaded.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+mod add;
+mod conv;
+mod depthwise;
 mod isa;
+mod kernels;
+mod lut;
+mod mean;
+mod mul;
+mod pad;
 pub mod params;
+mod pool;
 pub mod reference;
+mod requantize;
+mod softmax;
 
-pub use isa::Kernels;
+pub use kernels::Kernels;
 pub use params::{Add, Conv, DType, Mean, Mul, Pad, Pool, PoolKind, Softmax, Window};

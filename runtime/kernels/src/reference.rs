@@ -179,7 +179,7 @@ pub(crate) fn round_away(v: f32) -> i32 {
 }
 
 /// `v` between `lo` and `hi`; not a number becomes `lo`.
-fn limit(v: f32, lo: f32, hi: f32) -> f32 {
+pub(crate) fn limit(v: f32, lo: f32, hi: f32) -> f32 {
     let v = if v > lo { v } else { lo };
     if v < hi { v } else { hi }
 }

@@ -1,0 +1,21 @@
+//! Any function of one byte: a table of 256.
+
+use crate::isa::{Isa, Op};
+
+/// A table; all lengths were checked.
+pub(crate) struct RunLut<'a> {
+    pub(crate) table: &'a [u8; 256],
+    pub(crate) input: &'a [u8],
+    pub(crate) output: &'a mut [u8],
+}
+
+impl Op for RunLut<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _isa: I) {
+        for (output, &input) in self.output.iter_mut().zip(self.input) {
+            *output = self.table[usize::from(input)];
+        }
+    }
+}

@@ -143,6 +143,19 @@ def binary(code, options):
     return make
 
 
+def scalar(code, options, first=False):
+    """One operand is a constant of one element."""
+    def make(kind):
+        net, so = Net(kind), scale(-8, -2)
+        sa, sb = (np.float32(so * 2.0 ** rng.uniform(-1.5, 2)) for _ in range(2))
+        if code == B.MUL:
+            sb = np.float32(2.0 ** rng.uniform(-9, -5))
+        x, c = net.input([1, 256], sa, zero(kind)), net.tensor([], sb, zero(kind), zero(kind))
+        return net.op(code, [c, x] if first else [x, c], net.tensor([1, 256], so, zero(kind)), options,
+                      fusedActivationFunction=activation())
+    return make
+
+
 def pool(code):
     def make(kind):
         net, h, w, c, k = Net(kind), int(rng.integers(4, 9)), int(rng.integers(4, 9)), int(rng.integers(1, 20)), int(one_of(2, 3, 4))
@@ -215,6 +228,10 @@ OPERATORS = [
     ('hard_swish', 6, unary(B.HARD_SWISH, -8, -2, lambda si: np.float32(si * 2.0 ** rng.uniform(-2, 2)))),
     ('quantize', 6, quantize(False)),
     ('quantize_mixed', 6, quantize(True)),
+    ('add_scalar', 4, scalar(B.ADD, 'AddOptions')),
+    ('sub_scalar', 4, scalar(B.SUB, 'SubOptions')),
+    ('scalar_sub', 4, scalar(B.SUB, 'SubOptions', True)),
+    ('mul_scalar', 4, scalar(B.MUL, 'MulOptions')),
 ]
 
 

@@ -49,9 +49,9 @@ impl<'g> Lower<'g> {
                 self.depthwise(packer, window, *activation)
             }
             OpKind::FullyConnected { activation } => self.fully_connected(packer, *activation),
-            OpKind::Add { activation } => self.add(*activation, 1),
-            OpKind::Sub { activation } => self.add(*activation, -1),
-            OpKind::Mul { activation } => self.mul(*activation),
+            OpKind::Add { activation } => self.add(packer, *activation, 1),
+            OpKind::Sub { activation } => self.add(packer, *activation, -1),
+            OpKind::Mul { activation } => self.mul(packer, *activation),
             OpKind::AveragePool2d { kernel, stride, padding, activation } => {
                 let out = self.output()?;
                 let bounds = bounds_tflite(*activation, &out);
@@ -169,13 +169,25 @@ impl<'g> Lower<'g> {
         })
     }
 
-    fn add(&self, activation: Activation, sign: i32) -> Result<Step, PlanError> {
-        let (a, b, output) = (self.input(0)?, self.input(1)?, self.output()?);
+    fn add(&self, packer: &mut Packer, activation: Activation, sign: i32) -> Result<Step, PlanError> {
+        if let Some((x, at, c)) = self.by_scalar()? {
+            let p = self.add_of(activation, sign)?;
+            let (of_a, of_b) = (p.a_multiplier, p.b_multiplier);
+            let (of_x, of_c) = if at == 0 { (of_a, of_b) } else { (of_b, of_a) };
+            let sum = |q: i32| ((p.bias + of_x * q + of_c * c) >> p.shift) + p.out_zero_point;
+            return self.scalar_table(packer, x, sum, (p.lo, p.hi));
+        }
+        let (a, b) = (self.input(0)?, self.input(1)?);
         if a.tensor.shape != b.tensor.shape {
             return Err(self.unsupported("operands of different shapes"));
         }
-        self.same_type(&[a, b, output])?;
         self.expect(self.op.outputs[0], a.tensor.elements())?;
+        self.add_of(activation, sign).map(Step::Add)
+    }
+
+    fn add_of(&self, activation: Activation, sign: i32) -> Result<graph::Add, PlanError> {
+        let (a, b, output) = (self.either(0)?, self.either(1)?, self.output()?);
+        self.same_type(&[a, b, output])?;
         let (ra, rb) = (a.scale / output.scale, b.scale / output.scale);
         let limits = libm::scalbnf(1.0, -10)..256.0;
         if !limits.contains(&ra) || !limits.contains(&rb) {
@@ -186,7 +198,7 @@ impl<'g> Lower<'g> {
         let (a_multiplier, b_multiplier) = (fixed(ra), sign * fixed(rb));
         let bias = (1 << (shift - 1)) - a_multiplier * a.zero_point - b_multiplier * b.zero_point;
         let (lo, hi) = bounds_xnnpack(activation, &output);
-        Ok(Step::Add(graph::Add {
+        Ok(graph::Add {
             a: a.span,
             b: b.span,
             output: output.span,
@@ -198,11 +210,22 @@ impl<'g> Lower<'g> {
             out_zero_point: output.zero_point,
             lo,
             hi,
-        }))
+        })
     }
 
-    fn mul(&self, activation: Activation) -> Result<Step, PlanError> {
-        let (mut a, mut b, output) = (self.input(0)?, self.input(1)?, self.output()?);
+    fn mul(&self, packer: &mut Packer, activation: Activation) -> Result<Step, PlanError> {
+        let (mut a, mut b, output) = (self.either(0)?, self.either(1)?, self.output()?);
+        let multiplier = (a.scale * b.scale) / output.scale;
+        if !(libm::scalbnf(1.0, -16)..256.0).contains(&multiplier) {
+            return Err(self.unsupported("a ratio of input to output scale outside 2^-16 .. 2^8"));
+        }
+        let (lo, hi) = bounds_xnnpack(activation, &output);
+        if let Some((x, at, c)) = self.by_scalar()? {
+            let c = c - if at == 0 { b } else { a }.zero_point;
+            let product = |q: i32| libm::rintf(((q - x.zero_point) * c) as f32 * multiplier) as i32;
+            return self.scalar_table(packer, x, |q| product(q) + output.zero_point, (lo, hi));
+        }
+        (a, b) = (self.input(0)?, self.input(1)?);
         if a.tensor.elements() < b.tensor.elements() {
             (a, b) = (b, a);
         }
@@ -219,11 +242,6 @@ impl<'g> Lower<'g> {
             }
             (n, c)
         };
-        let multiplier = (a.scale * b.scale) / output.scale;
-        if !(libm::scalbnf(1.0, -16)..256.0).contains(&multiplier) {
-            return Err(self.unsupported("a ratio of input to output scale outside 2^-16 .. 2^8"));
-        }
-        let (lo, hi) = bounds_xnnpack(activation, &output);
         Ok(Step::Mul(graph::Mul {
             a: a.span,
             b: b.span,
@@ -238,6 +256,32 @@ impl<'g> Lower<'g> {
             lo,
             hi,
         }))
+    }
+
+    /// Where one operand is a constant of one element: the other, its place, and the constant.
+    fn by_scalar(&self) -> Result<Option<(Operand<'g>, usize, i32)>, PlanError> {
+        let (a, b) = (self.either(0)?, self.either(1)?);
+        let (x, at, c) = if b.tensor.data.is_some() { (a, 0, b) } else { (b, 1, a) };
+        match (x.tensor.data.is_some(), c.tensor.data.as_deref()) {
+            (false, Some(&[byte])) if c.dtype == DType::Int8 => Ok(Some((x, at, i32::from(byte.cast_signed())))),
+            (false, Some(&[byte])) => Ok(Some((x, at, i32::from(byte)))),
+            _ => Ok(None),
+        }
+    }
+
+    /// An operation with a constant of one element is a function of one variable.
+    fn scalar_table(
+        &self,
+        packer: &mut Packer,
+        x: Operand<'g>,
+        f: impl Fn(i32) -> i32,
+        (lo, hi): (i32, i32),
+    ) -> Result<Step, PlanError> {
+        let output = self.output()?;
+        self.same_type(&[x, output])?;
+        self.expect(self.op.outputs[0], x.tensor.elements())?;
+        let table = tables::table(x.dtype, x.dtype, |q| i64::from(f(q).clamp(lo, hi)));
+        Ok(Step::Lut(graph::Lut { input: x.span, output: output.span, table: packer.push(&table) }))
     }
 
     fn pool(&self, kind: PoolKind, window: Window, (lo, hi): (i32, i32)) -> Result<Step, PlanError> {
@@ -312,7 +356,8 @@ impl<'g> Lower<'g> {
         let (input, output) = (self.input(0)?, self.output()?);
         self.same_type(&[input, output])?;
         self.expect(self.op.outputs[0], input.tensor.elements())?;
-        if output.dtype == DType::Int8 && (output.scale.to_bits(), output.zero_point) != ((1f32 / 256.0).to_bits(), -128)
+        if output.dtype == DType::Int8
+            && (output.scale.to_bits(), output.zero_point) != ((1f32 / 256.0).to_bits(), -128)
         {
             return Err(self.unsupported("an int8 softmax whose output is not scale 1/256, zero point -128"));
         }
@@ -441,7 +486,9 @@ impl<'g> Lower<'g> {
         for (channel, (&bias, &m)) in bias.iter().zip(multipliers).enumerate() {
             let sum: i64 = match layout {
                 Layout::Dense { k } => weights[channel * k..][..k].iter().map(|&w| magnitude(w)).sum(),
-                Layout::Depthwise => weights.iter().skip(channel).step_by(multipliers.len()).map(|&w| magnitude(w)).sum(),
+                Layout::Depthwise => {
+                    weights.iter().skip(channel).step_by(multipliers.len()).map(|&w| magnitude(w)).sum()
+                }
             };
             let bound = (i64::from(bias).abs() + sum * largest) as f64;
             if bound >= LIMIT || bound * f64::from(m) >= LIMIT {
@@ -459,6 +506,12 @@ impl<'g> Lower<'g> {
             return Err(self.unsupported("a constant operand"));
         }
         self.operand(id)
+    }
+
+    /// An operand that may be constant.
+    fn either(&self, index: usize) -> Result<Operand<'g>, PlanError> {
+        let id = self.op.inputs.get(index).copied().flatten();
+        self.operand(id.ok_or_else(|| self.unsupported("a missing operand"))?)
     }
 
     fn output(&self) -> Result<Operand<'g>, PlanError> {

@@ -138,7 +138,7 @@ fn fixed_multiply(x: i64, multiplier: i32, exponent: i32) -> i64 {
 }
 
 /// The table of `f` over all values of `in_dtype`, clamped to `out_dtype`.
-fn table(in_dtype: DType, out_dtype: DType, f: impl Fn(i32) -> i64) -> [u8; 256] {
+pub(crate) fn table(in_dtype: DType, out_dtype: DType, f: impl Fn(i32) -> i64) -> [u8; 256] {
     let (lo, hi) = out_dtype.range();
     array::from_fn(|raw| {
         let signed = in_dtype.range().0 < 0;

@@ -14,105 +14,30 @@
 //!
 //! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
 
+mod config;
 mod event;
 mod fetch;
+mod serve;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
-use fleetfoot_kernels::Kernels;
 use fleetfoot_trust::Keys;
-use fleetfoot_update::{Action, Config, Event as Input, Machine, NotTaken};
+use fleetfoot_update::{Action, Event as Input, Machine, NotTaken};
 
-pub use self::event::{Event, Outcome, Role, VersionInfo};
 use self::fetch::{Announced, Announcements};
+pub use self::{
+    config::{AgentConfig, Factory, OnEvent},
+    event::{Event, Outcome, Role, VersionInfo},
+    serve::Serving,
+};
 use crate::{
     error::{Error, hex},
-    model::Model,
     session::Session,
-    store::{Disk, Loaded, ModelStore, OsDisk, Store},
-    transport::Transport,
+    store::{Loaded, ModelStore, Store},
     validate::{run_goldens, validate},
     verified::VerifiedFile,
 };
-
-/// What is called for every event.
-pub type OnEvent = Box<dyn FnMut(&Event) + Send>;
-
-/// The version that comes with the application: a bundle beside the program, and the keys that vouch for it.
-#[derive(Clone, Debug)]
-pub struct Factory {
-    /// The bundle. It is never written.
-    pub path: PathBuf,
-    /// Its keys, compiled in.
-    pub keys: Keys,
-}
-
-/// What an agent needs. [`new`](Self::new) gives defaults for what is not asked for.
-pub struct AgentConfig {
-    /// Folder that only this agent writes.
-    pub store_dir: PathBuf,
-    /// Name of the model.
-    pub model: String,
-    /// The first root metadata, compiled in or shipped beside the program; never fetched.
-    pub root_json: Vec<u8>,
-    /// How files of the repository arrive.
-    pub transport: Box<dyn Transport>,
-    /// Attempts, trial, number of versions kept.
-    pub limits: Config,
-    /// The version that came with the application.
-    pub factory: Option<Factory>,
-    /// Kernels for validation.
-    pub kernels: Kernels,
-    /// Called for every event.
-    pub on_event: Option<OnEvent>,
-    /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
-    /// `fetched`, `installed`, `validating`, `validated`, `trial`.
-    pub at: Option<fn(&str)>,
-    /// The file system.
-    pub disk: Arc<dyn Disk>,
-}
-
-impl AgentConfig {
-    /// Defaults: limits of the default policy, no factory version, the kernels of this CPU, the file system of the operating system.
-    #[must_use]
-    pub fn new(store_dir: impl Into<PathBuf>, model: &str, root_json: &[u8], transport: Box<dyn Transport>) -> Self {
-        Self {
-            store_dir: store_dir.into(),
-            model: model.into(),
-            root_json: root_json.into(),
-            transport,
-            limits: Config::default(),
-            factory: None,
-            kernels: Kernels::detect(),
-            on_event: None,
-            at: None,
-            disk: Arc::new(OsDisk),
-        }
-    }
-}
-
-impl std::fmt::Debug for AgentConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { store_dir, model, limits, factory, .. } = self;
-        let mut all = f.debug_struct("AgentConfig");
-        all.field("store_dir", store_dir).field("model", model).field("limits", limits).field("factory", factory);
-        all.finish_non_exhaustive()
-    }
-}
-
-/// The version that serves.
-#[derive(Clone, Debug)]
-pub struct Serving {
-    /// Which.
-    pub version: VersionInfo,
-    /// Whether it is on trial.
-    pub trial: bool,
-    /// Its bundle: labels, provenance, golden cases.
-    pub file: VerifiedFile,
-    /// Its model, for sessions. Sessions that run keep theirs when another version takes over.
-    pub model: Arc<Model>,
-}
 
 /// Keeps one model up to date. See the module.
 pub struct Agent {
@@ -476,84 +401,6 @@ impl Agent {
         }
     }
 
-    /// Makes [`serving`](Self::serving) what the machine says. A bundle that cannot be served is forgotten and the next one is tried.
-    fn settle(&mut self) -> Result<(), Error> {
-        while let Some(version) = self.machine.serving().copied() {
-            let trial = self.machine.in_trial();
-            if let Some(serving) = &mut self.serving
-                && serving.version.sha256 == version.sha256
-            {
-                serving.trial = trial;
-                return Ok(());
-            }
-            let fault = match self.load(&version) {
-                Ok((file, model)) => {
-                    let version = self.describe(&version);
-                    self.serving = Some(Serving { version, trial, file, model });
-                    return Ok(());
-                }
-                Err(fault) if is_damage(&fault) => fault,
-                Err(fault) => return Err(fault),
-            };
-            self.serving = None;
-            let from = self.describe(&version);
-            let input = Input::Broken { sha256: version.sha256 };
-            if self.newer.is_some() {
-                // Nothing may be stored: forget it in memory only.
-                self.machine = Machine::new(self.config.limits, Record::default());
-            } else {
-                self.step(input)?;
-            }
-            let to = self.machine.serving().copied().map(|to| self.describe(&to));
-            self.emit(&Event::FellBack { from, because: fault.to_string(), to });
-        }
-        self.serving = None;
-        Ok(())
-    }
-
-    fn load(&mut self, version: &Version) -> Result<(VerifiedFile, Arc<Model>), Error> {
-        let path = self.path(version);
-        let found = std::fs::metadata(&path).map_err(|source| Error::file("open", &path, source))?.len();
-        if found != version.len {
-            return Err(Error::WrongLength { path, expected: version.len, found });
-        }
-        let file = VerifiedFile::open_known(&path, &version.sha256)?;
-        self.labels.insert(version.sha256, file.info().version.clone());
-        let model = Arc::new(Model::from_file(&file)?);
-        Ok((file, model))
-    }
-
-    fn path(&self, version: &Version) -> PathBuf {
-        match &self.config.factory {
-            Some(factory) if self.factory.is_some_and(|f| f.sha256 == version.sha256) => factory.path.clone(),
-            _ => self.models.version_path(&version.sha256),
-        }
-    }
-
-    fn open_factory(&mut self) -> Result<Option<Version>, Error> {
-        let Some(factory) = &self.config.factory else { return Ok(None) };
-        let file = VerifiedFile::open(&factory.path, &factory.keys)?;
-        let info = file.info();
-        if info.model != self.config.model {
-            let (announced, found) = (self.config.model.clone(), info.model.clone());
-            return Err(Error::Announcement { what: "model", announced, found });
-        }
-        let (sha256, number, len) = (info.sha256, info.number, file.bytes().len() as u64);
-        self.labels.insert(sha256, info.version.clone());
-        Ok(Some(Version { sha256, number, len, attempt: 0, epoch: 0 }))
-    }
-
-    /// The names of a version; the label is read from its bundle where it is not known yet.
-    fn describe(&mut self, version: &Version) -> VersionInfo {
-        let Version { sha256, number, .. } = *version;
-        if !self.labels.contains_key(&sha256)
-            && let Ok(file) = VerifiedFile::open_known(&self.path(version), &sha256)
-        {
-            self.labels.insert(sha256, file.info().version.clone());
-        }
-        VersionInfo { version: self.labels.get(&sha256).cloned().unwrap_or_default(), number, sha256 }
-    }
-
     /// Removes what no record names. It can wait, so a fault is only told.
     fn tidy(&mut self) {
         if let Err(error) = self.models.collect(|sha256| self.machine.may_delete(sha256)) {
@@ -601,15 +448,5 @@ fn after_fetch(fault: &Error, now: i64) -> Option<Input> {
         Error::Announcement { .. } => Some(Input::Refuse(Reason::METADATA)),
         Error::Format(_) => Some(Input::Refuse(Reason::NOT_SOUND)),
         _ => None,
-    }
-}
-
-/// Whether a bundle that cannot be opened is lost, as opposed to an operating system that refuses for the moment.
-fn is_damage(fault: &Error) -> bool {
-    match fault {
-        Error::File { source, .. } => {
-            matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
-        }
-        _ => true,
     }
 }

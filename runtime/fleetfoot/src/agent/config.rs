@@ -1,0 +1,78 @@
+//! What an agent needs to know.
+
+use std::{path::PathBuf, sync::Arc};
+
+use fleetfoot_kernels::Kernels;
+use fleetfoot_trust::Keys;
+use fleetfoot_update::Config;
+
+use super::Event;
+use crate::{
+    store::{Disk, OsDisk},
+    transport::Transport,
+};
+
+/// What is called for every event.
+pub type OnEvent = Box<dyn FnMut(&Event) + Send>;
+
+/// The version that comes with the application: a bundle beside the program, and the keys that vouch for it.
+#[derive(Clone, Debug)]
+pub struct Factory {
+    /// The bundle. It is never written.
+    pub path: PathBuf,
+    /// Its keys, compiled in.
+    pub keys: Keys,
+}
+
+/// What an agent needs. [`new`](Self::new) gives defaults for what is not asked for.
+pub struct AgentConfig {
+    /// Folder that only this agent writes.
+    pub store_dir: PathBuf,
+    /// Name of the model.
+    pub model: String,
+    /// The first root metadata, compiled in or shipped beside the program; never fetched.
+    pub root_json: Vec<u8>,
+    /// How files of the repository arrive.
+    pub transport: Box<dyn Transport>,
+    /// Attempts, trial, number of versions kept.
+    pub limits: Config,
+    /// The version that came with the application.
+    pub factory: Option<Factory>,
+    /// Kernels for validation.
+    pub kernels: Kernels,
+    /// Called for every event.
+    pub on_event: Option<OnEvent>,
+    /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
+    /// `fetched`, `installed`, `validating`, `validated`, `trial`.
+    pub at: Option<fn(&str)>,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl AgentConfig {
+    /// Defaults: limits of the default policy, no factory version, the kernels of this CPU, the file system of the operating system.
+    #[must_use]
+    pub fn new(store_dir: impl Into<PathBuf>, model: &str, root_json: &[u8], transport: Box<dyn Transport>) -> Self {
+        Self {
+            store_dir: store_dir.into(),
+            model: model.into(),
+            root_json: root_json.into(),
+            transport,
+            limits: Config::default(),
+            factory: None,
+            kernels: Kernels::detect(),
+            on_event: None,
+            at: None,
+            disk: Arc::new(OsDisk),
+        }
+    }
+}
+
+impl std::fmt::Debug for AgentConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { store_dir, model, limits, factory, .. } = self;
+        let mut all = f.debug_struct("AgentConfig");
+        all.field("store_dir", store_dir).field("model", model).field("limits", limits).field("factory", factory);
+        all.finish_non_exhaustive()
+    }
+}

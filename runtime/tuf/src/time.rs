@@ -78,7 +78,7 @@ mod tests {
         check("2100-03-01T00:00:00Z", 4_107_542_400);
         check("0000-01-01T00:00:00Z", FIRST);
         check("9999-12-31T23:59:59Z", LAST);
-        for days in -3_000..60_000 {
+        for days in -3_000i64..60_000 {
             let seconds = days * 86_400 + days.rem_euclid(86_400);
             assert_eq!(parse(&format(seconds)), Some(seconds));
         }

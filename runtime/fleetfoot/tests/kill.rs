@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fleetfoot::{Agent, AgentConfig, Session, agent::Outcome, transport::FolderTransport};
@@ -131,11 +131,17 @@ fn at_random_moments() {
     let mut repository = device(dir.path());
     let mut random = 0x9E37_79B9_7F4A_7C15u64;
     let (mut killed, mut number) = (0, 2);
+    // How long an update takes here and now: the moments lie within it.
+    let other = tempfile::tempdir().unwrap();
+    device(other.path());
+    let start = Instant::now();
+    assert!(spawn(other.path(), "").wait().unwrap().success());
+    let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
     let seen = Mutex::new(Vec::new());
     for round in 0..100 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = spawn(dir.path(), "");
-        std::thread::sleep(Duration::from_micros((random >> 33) % 12_000));
+        std::thread::sleep(Duration::from_micros((random >> 33) % (whole + whole / 4)));
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         let agent = open(dir.path(), None);
@@ -147,7 +153,6 @@ fn at_random_moments() {
             repository.publish(&[Release::new(number)]);
         }
     }
-    // On a machine that is very fast or very slow the moments are other ones; every named point is covered above.
     println!("killed {killed} of 100; served {:?}", seen.lock().unwrap());
     number += 1;
     repository.publish(&[Release::new(number)]);

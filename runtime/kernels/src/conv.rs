@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Rows of a panel at most.
-const MAX_ROWS: usize = 48;
+const MAX_ROWS: usize = 60;
 /// Bytes of a panel at most, unless a single tile needs more: three quarters of a small first level cache.
 const PANEL_LEN: usize = 24 * 1024;
 
@@ -69,12 +69,12 @@ impl Op for RunConv<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let Self { conv: c, input, output, scratch } = self;
-        let (k4, rows) = (c.k().next_multiple_of(4), panel_rows::<I>(c));
+        let (k4, full_rows) = (c.k().next_multiple_of(4), panel_rows::<I>(c));
         let mut row_terms = [0; MAX_ROWS];
-        for (panel_index, output) in output.chunks_mut(rows * c.out_c).enumerate() {
-            let rows = rows.min(output.len() / c.out_c);
+        for (panel_index, output) in output.chunks_mut(full_rows * c.out_c).enumerate() {
+            let rows = output.len() / c.out_c;
             let panel = &mut scratch[..rows * k4 * I::CELL];
-            gather(isa, c, input, panel_index * panel_rows::<I>(c), panel, &mut row_terms[..rows]);
+            gather(isa, c, input, panel_index * full_rows, panel, &mut row_terms[..rows]);
             for n in (0..c.out_c).step_by(I::CHANNELS) {
                 let block = Block {
                     conv: c,
@@ -93,12 +93,14 @@ impl Op for RunConv<'_> {
     }
 }
 
-/// Rows of a panel: as many as fit, in whole tiles, but no more than there are.
+/// Rows of a panel: as many as fit, in whole tiles, and all panels about the same.
 #[inline(always)]
 fn panel_rows<I: Isa>(c: &Conv<'_>) -> usize {
     let fit = PANEL_LEN / c.k().next_multiple_of(4).saturating_mul(I::CELL).max(1);
-    let rows = if I::ROWS == 1 { 1 } else { fit.min(MAX_ROWS) / I::ROWS * I::ROWS };
-    rows.max(I::ROWS).min(c.batch.saturating_mul(c.window.out_pixels()).max(1))
+    let most = if I::ROWS == 1 { 1 } else { (fit.min(MAX_ROWS) / I::ROWS * I::ROWS).max(I::ROWS) };
+    let total = c.batch.saturating_mul(c.window.out_pixels()).max(1);
+    let even = total.div_ceil(total.div_ceil(most));
+    even.next_multiple_of(I::ROWS).min(total)
 }
 
 /// Fills `panel` with the windows of the output pixels from `first` on, and the term of each row.

@@ -2,6 +2,8 @@
 //!
 //! Instruction sets with a faster way run [`rows`] instead.
 
+pub(crate) mod rows;
+
 use crate::{
     isa::{Isa, Op},
     params::Conv,
@@ -78,11 +80,15 @@ fn window(c: &Conv<'_>, input: &[u8], at: (usize, usize), n: usize, lanes: usize
                 continue;
             }
             let pixel = &input[(y * w.in_w + x) * c.in_c..][..c.in_c];
-            let weights = &c.weights[(ky * w.kernel_w + kx) * c.c16() + n..];
-            for (i, (acc, &weight)) in acc[..lanes].iter_mut().zip(weights).enumerate() {
-                let input = pixel[if multiplier == 1 { n + i } else { (n + i) / multiplier }];
-                let input = value(c.in_dtype, input) - c.in_zero_point;
-                *acc = acc.wrapping_add(input * (i32::from(weight) - c.weight_zero_point));
+            // Weights are padded to 16 channels: there are always four.
+            let Some(weights) = c.weights[(ky * w.kernel_w + kx) * c.c16() + n..].first_chunk::<LANES>() else { break };
+            let cells = match pixel.get(n..).and_then(|pixel| pixel.first_chunk::<LANES>()) {
+                Some(cells) if multiplier == 1 => *cells,
+                _ => core::array::from_fn(|i| if i < lanes { pixel[(n + i) / multiplier] } else { 0 }),
+            };
+            for i in 0..LANES {
+                let input = value(c.in_dtype, cells[i]) - c.in_zero_point;
+                acc[i] = acc[i].wrapping_add(input * (i32::from(weights[i]) - c.weight_zero_point));
             }
         }
     }

@@ -146,7 +146,6 @@ impl Layer {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call for all tests")]
     fn check(&self, r: &mut Random, batch: usize, window: Window, in_c: usize, out_c: usize, weight_zero_point: i32) {
         let (in_dtype, out_dtype) = (r.dtype(), r.dtype());
         let (lo, hi) = r.bounds(out_dtype);

@@ -3,6 +3,8 @@
 //! Matrix product: a cell of a panel is `input - zero_point` in 16 bits. A step takes four cells of a row, spread over a
 //! register, times eight channels (two registers, each four channels x four cells); the two halves of every sum are added
 //! once at the end. Six rows x eight channels are twelve sums, two weights, one input: all sixteen registers with a spare.
+//!
+//! Depthwise: rows as in [`rows`], signed, two taps at a time.
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
@@ -10,6 +12,7 @@ use core::arch::x86_64::*;
 use super::Isa;
 use crate::{
     conv::Block,
+    depthwise::rows::{self, Group, Row, RowKernel},
     params::{Conv, DType},
 };
 
@@ -47,6 +50,15 @@ impl Isa for Avx2 {
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
         // SAFETY: `self` proves AVX2.
         unsafe { gemm(b, output) }
+    }
+
+    fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
+        rows::scratch_len::<Self>(c)
+    }
+
+    #[inline(always)]
+    fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        rows::run(self, c, input, output, scratch);
     }
 }
 
@@ -125,7 +137,12 @@ fn gemm(b: &Block<'_>, output: &mut [u8]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const R: usize>(b: &Block<'_>, row: usize, first: usize, output: &mut [u8]) {
-    let mut acc = [[_mm256_setzero_si256(); 2]; R];
+    // Each sum is two lanes; the first begins with the bias.
+    // SAFETY: four of 16 values from `first` on.
+    let bias0 = _mm256_cvtepu32_epi64(unsafe { _mm_loadu_si128(b.bias.as_ptr().add(first).cast()) });
+    // SAFETY: the four after them.
+    let bias1 = _mm256_cvtepu32_epi64(unsafe { _mm_loadu_si128(b.bias.as_ptr().add(first + 4).cast()) });
+    let mut acc = [[bias0, bias1]; R];
     // SAFETY: the caller's rows.
     let mut x = unsafe { b.panel.as_ptr().add(row * b.k4 * 2) };
     // SAFETY: the caller's channels; a channel has four bytes in each step.
@@ -145,21 +162,126 @@ unsafe fn tile<const R: usize>(b: &Block<'_>, row: usize, first: usize, output: 
         x = x.wrapping_add(8);
     }
     // SAFETY: eight of 16 values from `first` on.
-    let bias = unsafe { _mm256_loadu_si256(b.bias.as_ptr().add(first).cast()) };
-    // SAFETY: as above.
     let multiplier = unsafe { _mm256_loadu_ps(b.multipliers.as_ptr().add(first)) };
+    // Pairwise sums come as [0 1 4 5 | 2 3 6 7].
+    let multiplier = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(multiplier), 0b11_01_10_00));
     let epilogue = Epilogue::new(b.conv);
-    for (r, acc) in acc.iter().enumerate() {
-        // [0 1 4 5 | 2 3 6 7] -> in order.
-        let sum = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[0], acc[1]), 0b11_01_10_00);
-        let term = _mm256_add_epi32(bias, _mm256_set1_epi32(b.row_terms[row + r]));
-        let bytes = epilogue.eight(_mm256_add_epi32(sum, term), multiplier);
-        let channels = (b.channels - first).min(8);
-        let output = &mut output[(row + r) * b.stride + first..][..channels];
-        if let Some(output) = output.first_chunk_mut::<8>() {
-            *output = bytes.to_le_bytes();
-        } else {
-            output.copy_from_slice(&bytes.to_le_bytes()[..channels]);
+    let mut sums = [_mm256_setzero_si256(); R];
+    for (r, (sum, acc)) in sums.iter_mut().zip(&acc).enumerate() {
+        *sum = _mm256_hadd_epi32(acc[0], acc[1]);
+        if b.conv.weight_zero_point != 0 {
+            *sum = _mm256_add_epi32(*sum, _mm256_set1_epi32(b.row_terms[row + r]));
+        }
+        *sum = epilogue.requantize(*sum, multiplier);
+    }
+    let channels = (b.channels - first).min(8);
+    for (quad, sums) in sums.chunks(4).enumerate() {
+        let at = |r: usize| sums[r.min(sums.len() - 1)];
+        let bytes = epilogue.pack([at(0), at(1), at(2), at(3)]);
+        // Lanes hold channels 0 1 4 5 and 2 3 6 7 of four rows.
+        let (a, b16) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+        let (rows01, rows23) = (_mm_unpacklo_epi16(a, b16), _mm_unpackhi_epi16(a, b16));
+        for r in 0..sums.len() {
+            let pair = if r < 2 { rows01 } else { rows23 };
+            let eight = if r % 2 == 0 { pair } else { _mm_unpackhi_epi64(pair, pair) };
+            let to = (row + 4 * quad + r) * b.stride + first;
+            if channels == 8 {
+                // SAFETY: the caller's rows of `output`, of which 8 channels from `first` on are written.
+                unsafe { _mm_storel_epi64(output.as_mut_ptr().add(to).cast(), eight) };
+            } else {
+                let eight = _mm_cvtsi128_si64(eight).to_le_bytes();
+                output[to..to + channels].copy_from_slice(&eight[..channels]);
+            }
+        }
+    }
+}
+
+impl RowKernel for Avx2 {
+    const LANES: usize = 16;
+    const DTYPE: DType = DType::Int8;
+
+    fn constants_len(taps: usize) -> usize {
+        128 + taps.div_ceil(2) * 64
+    }
+
+    /// `[bias 16][multiplier 16][pair of taps][channel 16][2]`, 32 bits each but the last, 16 bits. Unpacking leaves the
+    /// channels in the order 0..4, 8..12, 4..8, 12..16.
+    fn prepare(self, g: &Group<'_>, constants: &mut [u8]) {
+        let (head, pairs) = constants.split_at_mut(128);
+        for i in 0..16 {
+            let n = i / 8 * 4 + i / 4 % 2 * 8 + i % 4;
+            head[4 * i..][..4].copy_from_slice(&g.bias(n).to_ne_bytes());
+            head[64 + 4 * i..][..4].copy_from_slice(&g.multiplier(n).to_ne_bytes());
+            for (pair, constants) in pairs.chunks_exact_mut(64).enumerate() {
+                for tap in 0..2 {
+                    let weight = g.weight(2 * pair + tap, n) as i16;
+                    constants[4 * i + 2 * tap..][..2].copy_from_slice(&weight.to_ne_bytes());
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn row(self, r: &Row<'_>, output: &mut [u8]) {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            match r.taps.len() {
+                9 => row::<9>(r, output),
+                25 => row::<25>(r, output),
+                _ => row::<0>(r, output),
+            }
+        }
+    }
+}
+
+/// One output row, 16 channels at a time: two taps are interleaved and meet their weights in one `pmaddwd`. `T` is the
+/// number of taps, or 0 if only known at run time.
+#[target_feature(enable = "avx2")]
+fn row<const T: usize>(r: &Row<'_>, output: &mut [u8]) {
+    let taps = if T == 0 { r.taps } else { &r.taps[..T] };
+    let pixels = output.len() / r.conv.out_c;
+    let constants_len = 128 + taps.len().div_ceil(2) * 64;
+    let last = taps.iter().max().map_or(0, |tap| tap + (pixels - 1) * r.step + r.channels);
+    assert!(!taps.is_empty() && pixels > 0 && last <= r.ring.len());
+    assert!(r.channels == r.conv.out_c.next_multiple_of(16));
+    assert!(r.constants.len() == r.channels / 16 * constants_len);
+    let epilogue = Epilogue::new(r.conv);
+    let low = _mm256_set1_epi16(0xff);
+    for (group, constants) in r.constants.chunks_exact(constants_len).enumerate() {
+        let channels = (r.conv.out_c - 16 * group).min(16);
+        let constant = |at: usize| {
+            debug_assert!(at + 32 <= constants.len());
+            // SAFETY: `at` is a multiple of 32 below the length of the constants, itself a multiple of 64.
+            unsafe { _mm256_loadu_si256(constants.as_ptr().add(at).cast()) }
+        };
+        for (pixel, output) in output.chunks_exact_mut(r.conv.out_c).enumerate() {
+            // SAFETY: for this pixel and group, each tap has 16 bytes in the ring: `last` is beyond the largest.
+            let at = unsafe { r.ring.as_ptr().add(pixel * r.step + 16 * group) };
+            let cells = |tap: usize| {
+                // SAFETY: as above.
+                _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(at.add(taps[tap]).cast()) })
+            };
+            let (mut acc0, mut acc1) = (constant(0), constant(32));
+            for pair in 0..taps.len().div_ceil(2) {
+                let a = cells(2 * pair);
+                let b = if 2 * pair + 1 < taps.len() { cells(2 * pair + 1) } else { _mm256_setzero_si256() };
+                let (w0, w1) = (constant(128 + 64 * pair), constant(160 + 64 * pair));
+                acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), w0));
+                acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), w1));
+            }
+            let q0 = epilogue.requantize(acc0, _mm256_castsi256_ps(constant(64)));
+            let q1 = epilogue.requantize(acc1, _mm256_castsi256_ps(constant(96)));
+            let words = _mm256_and_si256(_mm256_add_epi16(_mm256_packs_epi32(q0, q1), epilogue.zero_point), low);
+            let words = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+            if channels == 16 {
+                // SAFETY: `16 * group + 16 <= out_c`, the length of `output`.
+                unsafe { _mm_storeu_si128(output.as_mut_ptr().add(16 * group).cast(), words) };
+            } else {
+                let mut bytes = [0u8; 16];
+                // SAFETY: `bytes` has 16 bytes.
+                unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), words) };
+                output[16 * group..].copy_from_slice(&bytes[..channels]);
+            }
         }
     }
 }
@@ -169,6 +291,7 @@ unsafe fn tile<const R: usize>(b: &Block<'_>, row: usize, first: usize, output: 
 struct Epilogue {
     lo: __m256,
     hi: __m256,
+    /// 16 bits.
     zero_point: __m256i,
 }
 
@@ -179,26 +302,25 @@ impl Epilogue {
         Self {
             lo: _mm256_set1_ps((c.lo - c.out_zero_point) as f32),
             hi: _mm256_set1_ps((c.hi - c.out_zero_point) as f32),
-            zero_point: _mm256_set1_epi32(c.out_zero_point),
+            zero_point: _mm256_set1_epi16(c.out_zero_point as i16),
         }
     }
 
-    /// `rne(f32(sum) * multiplier) + zero_point` within the limits. `maxps` gives its second operand for what is not a number.
+    /// `rne(f32(sum) * multiplier)` within the limits. `maxps` gives its second operand for what is not a number.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn requantize(self, sum: __m256i, multiplier: __m256) -> __m256i {
         let v = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier);
-        let v = _mm256_min_ps(_mm256_max_ps(v, self.lo), self.hi);
-        _mm256_add_epi32(_mm256_cvtps_epi32(v), self.zero_point)
+        _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v, self.lo), self.hi))
     }
 
-    /// The low bytes of eight requantized sums.
+    /// The low bytes of four vectors with the zero point added; each lane holds four bytes of each.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn eight(self, sum: __m256i, multiplier: __m256) -> u64 {
-        let low = _mm256_set1_epi32(0x0c08_0400);
-        let bytes = _mm256_shuffle_epi8(self.requantize(sum, multiplier), low);
-        let pair = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-        _mm_cvtsi128_si64(pair) as u64
+    fn pack(self, v: [__m256i; 4]) -> __m256i {
+        let low = _mm256_set1_epi16(0xff);
+        let a = _mm256_add_epi16(_mm256_packs_epi32(v[0], v[1]), self.zero_point);
+        let b = _mm256_add_epi16(_mm256_packs_epi32(v[2], v[3]), self.zero_point);
+        _mm256_packus_epi16(_mm256_and_si256(a, low), _mm256_and_si256(b, low))
     }
 }

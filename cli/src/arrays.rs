@@ -47,8 +47,11 @@ pub(crate) fn read_optional(path: &Path, name: &str) -> Result<Option<Array>, Fa
             decode(path, file).map(Some)
         }
         "png" | "jpg" | "jpeg" | "bmp" => read_image(path).map(Some),
-        "wav" | "csv" => Err(Failure::usage(format!("{}: {extension} needs preprocessing, which no bundle carries yet", path.display()))
-            .help("convert it to the model's quantized input as .npy or .npz")),
+        "wav" | "csv" => Err(Failure::usage(format!(
+            "{}: {extension} needs preprocessing, which no bundle carries yet",
+            path.display()
+        ))
+        .help("convert it to the model's quantized input as .npy or .npz")),
         _ => Err(Failure::usage(format!("{}: not a file of data that is known", path.display()))
             .help("give .npz, .npy, .png, .jpg or .bmp")),
     }
@@ -89,7 +92,8 @@ fn decode<R: std::io::Read>(path: &Path, file: NpyFile<R>) -> Result<Array, Fail
 fn type_name(ty: &TypeStr) -> String {
     // numpy's own notation: byte order, kind, size in bytes.
     let text = ty.to_string();
-    let mut chars = text.chars().skip(1);
+    let mut chars = text.chars();
+    chars.next();
     let kind = match chars.next() {
         Some('i') => "int",
         Some('u') => "uint",
@@ -122,11 +126,13 @@ pub(crate) fn write_npy(path: &Path, dtype: &str, shape: &[usize], bytes: &[u8])
     let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
     let mut out = Vec::new();
     if dtype == "int8" {
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd().map_err(broken)?;
+        let mut writer =
+            npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd().map_err(broken)?;
         writer.extend(bytes.iter().map(|&b| b.cast_signed())).map_err(broken)?;
         writer.finish().map_err(broken)?;
     } else {
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd().map_err(broken)?;
+        let mut writer =
+            npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd().map_err(broken)?;
         writer.extend(bytes).map_err(broken)?;
         writer.finish().map_err(broken)?;
     }

@@ -72,7 +72,9 @@ impl Failure {
         };
         let failure = Self::new(exit, format!("cannot {action} {}: {error}", path.display()));
         match error.kind() {
-            io::ErrorKind::StorageFull => failure.help("the disk is full: nothing was changed; make room and try again"),
+            io::ErrorKind::StorageFull => {
+                failure.help("the disk is full: nothing was changed; make room and try again")
+            }
             _ => failure,
         }
     }
@@ -98,7 +100,8 @@ impl Failure {
 
     pub(crate) fn print(&self, output: &Output) {
         if output.json && !self.quiet {
-            let error = json!({ "exit": self.exit.code(), "code": self.code, "message": self.message, "help": self.help });
+            let error =
+                json!({ "exit": self.exit.code(), "code": self.code, "message": self.message, "help": self.help });
             println!("{}", json!({ "error": error }));
         }
         match self.code {
@@ -113,15 +116,29 @@ impl Failure {
 
 impl From<fleetfoot::Error> for Failure {
     fn from(error: fleetfoot::Error) -> Self {
+        use fleetfoot::Error as E;
         let code = error.code();
-        let failure = match &error {
-            fleetfoot::Error::File { action, path, source } => return Self::io(action, path, source).code(code),
-            fleetfoot::Error::Trust(inner) => return Self::from(*inner),
-            fleetfoot::Error::HashMismatch { .. } => Self::new(Exit::Trust, &error),
-            fleetfoot::Error::Format(_) | fleetfoot::Error::Engine(_) => Self::new(Exit::Unsupported, &error),
-            _ => Self::new(Exit::Unexpected, &error),
+        let exit = match &error {
+            E::File { action, path, source } => return Self::io(action, path, source).code(code),
+            E::Trust(inner) => return Self::from(*inner),
+            E::HashMismatch { .. } | E::WrongLength { .. } | E::Announcement { .. } | E::NoRole { .. } | E::Tuf(_) => {
+                Exit::Trust
+            }
+            E::Format(_) | E::Engine(_) => Exit::Unsupported,
+            E::Refused(_) => Exit::Refused,
+            E::Transport(_) | E::Missing { .. } => Exit::Network,
+            E::StoreBusy { .. } | E::BadName { .. } | E::NotInstalled { .. } | E::NoSuchVersion { .. } => Exit::Usage,
+            _ => Exit::Unexpected,
         };
-        failure.code(code)
+        let failure = Self::new(exit, &error).code(code);
+        match &error {
+            _ if error.is_disk_full() => {
+                failure.help("the disk is full: nothing was lost; make room, the next poll goes on")
+            }
+            E::Transport(_) => failure.help("what serves is untouched; the next poll tries again"),
+            E::Tuf(_) => failure.help("nothing new is installed; what serves is untouched"),
+            _ => failure,
+        }
     }
 }
 

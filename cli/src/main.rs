@@ -4,6 +4,7 @@
 
 mod arrays;
 mod commands;
+mod demo;
 mod failure;
 mod models;
 mod output;
@@ -35,6 +36,12 @@ enum Command {
     Inspect(c::inspect::Args),
     Run(c::run::Args),
     Bench(c::bench::Args),
+    #[command(subcommand)]
+    Repo(c::repo::Command),
+    Publish(c::publish::Args),
+    Serve(c::serve::Args),
+    Device(c::device::Args),
+    Demo(c::demo::Args),
     /// Write a completion script for a shell to standard output.
     Completions {
         /// The shell.
@@ -72,6 +79,11 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Inspect(args) => c::inspect::run(&args, output),
         Command::Run(args) => c::run::run(&args, output),
         Command::Bench(args) => c::bench::run(&args, output),
+        Command::Repo(command) => c::repo::run(command, output),
+        Command::Publish(args) => c::publish::run(&args, output),
+        Command::Serve(args) => c::serve::run(&args, output),
+        Command::Device(args) => c::device::run(&args, output),
+        Command::Demo(args) => c::demo::run(&args, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "fleetfoot", &mut std::io::stdout());
             Ok(())

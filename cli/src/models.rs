@@ -45,7 +45,8 @@ pub(crate) fn load(path: &Path, keys: &[std::path::PathBuf], output: &Output) ->
 pub(crate) fn open_bundle(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<VerifiedFile, Failure> {
     let keys = if keys.is_empty() {
         let head = read_head(path)?;
-        let preamble = Preamble::read(&head).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)).in_file(path))?;
+        let preamble =
+            Preamble::read(&head).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)).in_file(path))?;
         output.note("checked against the keys that the bundle names itself: its bytes are whole, but give --key to know who signed it");
         let declared: Vec<[u8; 32]> = (0..preamble.n_signers).map(|i| *preamble.signature(&head, i).0).collect();
         Keys::new(&declared, 1).map_err(|e| Failure::from(e).in_file(path))?
@@ -83,7 +84,11 @@ pub(crate) fn read_whole(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(Failure::usage(format!("{} is a folder, where a file is needed", path.display())));
     }
     if metadata.len() > MAX_MODEL_LEN {
-        return Err(Failure::usage(format!("{} has {} bytes, over the limit of {MAX_MODEL_LEN}", path.display(), metadata.len())));
+        return Err(Failure::usage(format!(
+            "{} has {} bytes, over the limit of {MAX_MODEL_LEN}",
+            path.display(),
+            metadata.len()
+        )));
     }
     fs::read(path).map_err(|e| Failure::io("read", path, &e))
 }

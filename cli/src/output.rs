@@ -22,7 +22,9 @@ impl Output {
         let line = if self.json { value().to_string() } else { text() };
         let written = writeln!(std::io::stdout().lock(), "{}", line.trim_end());
         match written {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::io("write to", "standard output".as_ref(), &e)),
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Failure::io("write to", "standard output".as_ref(), &e))
+            }
             _ => Ok(()),
         }
     }
@@ -38,7 +40,7 @@ impl Output {
 /// A plain table without frames.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header.iter().copied());
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     table.add_rows(rows);
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

@@ -65,7 +65,12 @@ fn data_that_does_not_fit() {
     run("none.npy", 2, &["no sample"]);
     run("missing.npy", 2, &["missing.npy"]);
     run("data.parquet", 2, &["data.parquet", ".npz"]);
-    check(&world, &["run", &model, "--input", &example("digits_test.npz"), "--isa", "abacus"], 2, &["abacus", "scalar"]);
+    check(
+        &world,
+        &["run", &model, "--input", &example("digits_test.npz"), "--isa", "abacus"],
+        2,
+        &["abacus", "scalar"],
+    );
     check(&world, &["run", &model], 2, &["--input"]);
 }
 
@@ -75,7 +80,20 @@ fn golden_files_that_do_not_fit() {
     world.keys();
     let model = example("digits_v1.tflite");
     let pack = |golden: &str, more: &[&str], code, words: &[&str]| {
-        let base = ["pack", &model, "--name", "digits", "--version", "1", "--golden", golden, "--key", "keys/releases.key", "-o", "x.ff"];
+        let base = [
+            "pack",
+            &model,
+            "--name",
+            "digits",
+            "--version",
+            "1",
+            "--golden",
+            golden,
+            "--key",
+            "keys/releases.key",
+            "-o",
+            "x.ff",
+        ];
         check(&world, &[&base[..], more].concat(), code, words);
         assert!(!world.path("x.ff").exists(), "nothing may be written");
     };

@@ -71,7 +71,20 @@ fn encrypted_keys_need_their_passphrase() {
     world.run(&["keys", "new", "--role", "releases", "--out", "keys", "--passphrase-file", "right"]).ok();
     let model = example("digits_v1.tflite");
     let pack = |passphrase: &str| {
-        let args = ["pack", &model, "--name", "d", "--version", "1", "--key", "keys/releases.key", "--passphrase-file", passphrase, "-o", "d.ff"];
+        let args = [
+            "pack",
+            &model,
+            "--name",
+            "d",
+            "--version",
+            "1",
+            "--key",
+            "keys/releases.key",
+            "--passphrase-file",
+            passphrase,
+            "-o",
+            "d.ff",
+        ];
         world.run(&args).code
     };
     assert_eq!(pack("wrong"), 2);
@@ -85,14 +98,31 @@ fn run_and_inspect_a_bundle() {
     let world = World::new();
     world.keys();
     world.pack(1, "digits_v2").ok();
-    let json = world.run(&["--json", "run", "1.ff", "--key", "keys/releases.pub", "--input", &example("digits_v2.golden.npz"), "--output", "y.npy"]).ok().json();
+    let json = world
+        .run(&[
+            "--json",
+            "run",
+            "1.ff",
+            "--key",
+            "keys/releases.pub",
+            "--input",
+            &example("digits_v2.golden.npz"),
+            "--output",
+            "y.npy",
+        ])
+        .ok()
+        .json();
     assert_eq!(json["outputs"].as_array().map(Vec::len), Some(16));
     assert!(json["us"].as_f64() > Some(0.0));
     assert!(world.path("y.npy").exists());
     let json = world.run(&["--json", "inspect", "1.ff", "--key", "keys/releases.pub"]).ok().json();
     assert_eq!(json["golden_cases"], 16);
     assert_eq!(json["model"], "digits");
-    let json = world.run(&["--json", "bench", "1.ff", "--key", "keys/releases.pub", "--runs", "5", "--per-op"]).ok().json();
+    let json =
+        world.run(&["--json", "bench", "1.ff", "--key", "keys/releases.pub", "--runs", "5", "--per-op"]).ok().json();
     assert_eq!(json["runs"], 5);
-    assert_eq!(json["layers"].as_array().map(Vec::len), json["layers"].as_array().map(|l| l.iter().filter(|l| l["us"].as_f64() > Some(0.0)).count()));
+    assert_eq!(
+        json["layers"].as_array().map(Vec::len),
+        json["layers"].as_array().map(|l| l.iter().filter(|l| l["us"].as_f64() > Some(0.0)).count())
+    );
 }

@@ -124,7 +124,7 @@ fn deny(tree: &Tree) -> Result {
 
 /// The main job from end to end, with the server, the devices and the refusals; it ends by itself where there is no terminal.
 fn demo(tree: &Tree) -> Result {
-    Cmd::new(tree.program()?).args(["demo", "--no-stay"]).dir(&tree.root).run()
+    Cmd::new(tree.program()?).args(["demo", "--quiet"]).dir(&tree.root).run()
 }
 
 /// The release build, which the checks after this one run.

@@ -101,18 +101,30 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         })
         .collect();
     let arena_bytes = loaded.model.arena_len(kernels);
-    let name = loaded.info.as_ref().map_or_else(|| args.model.display().to_string(), |i| format!("{} {}", i.model, i.version));
+    let name =
+        loaded.info.as_ref().map_or_else(|| args.model.display().to_string(), |i| format!("{} {}", i.model, i.version));
     let (min, p50, p99) = (times.first().copied().unwrap_or(0.0), percentile(&times, 50), percentile(&times, 99));
     let people = || {
-        let mut text = format!("{name}, {}, 1 thread, {macs} MACs, arena {arena_bytes} bytes, weights {} bytes\n", kernels.name(), loaded.weights_len);
+        let mut text = format!(
+            "{name}, {}, 1 thread, {macs} MACs, arena {arena_bytes} bytes, weights {} bytes\n",
+            kernels.name(),
+            loaded.weights_len
+        );
         text += &format!("load {load_us:.0} us, first inference {first_us:.0} us\n");
         if runs > 0 {
             let rate = macs as f64 / min / 1e3;
-            text += &format!("{runs} runs: min {min:.1} us, p50 {p50:.1} us, p99 {p99:.1} us ({rate:.1} GMAC/s at best)\n");
+            text +=
+                &format!("{runs} runs: min {min:.1} us, p50 {p50:.1} us, p99 {p99:.1} us ({rate:.1} GMAC/s at best)\n");
         }
         if args.per_op {
             let rows = records.iter().zip(&layer_us).map(|((name, op, macs), us)| {
-                vec![op.to_string(), format!("{us:.2}"), macs.to_string(), format!("{:.1}", *macs as f64 / us / 1e3), name.clone()]
+                vec![
+                    op.to_string(),
+                    format!("{us:.2}"),
+                    macs.to_string(),
+                    format!("{:.1}", *macs as f64 / us / 1e3),
+                    name.clone(),
+                ]
             });
             text += &table(&["op", "us", "MACs", "GMAC/s", "layer"], rows);
         }

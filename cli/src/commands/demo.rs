@@ -27,9 +27,9 @@ pub(crate) struct Args {
     /// Keep the server running at the end until Ctrl-C, so that its dashboard can be looked at. On a terminal this is the default.
     #[arg(long)]
     stay: bool,
-    /// End when the table is printed, also on a terminal.
+    /// Print the table only, and end.
     #[arg(long, conflicts_with = "stay")]
-    no_stay: bool,
+    quiet: bool,
 }
 
 const MODEL: &str = "digits";
@@ -52,7 +52,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     if dir.exists() && std::fs::read_dir(&dir).is_ok_and(|mut d| d.next().is_some()) {
         return Err(Failure::usage(format!("{} is not empty", dir.display())).help("give --dir a new folder"));
     }
-    let mut demo = Demo { dir: dir.clone(), output: *output, rows: Vec::new(), start: Instant::now() };
+    let mut demo =
+        Demo { dir: dir.clone(), talks: !output.json && !args.quiet, rows: Vec::new(), start: Instant::now() };
     let server = demo.play()?;
     let seconds = demo.start.elapsed().as_secs_f64();
     let link = format!("{}/", server.url);
@@ -67,13 +68,17 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         )
     };
     output.result(people, || {
-        let steps: Vec<Value> = demo.rows.iter().map(|r| json!({ "step": r.what, "saw": r.saw, "ok": r.ok == "yes" })).collect();
+        let steps: Vec<Value> =
+            demo.rows.iter().map(|r| json!({ "step": r.what, "saw": r.saw, "ok": r.ok == "yes" })).collect();
         json!({ "seconds": seconds, "dashboard": link, "dir": dir, "steps": steps })
     })?;
     if demo.rows.iter().any(|r| r.ok != "yes") {
-        return Err(Failure { quiet: true, ..Failure::new(Exit::Unexpected, "a step of the demo did not go as it should") });
+        return Err(Failure {
+            quiet: true,
+            ..Failure::new(Exit::Unexpected, "a step of the demo did not go as it should")
+        });
     }
-    if args.stay || std::io::stdout().is_terminal() && !args.no_stay && !output.json {
+    if args.stay || std::io::stdout().is_terminal() && !args.quiet && !output.json {
         eprintln!("the server keeps running: open the dashboard, stop with Ctrl-C");
         return server.wait();
     }
@@ -88,7 +93,7 @@ struct Row {
 
 struct Demo {
     dir: PathBuf,
-    output: Output,
+    talks: bool,
     rows: Vec<Row>,
     start: Instant,
 }
@@ -129,7 +134,7 @@ impl Demo {
         self.title("Version 5 is fine, but a device is killed while it activates it");
         self.pack(5, "digits_v1", None)?;
         self.publish(5, &[])?;
-        for (device, point) in DEVICES.into_iter().zip(["validated", "trial", "before-commit"]) {
+        for (device, point) in DEVICES.into_iter().zip(["fetched", "validating", "trial"]) {
             self.kill(&server, device, point)?;
         }
         Ok(server)
@@ -145,15 +150,39 @@ impl Demo {
         for (name, bytes) in FILES {
             write_file(&self.dir.join("models").join(name), bytes)?;
         }
-        for (role, name) in [("root", None), ("targets", None), ("releases", Some("1")), ("releases", Some("2")), ("snapshot", None), ("timestamp", None)] {
+        for (role, name) in [
+            ("root", None),
+            ("targets", None),
+            ("releases", Some("1")),
+            ("releases", Some("2")),
+            ("snapshot", None),
+            ("timestamp", None),
+        ] {
             let mut args = vec!["keys", "new", "--plain", "--out", "keys", "--role", role];
             args.extend(name.into_iter().flat_map(|n| ["--name", n]));
             self.fleetfoot(&args)?;
         }
         let init = [
-            "repo", "init", "--repo", "repo", "--model", MODEL, "--root-key", "keys/root.key", "--targets-key", "keys/targets.key",
-            "--releases-key", "keys/releases-1.pub", "--releases-key", "keys/releases-2.pub", "--releases-threshold", "2",
-            "--snapshot-key", "keys/snapshot.key", "--timestamp-key", "keys/timestamp.key",
+            "repo",
+            "init",
+            "--repo",
+            "repo",
+            "--model",
+            MODEL,
+            "--root-key",
+            "keys/root.key",
+            "--targets-key",
+            "keys/targets.key",
+            "--releases-key",
+            "keys/releases-1.pub",
+            "--releases-key",
+            "keys/releases-2.pub",
+            "--releases-threshold",
+            "2",
+            "--snapshot-key",
+            "keys/snapshot.key",
+            "--timestamp-key",
+            "keys/timestamp.key",
         ];
         self.fleetfoot(&init)?;
         self.row("repository made, two release keys must sign", "repo/metadata", true);
@@ -164,8 +193,22 @@ impl Demo {
         let (source, golden) = (format!("models/{model}.tflite"), format!("models/{model}.golden.npz"));
         let (version, number, bundle) = (version(number), number.to_string(), bundle(number));
         let mut args = vec![
-            "pack", &source, "--name", MODEL, "--version", &version, "--number", &number, "--golden", &golden,
-            "--key", "keys/releases-1.key", "--key", "keys/releases-2.key", "-o", &bundle,
+            "pack",
+            &source,
+            "--name",
+            MODEL,
+            "--version",
+            &version,
+            "--number",
+            &number,
+            "--golden",
+            &golden,
+            "--key",
+            "keys/releases-1.key",
+            "--key",
+            "keys/releases-2.key",
+            "-o",
+            &bundle,
         ];
         args.extend(budget_us.into_iter().flat_map(|us| ["--budget-p99-us", us]));
         let packed = self.fleetfoot(&args)?;
@@ -195,19 +238,30 @@ impl Demo {
         let source = self.dir.join(bundle(2));
         let bytes = crate::models::read_whole(&source)?;
         let keys: Vec<PathBuf> = ["keys/releases-1.key", "keys/releases-2.key"].map(|k| self.dir.join(k)).to_vec();
-        let damaged = crate::demo::damage::flip_weight_bit(&bytes, MODEL, &version(3), 3, &super::keys::load_private(&keys, None)?)?;
+        let damaged = crate::demo::damage::flip_weight_bit(
+            &bytes,
+            MODEL,
+            &version(3),
+            3,
+            &super::keys::load_private(&keys, None)?,
+        )?;
         write_file(&self.dir.join(bundle(3)), &damaged)?;
         self.row("one bit of a weight flipped, signed again", &bundle(3), true);
         Ok(())
     }
 
     fn serve(&mut self) -> Result<Serving, Failure> {
-        let mut child = self.command(&["serve", "--repo", "repo", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().map_err(|e| start(&e))?;
+        let mut child = self
+            .command(&["serve", "--repo", "repo", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| start(&e))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(|e| start(&e))?;
         }
-        let said: Value = serde_json::from_str(&line).map_err(|_| Failure::new(Exit::Network, "the server did not start"))?;
+        let said: Value =
+            serde_json::from_str(&line).map_err(|_| Failure::new(Exit::Network, "the server did not start"))?;
         let url = said["url"].as_str().unwrap_or_default().to_owned();
         self.row("server running", &url, true);
         Ok(Serving { child, url })
@@ -241,10 +295,23 @@ impl Demo {
         }
         // SIGKILL: nothing of the process runs afterwards.
         let killed = child.kill().is_ok() && child.wait().is_ok();
-        let offline = self.fleetfoot(&["device", "--store", &store, "--model", MODEL, "--offline", "--input", "models/digits_test.npz"])?;
+        let offline = self.fleetfoot(&[
+            "device",
+            "--store",
+            &store,
+            "--model",
+            MODEL,
+            "--offline",
+            "--input",
+            "models/digits_test.npz",
+        ])?;
         let serving = offline["serving"]["version"].as_str().unwrap_or("nothing").to_owned();
         let valid = ["2.0.0", "5.0.0"].contains(&serving.as_str()) && offline["ran"]["samples"].as_u64() > Some(0);
-        self.row(&format!("{name} killed at '{point}', started without network"), &format!("serves {serving}, {}", ran(&offline)), reached && killed && valid);
+        self.row(
+            &format!("{name} killed at '{point}', started without network"),
+            &format!("serves {serving}, {}", ran(&offline)),
+            reached && killed && valid,
+        );
         let seen = self.device(server, name)?;
         self.expect(&format!("{name} polls again"), &seen, "5.0.0", None);
         Ok(())
@@ -258,18 +325,20 @@ impl Demo {
             None => format!("serves {serving}, {}", ran(seen)),
             Some(_) => format!("{refused}; serves {serving}, {}", ran(seen)),
         };
-        let ok = serving == version && reason.is_none_or(|r| refused.contains(r)) && seen["ran"]["samples"].as_u64() > Some(0);
+        let ok = serving == version
+            && reason.is_none_or(|r| refused.contains(r))
+            && seen["ran"]["samples"].as_u64() > Some(0);
         self.row(what, &saw, ok);
     }
 
     fn title(&self, text: &str) {
-        if !self.output.json {
+        if self.talks {
             println!("\n{text}");
         }
     }
 
     fn row(&mut self, what: &str, saw: &str, ok: bool) {
-        if !self.output.json {
+        if self.talks {
             println!("  {} {what}{}{saw}", if ok { "ok  " } else { "FAIL" }, if saw.is_empty() { "" } else { ": " });
         }
         self.rows.push(Row { what: what.into(), saw: saw.into(), ok: if ok { "yes" } else { "NO" } });
@@ -280,7 +349,12 @@ impl Demo {
         match self.run(args)? {
             (Some(0), document) => Ok(document),
             (code, document) => {
-                let what = format!("'fleetfoot {}' ended with {}: {}", args.join(" "), code.map_or("a signal".into(), |c| c.to_string()), message(&document));
+                let what = format!(
+                    "'fleetfoot {}' ended with {}: {}",
+                    args.join(" "),
+                    code.map_or("a signal".into(), |c| c.to_string()),
+                    message(&document)
+                );
                 Err(Failure::new(Exit::Unexpected, what))
             }
         }
@@ -330,14 +404,34 @@ fn bundle(number: u32) -> String {
 
 fn publish_args(bundle: &str) -> [&str; 12] {
     [
-        "publish", bundle, "--repo", "repo", "--key", "keys/releases-1.key", "--key", "keys/releases-2.key",
-        "--snapshot-key", "keys/snapshot.key", "--timestamp-key", "keys/timestamp.key",
+        "publish",
+        bundle,
+        "--repo",
+        "repo",
+        "--key",
+        "keys/releases-1.key",
+        "--key",
+        "keys/releases-2.key",
+        "--snapshot-key",
+        "keys/snapshot.key",
+        "--timestamp-key",
+        "keys/timestamp.key",
     ]
 }
 
 fn device_args<'a>(url: &'a str, store: &'a str) -> [&'a str; 12] {
     [
-        "device", "--repo", url, "--root", "repo/metadata/1.root.json", "--store", store, "--model", MODEL, "--once", "--input",
+        "device",
+        "--repo",
+        url,
+        "--root",
+        "repo/metadata/1.root.json",
+        "--store",
+        store,
+        "--model",
+        MODEL,
+        "--once",
+        "--input",
         "models/digits_test.npz",
     ]
 }

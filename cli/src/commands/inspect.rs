@@ -60,21 +60,58 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let people = || {
         let mut text = format!(
             "{} {} (release {}), {} bytes, sha256 {}\ntarget {}, runtime {}.{} or later\n",
-            info.model, info.version, info.number, file.bytes().len(), fleetfoot::hex(&info.sha256), info.target,
-            info.min_runtime.0, info.min_runtime.1
+            info.model,
+            info.version,
+            info.number,
+            file.bytes().len(),
+            fleetfoot::hex(&info.sha256),
+            info.target,
+            info.min_runtime.0,
+            info.min_runtime.1
         );
-        text += &format!("budget: p99 {} us, arena {} bytes; arena here {} bytes ({})\n", limit(info.budget.p99_us),
-            limit(info.budget.arena_bytes), arena(Kernels::detect()), Kernels::detect().name());
+        text += &format!(
+            "budget: p99 {} us, arena {} bytes; arena here {} bytes ({})\n",
+            limit(info.budget.p99_us),
+            limit(info.budget.arena_bytes),
+            arena(Kernels::detect()),
+            Kernels::detect().name()
+        );
         text += &format!("{golden_cases} golden cases\n");
         if let Some(p) = &provenance {
-            text += &format!("made by {} from a {} file with sha256 {}\n", p.tool, p.source_format, fleetfoot::hex(&p.source_sha256));
+            text += &format!(
+                "made by {} from a {} file with sha256 {}\n",
+                p.tool,
+                p.source_format,
+                fleetfoot::hex(&p.source_sha256)
+            );
         }
-        text += &format!("\n{}\n", table(&["signer", "signed"], signers.iter().map(|(k, s)| vec![k.clone(), if *s { "yes" } else { "not yet" }.into()])));
-        let sections = file.sections().iter().map(|s| vec![s.kind.name().into(), s.offset.to_string(), s.len.to_string(), fleetfoot::hex(&s.sha256)]);
+        text += &format!(
+            "\n{}\n",
+            table(
+                &["signer", "signed"],
+                signers.iter().map(|(k, s)| vec![k.clone(), if *s { "yes" } else { "not yet" }.into()])
+            )
+        );
+        let sections = file
+            .sections()
+            .iter()
+            .map(|s| vec![s.kind.name().into(), s.offset.to_string(), s.len.to_string(), fleetfoot::hex(&s.sha256)]);
         text += &format!("\n{}\n", table(&["section", "offset", "bytes", "sha256"], sections));
-        let tensors = io().map(|(what, name, t)| vec![what.into(), name.clone(), t.dtype.name().into(), format!("{:?}", t.dims), t.scale.to_string(), t.zero_point.to_string()]);
+        let tensors = io().map(|(what, name, t)| {
+            vec![
+                what.into(),
+                name.clone(),
+                t.dtype.name().into(),
+                format!("{:?}", t.dims),
+                t.scale.to_string(),
+                t.zero_point.to_string(),
+            ]
+        });
         text += &format!("\n{}\n", table(&["tensor", "name", "type", "shape", "scale", "zero point"], tensors));
-        let rows = layers.iter().enumerate().map(|(i, (name, op, macs))| vec![i.to_string(), (*op).into(), macs.to_string(), name.clone()]);
+        let rows = layers
+            .iter()
+            .enumerate()
+            .map(|(i, (name, op, macs))| vec![i.to_string(), (*op).into(), macs.to_string(), name.clone()]);
         text + "\n" + &table(&["step", "op", "MACs", "layer"], rows)
     };
     output.result(people, || {

@@ -38,7 +38,10 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
     let passphrase = if plain { None } else { Some(passphrase(passphrase_file.as_deref(), true)?) };
     let (private, public, key) = keyfile::create(&out, &role, name.as_deref(), passphrase.as_deref())?;
     let people = || format!("{}\n{}\n{}", private.display(), public.display(), fleetfoot::hex(&key));
-    output.result(people, || json!({ "private": private, "public": public, "key": fleetfoot::hex(&key), "encrypted": !plain }))
+    output.result(
+        people,
+        || json!({ "private": private, "public": public, "key": fleetfoot::hex(&key), "encrypted": !plain }),
+    )
 }
 
 /// Reads private keys; asks for one passphrase at most, and only if a key is encrypted.
@@ -64,7 +67,8 @@ fn passphrase(file: Option<&Path>, new: bool) -> Result<String, Failure> {
     }
     let ask = |prompt: &str| {
         rpassword::prompt_password(prompt).map_err(|e| {
-            Failure::usage(format!("no passphrase: {e}")).help("give --passphrase-file, set FLEETFOOT_PASSPHRASE, or use --plain for keys of tests")
+            Failure::usage(format!("no passphrase: {e}"))
+                .help("give --passphrase-file, set FLEETFOOT_PASSPHRASE, or use --plain for keys of tests")
         })
     };
     let first = ask("Passphrase: ")?;

@@ -1,8 +1,13 @@
 //! One file per command.
 
 pub(crate) mod bench;
+pub(crate) mod demo;
+pub(crate) mod device;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod pack;
+pub(crate) mod publish;
+pub(crate) mod repo;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod verify;

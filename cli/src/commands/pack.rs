@@ -91,7 +91,10 @@ struct ConfigBudget {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     if args.target != "portable" {
-        return Err(Failure::new(Exit::Unsupported, format!("--target {}: only 'portable' is there today", args.target)));
+        return Err(Failure::new(
+            Exit::Unsupported,
+            format!("--target {}: only 'portable' is there today", args.target),
+        ));
     }
     let config = read_config(args.config.as_deref())?;
     let (source, graph, plan) = models::import(&args.model)?;
@@ -146,8 +149,17 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let people = || {
         format!(
             "{}: {} {} (release {number}), {} bytes, {} golden cases, {} of {} signatures\nsha256 {digest}\narena {} bytes (lower bound {}), weights {} bytes, {} MACs",
-            args.output.display(), args.name, args.version, bytes.len(), cases.len(), signing.len(), signers.len(),
-            plan.arena_len, plan.arena_lower_bound, plan.weights.len(), plan.macs,
+            args.output.display(),
+            args.name,
+            args.version,
+            bytes.len(),
+            cases.len(),
+            signing.len(),
+            signers.len(),
+            plan.arena_len,
+            plan.arena_lower_bound,
+            plan.weights.len(),
+            plan.macs,
         )
     };
     output.result(people, || {
@@ -183,15 +195,22 @@ type Golden = (Vec<Vec<u8>>, Option<Vec<Vec<u8>>>);
 /// The inputs of a golden file and, where it has them, the outputs.
 fn read_golden(path: &Path, graph: &Graph, plan: &fleetfoot_plan::Plan) -> Result<Golden, Failure> {
     if graph.inputs.len() != 1 || graph.outputs.len() != 1 {
-        return Err(Failure::new(Exit::Unsupported, "--golden takes models with one input and one output").in_file(path));
+        return Err(
+            Failure::new(Exit::Unsupported, "--golden takes models with one input and one output").in_file(path)
+        );
     }
     let model = fleetfoot::Model::open_unsigned(plan)?;
-    let (input, result) = (model.engine().input(0).map_err(fleetfoot::Error::from)?, model.engine().output(0).map_err(fleetfoot::Error::from)?);
+    let (input, result) = (
+        model.engine().input(0).map_err(fleetfoot::Error::from)?,
+        model.engine().output(0).map_err(fleetfoot::Error::from)?,
+    );
     let name = |id: fleetfoot_plan::graph::TensorId| graph.tensor(id).name.clone();
     let read = |array: &Array, tensor, id| samples(array, &name(id), tensor).map_err(|e| e.in_file(path));
     let mut inputs = read(&arrays::read(path, "input")?, input, graph.inputs[0])?;
     if inputs.is_empty() {
-        return Err(Failure::usage("the golden file holds no case").in_file(path).help("'input' needs at least one sample"));
+        return Err(Failure::usage("the golden file holds no case")
+            .in_file(path)
+            .help("'input' needs at least one sample"));
     }
     let mut expected = match arrays::read_optional(path, "output")? {
         Some(array) => Some(read(&array, result, graph.outputs[0])?),

@@ -45,7 +45,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let loaded = models::load(&args.model, &args.key, output)?;
     let model = loaded.model.clone();
     let engine = model.engine();
-    let names: Vec<String> = engine.graph().map_err(fleetfoot::Error::from)?.inputs().iter().map(|i| i.name.to_owned()).collect();
+    let names: Vec<String> =
+        engine.graph().map_err(fleetfoot::Error::from)?.inputs().iter().map(|i| i.name.to_owned()).collect();
     let mut batches = Vec::new();
     for (name, tensor) in names.iter().zip(engine.inputs()) {
         let wanted = if names.len() == 1 { "input" } else { name };
@@ -88,7 +89,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         let rows = tops.iter().enumerate().flat_map(|(sample, top)| {
             top.iter().map(move |&(i, v)| vec![sample.to_string(), i.to_string(), format!("{v:.4}"), label(i)])
         });
-        format!("{}\n{n} inferences, {:.1} us each, {}", table(&["sample", "output", "value", "label"], rows), us / n as f64, kernels.name())
+        format!(
+            "{}\n{n} inferences, {:.1} us each, {}",
+            table(&["sample", "output", "value", "label"], rows),
+            us / n as f64,
+            kernels.name()
+        )
     };
     output.result(people, || {
         let top_json = |top: &Vec<(usize, f32)>| -> Value {
@@ -150,7 +156,8 @@ pub(crate) fn real(tensor: &Tensor, byte: u8) -> f32 {
     (value(tensor, byte) - tensor.zero_point) as f32 * tensor.scale
 }
 
-fn value(tensor: &Tensor, byte: u8) -> i32 {
+/// Quantized value of a raw byte.
+pub(crate) fn value(tensor: &Tensor, byte: u8) -> i32 {
     match tensor.dtype {
         DType::UInt8 => i32::from(byte),
         _ => i32::from(byte.cast_signed()),

@@ -11,7 +11,13 @@ use fleetfoot_trust::{SigningKey, sign_bundle};
 use crate::failure::Failure;
 
 /// `bundle` as release `number`, one bit of the first layer's weights flipped, hashed and signed by `keys`.
-pub(crate) fn flip_weight_bit(bundle: &[u8], model: &str, version: &str, number: u64, keys: &[SigningKey]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn flip_weight_bit(
+    bundle: &[u8],
+    model: &str,
+    version: &str,
+    number: u64,
+    keys: &[SigningKey],
+) -> Result<Vec<u8>, Failure> {
     let format = |e: FormatError| Failure::from(fleetfoot::Error::from(e));
     let parsed = Bundle::parse(bundle).map_err(format)?;
     let graph = Graph::parse(parsed.section(SectionKind::GRAPH).map_err(format)?).map_err(format)?;

@@ -42,11 +42,26 @@ impl World {
     pub fn published() -> Self {
         let world = Self::new();
         world.keys();
-        world.run(&[
-            "repo", "init", "--repo", "repo", "--model", "digits", "--root-key", "keys/root.key", "--targets-key", "keys/targets.key",
-            "--releases-key", "keys/releases.pub", "--snapshot-key", "keys/snapshot.key", "--timestamp-key", "keys/timestamp.key",
-        ])
-        .ok();
+        world
+            .run(&[
+                "repo",
+                "init",
+                "--repo",
+                "repo",
+                "--model",
+                "digits",
+                "--root-key",
+                "keys/root.key",
+                "--targets-key",
+                "keys/targets.key",
+                "--releases-key",
+                "keys/releases.pub",
+                "--snapshot-key",
+                "keys/snapshot.key",
+                "--timestamp-key",
+                "keys/timestamp.key",
+            ])
+            .ok();
         world.pack(1, "digits_v1").ok();
         world.publish(1, &[]).ok();
         world
@@ -66,16 +81,36 @@ impl World {
         let (source, golden) = (example(&format!("{model}.tflite")), example(&format!("{model}.golden.npz")));
         let (version, label, bundle) = (format!("{number}.0.0"), number.to_string(), format!("{number}.ff"));
         self.run(&[
-            "pack", &source, "--name", "digits", "--version", &version, "--number", &label, "--golden", &golden, "--key", "keys/releases.key",
-            "-o", &bundle,
+            "pack",
+            &source,
+            "--name",
+            "digits",
+            "--version",
+            &version,
+            "--number",
+            &label,
+            "--golden",
+            &golden,
+            "--key",
+            "keys/releases.key",
+            "-o",
+            &bundle,
         ])
     }
 
     pub fn publish(&self, number: u32, more: &[&str]) -> Ran {
         let bundle = format!("{number}.ff");
         let args = [
-            "publish", &bundle, "--repo", "repo", "--key", "keys/releases.key", "--snapshot-key", "keys/snapshot.key",
-            "--timestamp-key", "keys/timestamp.key",
+            "publish",
+            &bundle,
+            "--repo",
+            "repo",
+            "--key",
+            "keys/releases.key",
+            "--snapshot-key",
+            "keys/snapshot.key",
+            "--timestamp-key",
+            "keys/timestamp.key",
         ];
         self.run(&[&args[..], more].concat())
     }
@@ -83,9 +118,23 @@ impl World {
     /// The arguments of a device that polls `repo` once and runs the test digits.
     pub fn device_args<'a>(&self, repo: &'a str, store: &'a str) -> Vec<String> {
         let root = "repo/metadata/1.root.json";
-        ["--json", "device", "--repo", repo, "--root", root, "--store", store, "--model", "digits", "--once", "--input", &example("digits_test.npz")]
-            .map(String::from)
-            .to_vec()
+        [
+            "--json",
+            "device",
+            "--repo",
+            repo,
+            "--root",
+            root,
+            "--store",
+            store,
+            "--model",
+            "digits",
+            "--once",
+            "--input",
+            &example("digits_test.npz"),
+        ]
+        .map(String::from)
+        .to_vec()
     }
 
     pub fn device(&self, repo: &str, store: &str) -> Ran {
@@ -101,7 +150,11 @@ impl World {
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetfoot"));
-        command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("FLEETFOOT_PASSPHRASE").env_remove("FLEETFOOT_REPO");
+        command
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .env_remove("FLEETFOOT_PASSPHRASE")
+            .env_remove("FLEETFOOT_REPO");
         command
     }
 

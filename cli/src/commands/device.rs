@@ -1,0 +1,224 @@
+//! `device`: the reference agent. Keeps one model up to date, runs it, falls back.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use fleetfoot::{
+    Agent, AgentConfig, Kernels, Session,
+    agent::{Event, Outcome, Serving, VersionInfo},
+    transport::{FolderTransport, HttpTransport, Transport},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arrays,
+    commands::{repo::now, run::samples},
+    failure::Failure,
+    models,
+    output::Output,
+};
+
+/// Keep a model up to date as a device does: poll, validate, try, commit, fall back; optionally run data through it.
+///
+/// Example: fleetfoot device --repo http://127.0.0.1:8080 --root root.json --store store --model kws --once
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The repository: http://..., or a folder.
+    #[arg(long, required_unless_present = "offline")]
+    repo: Option<String>,
+    /// The first root metadata; it comes with the device, never from the network.
+    #[arg(long, required_unless_present = "offline")]
+    root: Option<PathBuf>,
+    /// Folder for the state, the bundles and the metadata of this device.
+    #[arg(long)]
+    store: PathBuf,
+    /// Name of the model.
+    #[arg(long)]
+    model: String,
+    /// Poll once and end.
+    #[arg(long)]
+    once: bool,
+    /// Do not poll: open the store, serve what is there, end.
+    #[arg(long, conflicts_with_all = ["repo", "root", "once"])]
+    offline: bool,
+    /// Go back, or forth, to a kept version first: a label, a number, the beginning of a SHA-256, or `factory`.
+    #[arg(long)]
+    rollback: Option<String>,
+    /// Data that is run through the version that serves: an .npz with `x` (or `input`) and, for counting, labels `y`.
+    #[arg(long)]
+    input: Option<PathBuf>,
+    /// Seconds between two polls.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
+    poll_s: u64,
+    /// Good inferences that end the trial of a new version.
+    #[arg(long, default_value_t = 10)]
+    min_inferences: u32,
+    /// Seconds that a trial takes at least.
+    #[arg(long, default_value_t = 0)]
+    health_window_s: u32,
+    /// Deaths of the process that a new version may cause.
+    #[arg(long, default_value_t = 2)]
+    attempts: u8,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let root = match &args.root {
+        Some(path) => models::read_whole(path)?,
+        None => Vec::new(),
+    };
+    let mut config = AgentConfig::new(&args.store, &args.model, &root, transport(args.repo.as_deref()));
+    config.limits.min_inferences = args.min_inferences;
+    config.limits.health_window_s = args.health_window_s;
+    config.limits.attempts = args.attempts;
+    config.at = Some(pause);
+    let events = Arc::new(Mutex::new(Vec::<String>::new()));
+    let (log, speak) = (Arc::clone(&events), !output.json);
+    config.on_event = Some(Box::new(move |event: &Event| {
+        if speak {
+            println!("{event}");
+        }
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_string());
+    }));
+    let mut agent = Agent::open(config, now())?;
+    if let Some(version) = &args.rollback {
+        agent.rollback(version)?;
+    }
+    loop {
+        let outcome = (!args.offline).then(|| agent.poll(now()));
+        let ran = match &args.input {
+            Some(_) => run_data(args, &mut agent)?,
+            None => None,
+        };
+        let last = args.once || args.offline;
+        if last || !output.json {
+            report(args, &agent, outcome.as_ref(), ran.as_ref(), &events, output)?;
+        }
+        if last {
+            let failed = match outcome {
+                Some(Outcome::Failed(error) | Outcome::Deferred { error: Some(error), .. }) => {
+                    Some(Failure::from(error))
+                }
+                _ => None,
+            };
+            agent.close(now())?;
+            return failed.map_or(Ok(()), |failure| Err(Failure { quiet: true, ..failure }));
+        }
+        std::thread::sleep(Duration::from_secs(args.poll_s));
+    }
+}
+
+fn transport(repo: Option<&str>) -> Box<dyn Transport> {
+    match repo {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => Box::new(HttpTransport::new(url)),
+        Some(folder) => Box::new(FolderTransport::new(folder.strip_prefix("file://").unwrap_or(folder))),
+        None => Box::new(FolderTransport::new("")),
+    }
+}
+
+/// What came of running data through the version that serves.
+struct Ran {
+    samples: usize,
+    correct: Option<usize>,
+    us: f64,
+}
+
+/// Runs the data; every inference counts for a trial.
+fn run_data(args: &Args, agent: &mut Agent) -> Result<Option<Ran>, Failure> {
+    let (Some(path), Some(serving)) = (&args.input, agent.serving()) else { return Ok(None) };
+    let Serving { model, .. } = serving.clone();
+    let (input, result) = (
+        model.engine().input(0).map_err(fleetfoot::Error::from)?,
+        model.engine().output(0).map_err(fleetfoot::Error::from)?,
+    );
+    let array = match arrays::read_optional(path, "x")? {
+        Some(array) => array,
+        None => arrays::read(path, "input")?,
+    };
+    let samples = samples(&array, "input", input).map_err(|e| e.in_file(path))?;
+    let labels = arrays::read_optional(path, "y")?.filter(|y| y.bytes.len() == samples.len());
+    let mut session = Session::new(Arc::clone(&model), Kernels::detect())?;
+    let (mut us, mut correct) = (0.0, 0);
+    for (index, sample) in samples.iter().enumerate() {
+        session.set_input(0, sample)?;
+        let start = Instant::now();
+        let ran = session.run();
+        us += start.elapsed().as_secs_f64() * 1e6;
+        agent.record_inference(ran.is_ok(), now())?;
+        ran?;
+        let values = session.output(0)?;
+        let best = (0..values.len()).max_by_key(|&i| (super::run::value(result, values[i]), std::cmp::Reverse(i)));
+        correct += usize::from(labels.as_ref().is_some_and(|y| best == Some(usize::from(y.bytes[index]))));
+    }
+    Ok(Some(Ran { samples: samples.len(), correct: labels.map(|_| correct), us: us / samples.len().max(1) as f64 }))
+}
+
+fn report(
+    args: &Args,
+    agent: &Agent,
+    outcome: Option<&Outcome>,
+    ran: Option<&Ran>,
+    events: &Mutex<Vec<String>>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let events = events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let people = || {
+        let serving = agent
+            .serving()
+            .map_or("nothing".into(), |s| format!("version {}{}", s.version, if s.trial { ", on trial" } else { "" }));
+        let ran = ran.map_or(String::new(), |r| {
+            let right = r.correct.map_or(String::new(), |c| format!(", {c} right"));
+            format!("; {} samples{right}, {:.1} us each", r.samples, r.us)
+        });
+        format!("{} serves {serving}{ran}", args.model)
+    };
+    output.result(people, || {
+        let version = |v: &VersionInfo| json!({ "version": v.version, "number": v.number, "digest": fleetfoot::hex(&v.sha256) });
+        let serving = agent.serving().map(|s| {
+            let mut all = version(&s.version);
+            all["trial"] = s.trial.into();
+            all
+        });
+        let refused: Option<Value> = match outcome {
+            Some(Outcome::Rejected { version: v, reason, error }) => {
+                let mut all = version(v);
+                let detail = error.as_ref().map_or(String::new(), |e| format!(": {e}"));
+                all["reason"] = format!("{}{detail}", reason.text()).into();
+                all["code"] = reason.0.into();
+                Some(all)
+            }
+            _ => None,
+        };
+        json!({
+            "model": args.model, "serving": serving, "refused": refused, "outcome": outcome.map(outcome_name), "events": events,
+            "ran": ran.map(|r| json!({ "samples": r.samples, "correct": r.correct, "us": r.us })),
+        })
+    })
+}
+
+const fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::UpToDate { .. } => "up_to_date",
+        Outcome::Trial(_) => "trial",
+        Outcome::Committed(_) => "committed",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::Deferred { .. } => "deferred",
+        Outcome::Failed(_) => "failed",
+        _ => "other",
+    }
+}
+
+/// For tests of sudden death: where FLEETFOOT_PAUSE_AT names this point of an update, says so by making the file
+/// FLEETFOOT_PAUSE_MARKER and waits to be killed.
+fn pause(point: &str) {
+    if std::env::var_os("FLEETFOOT_PAUSE_AT").is_none_or(|at| at != point) {
+        return;
+    }
+    if let Some(marker) = std::env::var_os("FLEETFOOT_PAUSE_MARKER") {
+        // Without the marker the test that asked for it fails, and says so.
+        let _ = std::fs::write(marker, point);
+    }
+    std::thread::sleep(Duration::from_secs(60));
+}

@@ -1,0 +1,252 @@
+//! `repo`: the update repository on a folder.
+
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use fleetfoot::Keys;
+use fleetfoot_format::bundle::Bundle;
+use fleetfoot_repository::{Expiry, Init, Online, Repository, RepositoryError, Signers, keyfile};
+use fleetfoot_tuf::keys_from;
+use serde_json::json;
+
+use crate::{
+    commands::keys::load_private,
+    failure::{Exit, Failure},
+    output::{Output, table},
+};
+
+/// Make and keep a repository.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Make a repository for one model.
+    ///
+    /// Example: fleetfoot repo init --repo repo --model kws --root-key keys/root.key --targets-key keys/targets.key
+    /// --releases-key keys/releases.pub --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp.key
+    Init(Box<InitArgs>),
+    /// Add another model: one more release role.
+    Add(Box<AddArgs>),
+    /// Show roles, expiry and releases.
+    Status {
+        /// The repository.
+        #[arg(long, env = "FLEETFOOT_REPO")]
+        repo: PathBuf,
+    },
+    /// Sign snapshot and timestamp again before they expire.
+    Resign {
+        #[command(flatten)]
+        online: OnlineArgs,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct InitArgs {
+    /// Private root keys that sign now.
+    #[arg(long, required = true)]
+    root_key: Vec<PathBuf>,
+    /// How many root keys must sign; by default all.
+    #[arg(long)]
+    root_threshold: Option<usize>,
+    /// Private keys of the top-level targets that sign now.
+    #[arg(long, required = true)]
+    targets_key: Vec<PathBuf>,
+    /// How many targets keys must sign; by default all.
+    #[arg(long)]
+    targets_threshold: Option<usize>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    online: OnlineArgs,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AddArgs {
+    /// Private keys of the top-level targets.
+    #[arg(long, required = true)]
+    targets_key: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    online: OnlineArgs,
+}
+
+#[derive(clap::Args)]
+struct ModelArgs {
+    /// Name of the model.
+    #[arg(long)]
+    model: String,
+    /// Public keys that release the model.
+    #[arg(long, required = true)]
+    releases_key: Vec<PathBuf>,
+    /// How many of them must sign; by default all.
+    #[arg(long)]
+    releases_threshold: Option<usize>,
+}
+
+/// The repository and what is needed to seal a change of it.
+#[derive(clap::Args)]
+pub(crate) struct OnlineArgs {
+    /// The repository.
+    #[arg(long, env = "FLEETFOOT_REPO")]
+    repo: PathBuf,
+    /// Private key of the role snapshot.
+    #[arg(long, env = "FLEETFOOT_SNAPSHOT_KEY")]
+    snapshot_key: PathBuf,
+    /// Private key of the role timestamp.
+    #[arg(long, env = "FLEETFOOT_TIMESTAMP_KEY")]
+    timestamp_key: PathBuf,
+    /// Seconds for which what is signed now holds, instead of a year (root, targets), six months (releases), 30 days
+    /// (snapshot) and 7 days (timestamp).
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    expires_in: Option<i64>,
+    /// File with the passphrase of the keys; else FLEETFOOT_PASSPHRASE, else the terminal.
+    #[arg(long)]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl OnlineArgs {
+    pub(crate) fn repo(&self) -> &Path {
+        &self.repo
+    }
+
+    pub(crate) fn passphrase_file(&self) -> Option<&Path> {
+        self.passphrase_file.as_deref()
+    }
+
+    pub(crate) fn expiry(&self) -> Expiry {
+        let all = |s| Expiry { offline: s, releases: s, snapshot: s, timestamp: s };
+        self.expires_in.map_or_else(Expiry::default, all)
+    }
+
+    /// Reads the online keys and hands them to `run`.
+    pub(crate) fn with<T>(&self, run: impl FnOnce(Online<'_>) -> Result<T, RepositoryError>) -> Result<T, Failure> {
+        let paths = [self.snapshot_key.clone(), self.timestamp_key.clone()];
+        let keys = load_private(&paths, self.passphrase_file())?;
+        Ok(run(Online { snapshot: &keys[0], timestamp: &keys[1] })?)
+    }
+}
+
+pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init(&args, output),
+        Command::Add(args) => add(&args, output),
+        Command::Status { repo } => status(&repo, output),
+        Command::Resign { online } => {
+            let repository = Repository::open(online.repo())?;
+            online.with(|keys| repository.resign(keys, online.expiry(), now()))?;
+            status(online.repo(), output)
+        }
+    }
+}
+
+fn init(args: &InitArgs, output: &Output) -> Result<(), Failure> {
+    let passphrase = args.online.passphrase_file();
+    let (root, targets) = (load_private(&args.root_key, passphrase)?, load_private(&args.targets_key, passphrase)?);
+    let (keys, threshold) = release_keys(&args.model)?;
+    let models = [(args.model.model.as_str(), &keys[..], threshold)];
+    args.online.with(|online| {
+        let init = Init {
+            root: Signers { signing: &root, others: &[], threshold: args.root_threshold.unwrap_or(root.len()) },
+            targets: Signers {
+                signing: &targets,
+                others: &[],
+                threshold: args.targets_threshold.unwrap_or(targets.len()),
+            },
+            online,
+            models: &models,
+        };
+        Repository::init(args.online.repo(), &init, args.online.expiry(), now())
+    })?;
+    status(args.online.repo(), output)
+}
+
+fn add(args: &AddArgs, output: &Output) -> Result<(), Failure> {
+    let repository = Repository::open(args.online.repo())?;
+    let targets = load_private(&args.targets_key, args.online.passphrase_file())?;
+    let (keys, threshold) = release_keys(&args.model)?;
+    let model = (args.model.model.as_str(), &keys[..], threshold);
+    args.online.with(|online| repository.add_model(model, &targets, online, args.online.expiry(), now()))?;
+    status(args.online.repo(), output)
+}
+
+fn release_keys(args: &ModelArgs) -> Result<(Vec<[u8; 32]>, usize), Failure> {
+    let mut keys = Vec::new();
+    for path in &args.releases_key {
+        keys.push(keyfile::load_public(path)?);
+    }
+    let threshold = args.releases_threshold.unwrap_or(keys.len());
+    Ok((keys, threshold))
+}
+
+fn status(repo: &Path, output: &Output) -> Result<(), Failure> {
+    let status = Repository::open(repo)?.status()?;
+    let people = || {
+        let roles = status.roles.iter().map(|r| {
+            vec![
+                r.name.clone(),
+                r.version.to_string(),
+                r.expires.clone(),
+                format!("{} of {}", r.threshold, r.keyids.len()),
+            ]
+        });
+        let releases = status.targets.iter().map(|t| {
+            vec![t.model.clone(), t.version.clone(), t.number.to_string(), t.length.to_string(), t.sha256.clone()]
+        });
+        format!(
+            "{}\n\n{}",
+            table(&["role", "version", "expires", "keys"], roles),
+            table(&["model", "version", "release", "bytes", "sha256"], releases)
+        )
+    };
+    output.result(people, || json!({ "repo": repo, "roles": status.roles, "targets": status.targets }))
+}
+
+/// The keys that may release the model of `bundle`, from a trust folder: the newest root in it, and the newest targets that this root vouches
+/// for. Which model it is, the bundle says itself; so it is only believed when the signatures hold with just those keys.
+pub(crate) fn trusted_keys(folder: &Path, bundle: &[u8]) -> Result<Keys, Failure> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|e| Failure::io("read", &path, &e))
+    };
+    let root = read(&newest(folder, "root.json")?)?;
+    let targets = read(&newest(folder, "targets.json")?)?;
+    let model =
+        Bundle::parse(bundle).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)))?.header().model.to_owned();
+    let (keys, threshold) = keys_from(&root, &targets, &format!("releases-{model}"), now())
+        .map_err(|e| Failure::new(Exit::Trust, &e).code(e.code()))?;
+    Ok(Keys::new(&keys, threshold as usize)?)
+}
+
+/// `N.<suffix>` with the highest N, or `<suffix>`.
+fn newest(folder: &Path, suffix: &str) -> Result<String, Failure> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Failure::io("read", folder, &e))?;
+    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    let number = |name: &String| name.strip_suffix(suffix)?.strip_suffix('.')?.parse::<u64>().ok();
+    let newest = names.filter(|n| n == suffix || number(n).is_some()).max_by_key(number);
+    newest.ok_or_else(|| Failure::usage(format!("{} holds no {suffix}", folder.display())))
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl From<RepositoryError> for Failure {
+    fn from(error: RepositoryError) -> Self {
+        use RepositoryError as E;
+        let exit = match &error {
+            E::File { action, path, source } => return Self::io(action, path, source).code(error.code()),
+            E::Bundle(inner) => return Self::from(*inner),
+            E::Threshold { .. } | E::Tuf(_) | E::Malformed { .. } => Exit::Trust,
+            E::NotARepository { .. }
+            | E::Exists { .. }
+            | E::UnknownModel { .. }
+            | E::BadName { .. }
+            | E::NotNewer { .. } => Exit::Usage,
+            _ => Exit::Unexpected,
+        };
+        Self::new(exit, &error).code(error.code())
+    }
+}

@@ -14,7 +14,11 @@ use crate::error::PackError;
 ///
 /// # Errors
 /// [`PackError::Format`] for what [`Bundle::parse`] would refuse.
-pub fn assemble(mut header: Header<'_>, parts: &[(SectionKind, &[u8])], signers: &[[u8; 32]]) -> Result<Vec<u8>, PackError> {
+pub fn assemble(
+    mut header: Header<'_>,
+    parts: &[(SectionKind, &[u8])],
+    signers: &[[u8; 32]],
+) -> Result<Vec<u8>, PackError> {
     let mut signers = signers.to_vec();
     signers.sort_unstable();
     signers.dedup();
@@ -51,7 +55,10 @@ pub fn assemble(mut header: Header<'_>, parts: &[(SectionKind, &[u8])], signers:
 }
 
 /// The table of sections behind `start`, and the end of the last.
-fn sections(parts: &[(SectionKind, &[u8])], start: u64) -> Result<(heapless::Vec<Section, MAX_SECTIONS>, u64), PackError> {
+fn sections(
+    parts: &[(SectionKind, &[u8])],
+    start: u64,
+) -> Result<(heapless::Vec<Section, MAX_SECTIONS>, u64), PackError> {
     within("sections", parts.len() as u64, MAX_SECTIONS as u64)?;
     let mut end = start;
     let mut table = heapless::Vec::new();

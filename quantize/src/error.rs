@@ -27,7 +27,9 @@ pub enum PackError {
         have: usize,
     },
     /// The model does not answer what the golden file says.
-    #[error("golden case {case}: output byte {at} is {found}, the golden file says {expected} ({differing} of {len} bytes differ)")]
+    #[error(
+        "golden case {case}: output byte {at} is {found}, the golden file says {expected} ({differing} of {len} bytes differ)"
+    )]
     GoldenMismatch {
         /// Which case.
         case: usize,

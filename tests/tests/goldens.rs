@@ -77,7 +77,8 @@ fn check(model: &Path, golden: &Path, output: &str, kernels: Kernels, limit: usi
     for sample in 0..samples {
         session.set_input(0, &inputs[sample * input_len..][..input_len]).map_err(|e| text(&e))?;
         session.run().map_err(|e| text(&e))?;
-        let (found, expected) = (session.output(0).map_err(|e| text(&e))?, &expected[sample * output_len..][..output_len]);
+        let (found, expected) =
+            (session.output(0).map_err(|e| text(&e))?, &expected[sample * output_len..][..output_len]);
         if found != expected {
             let differ = found.iter().zip(expected).filter(|(a, b)| a != b).count();
             return Err(format!("sample {sample}: {differ} of {output_len} bytes differ"));

@@ -132,7 +132,7 @@ impl Demo {
             self.expect(&format!("{device} refuses version 4"), &seen, "2.0.0", Some("budget"));
         }
         self.title("Version 5 is fine, but a device is killed while it activates it");
-        self.pack(5, "digits_v1", None)?;
+        self.pack(5, "digits_v2", None)?;
         self.publish(5, &[])?;
         for (device, point) in DEVICES.into_iter().zip(["fetched", "validating", "trial"]) {
             self.kill(&server, device, point)?;

@@ -72,7 +72,9 @@ pub enum RepositoryError {
         name: String,
     },
     /// The release is not newer than what is published.
-    #[error("release {number} ({version}) is not newer: release {newest} of {model} is published, and labels are used once")]
+    #[error(
+        "release {number} ({version}) is not newer: release {newest} of {model} is published, and labels are used once"
+    )]
     NotNewer {
         /// The model.
         model: String,
@@ -83,8 +85,8 @@ pub enum RepositoryError {
         /// Highest number that is published.
         newest: u64,
     },
-    /// A bundle that devices would not believe.
-    #[error("devices would refuse the bundle: {0}")]
+    /// A bundle that devices would not believe, or a set of keys that they would not take.
+    #[error("devices would refuse it: {0}")]
     Bundle(#[from] TrustError),
     /// Metadata that devices would not believe.
     #[error(transparent)]

@@ -11,7 +11,10 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce, aead::{Aead as _, Payload}};
+use chacha20poly1305::{
+    KeyInit as _, XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, Payload},
+};
 use fleetfoot_trust::SigningKey;
 use fleetfoot_tuf::hex;
 use serde::{Deserialize, Serialize};
@@ -130,20 +133,20 @@ pub fn create(
     }
     let key = SigningKey::generate(|seed| getrandom::fill(seed).map_err(|_| KeyFileError::NoRandomness))?;
     let public = key.public();
-    let mut file = KeyFile {
-        format: FORMAT.into(),
-        role: role.into(),
-        public: hex::encode(&public),
-        seed: None,
-        sealed: None,
-    };
+    let mut file =
+        KeyFile { format: FORMAT.into(), role: role.into(), public: hex::encode(&public), seed: None, sealed: None };
     match passphrase {
         None => file.seed = Some(hex::encode(&key.seed())),
         Some(passphrase) => file.sealed = Some(seal(&key, passphrase)?),
     }
     let (private_path, public_path) = (dir.join(format!("{stem}.key")), dir.join(format!("{stem}.pub")));
     fs::create_dir_all(dir).map_err(|source| KeyFileError::File { action: "make", path: dir.into(), source })?;
-    let text = serde_json::to_string_pretty(&file).map_err(|_| KeyFileError::NotAKey { path: private_path.clone(), kind: "private" })?;
+    if public_path.exists() {
+        let source = io::ErrorKind::AlreadyExists.into();
+        return Err(KeyFileError::File { action: "make", path: public_path, source });
+    }
+    let text = serde_json::to_string_pretty(&file)
+        .map_err(|_| KeyFileError::NotAKey { path: private_path.clone(), kind: "private" })?;
     write_new(&private_path, &format!("{text}\n"))?;
     write_new(&public_path, &format!("ed25519 {} {role}\n", hex::encode(&public)))?;
     Ok((private_path, public_path, public))
@@ -187,7 +190,10 @@ pub fn load_public(path: &Path) -> Result<[u8; 32], KeyFileError> {
     let mut words = text.split_ascii_whitespace();
     let key = match words.next() {
         Some("ed25519") => words.next().and_then(hex::decode),
-        _ => serde_json::from_str::<KeyFile>(&text).ok().filter(|f| f.format == FORMAT).and_then(|f| hex::decode(&f.public)),
+        _ => serde_json::from_str::<KeyFile>(&text)
+            .ok()
+            .filter(|f| f.format == FORMAT)
+            .and_then(|f| hex::decode(&f.public)),
     };
     key.ok_or_else(not_a_key)
 }
@@ -240,7 +246,9 @@ fn open(sealed: &Sealed, public: &str, passphrase: &str) -> Option<Option<[u8; 3
 fn derive(passphrase: &str, salt: &[u8], memory_kib: u32, passes: u32) -> Option<XChaCha20Poly1305> {
     let params = Params::new(memory_kib, passes, 1, Some(32)).ok()?;
     let mut key = [0; 32];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(passphrase.as_bytes(), salt, &mut key).ok()?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.as_bytes(), salt, &mut key)
+        .ok()?;
     Some(XChaCha20Poly1305::new(&key.into()))
 }
 
@@ -249,7 +257,10 @@ fn write_new(path: &Path, text: &str) -> Result<(), KeyFileError> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if path.extension().is_some_and(|e| e == "key") { 0o600 } else { 0o644 });
+    std::os::unix::fs::OpenOptionsExt::mode(
+        &mut options,
+        if path.extension().is_some_and(|e| e == "key") { 0o600 } else { 0o644 },
+    );
     let mut file = options.open(path).map_err(broken)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(broken)
 }

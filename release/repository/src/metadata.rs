@@ -12,7 +12,8 @@ const SPEC_VERSION: &str = "1.0.31";
 
 /// The body of a file: the fields that all roles have, and `more`.
 pub(crate) fn body(kind: &str, version: u64, expires: i64, more: Value) -> Value {
-    let mut body = json!({ "_type": kind, "spec_version": SPEC_VERSION, "version": version, "expires": time::format(expires) });
+    let mut body =
+        json!({ "_type": kind, "spec_version": SPEC_VERSION, "version": version, "expires": time::format(expires) });
     if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
         body.extend(more);
     }
@@ -45,10 +46,8 @@ pub(crate) fn role(public: &[[u8; 32]], threshold: usize) -> Value {
 pub(crate) fn sign(body: Value, keys: &[&SigningKey]) -> Vec<u8> {
     // Nothing that this crate puts into a body is a fraction, so there is a canonical form.
     let message = canonical(&body).unwrap_or_default();
-    let signatures: Vec<Value> = keys
-        .iter()
-        .map(|k| json!({ "keyid": key_id(&k.public()), "sig": hex::encode(&k.sign(&message)) }))
-        .collect();
+    let signatures: Vec<Value> =
+        keys.iter().map(|k| json!({ "keyid": key_id(&k.public()), "sig": hex::encode(&k.sign(&message)) })).collect();
     let mut bytes = json!({ "signatures": signatures, "signed": body }).to_string().into_bytes();
     bytes.push(b'\n');
     bytes
@@ -59,8 +58,14 @@ pub(crate) fn meta(version: u64, bytes: &[u8]) -> Value {
     json!({ "version": version, "length": bytes.len(), "hashes": { "sha256": hex::encode(&sha256(bytes)) } })
 }
 
-/// Reads a file, and believes it if a threshold of the keys of `role` (an object with `keyids` and `threshold`) among `keys` has signed it.
-pub(crate) fn load(path: &Path, name: &str, keys: &Value, role: &Value) -> Result<Value, RepositoryError> {
+/// Reads a file, and believes it if a threshold of the keys of `role` (an object with `keyids` and `threshold`) among `keys` has
+/// signed it as a file of the role `name`, with `version` if one is given.
+pub(crate) fn load(
+    path: &Path,
+    (name, version): (&str, Option<u64>),
+    keys: &Value,
+    role: &Value,
+) -> Result<Value, RepositoryError> {
     let mut document = parse(path)?;
     let malformed = |what| RepositoryError::Malformed { path: path.into(), what };
     let message = canonical(&document["signed"]).ok_or_else(|| malformed("a number that is no integer"))?;
@@ -81,21 +86,29 @@ pub(crate) fn load(path: &Path, name: &str, keys: &Value, role: &Value) -> Resul
     if have < need {
         return Err(RepositoryError::Threshold { role: name.into(), need, have });
     }
-    Ok(document["signed"].take())
+    let signed = document["signed"].take();
+    let kind = if matches!(name, "root" | "timestamp" | "snapshot") { name } else { "targets" };
+    if signed["_type"] != kind {
+        return Err(malformed("the file of another role"));
+    }
+    if version.is_some_and(|version| signed["version"] != version) {
+        return Err(malformed("not the version that its name says"));
+    }
+    Ok(signed)
 }
 
 /// The newest root of the chain that begins with `1.root.json`, each signed by the keys of the one before and by its own.
 pub(crate) fn newest_root(folder: &Path) -> Result<Value, RepositoryError> {
     let first = folder.join("1.root.json");
     let own = parse(&first)?["signed"].take();
-    let mut root = load(&first, "root", &own["keys"], &own["roles"]["root"])?;
+    let mut root = load(&first, ("root", Some(1)), &own["keys"], &own["roles"]["root"])?;
     for version in 2u64.. {
         let path = folder.join(format!("{version}.root.json"));
         if !path.exists() {
             break;
         }
-        let next = load(&path, "root", &root["keys"], &root["roles"]["root"])?;
-        root = load(&path, "root", &next["keys"], &next["roles"]["root"])?;
+        let next = load(&path, ("root", Some(version)), &root["keys"], &root["roles"]["root"])?;
+        root = load(&path, ("root", Some(version)), &next["keys"], &next["roles"]["root"])?;
     }
     Ok(root)
 }

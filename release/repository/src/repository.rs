@@ -11,6 +11,7 @@ use fleetfoot_tuf::{Target, hex, name, time};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    device,
     error::RepositoryError,
     files,
     metadata::{self, body, keys, load, meta, newest_root, role, sign},
@@ -162,7 +163,7 @@ impl Repository {
         let _lock = this.lock()?;
         let targets = sign(targets, &init.targets.refs());
         this.put(&name::versioned(1, "targets"), &targets)?;
-        this.seal(json!({ "targets.json": meta(1, &targets) }), (1, 1), init.online, expiry, now)?;
+        this.seal(json!({ "targets.json": meta(1, &targets) }), (1, 1), init.online, (expiry, now), None)?;
         // Last: with its root the folder is a repository.
         this.put("1.root.json", &root)?;
         Ok(this)
@@ -174,7 +175,8 @@ impl Repository {
         &self.dir
     }
 
-    /// Adds a model and the keys that release it. `targets` are the keys of the top-level targets.
+    /// Adds a model and the keys that release it, or gives a model other keys. `targets` are the keys of the top-level targets, which
+    /// are signed anew and hold for as long as `expiry` says.
     ///
     /// # Errors
     /// [`RepositoryError::BadName`], [`RepositoryError::Threshold`], [`RepositoryError::File`].
@@ -188,7 +190,7 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         let _lock = self.lock()?;
         let state = self.state()?;
-        let version = state.targets["version"].as_u64().unwrap_or(0) + 1;
+        let version = self.unused("targets", state.targets["version"].as_u64().unwrap_or(0) + 1);
         let mut delegations = state.targets["delegations"].clone();
         delegate(&mut delegations, model, keys, threshold)?;
         let new = body("targets", version, now + expiry.offline, json!({ "targets": {}, "delegations": delegations }));
@@ -197,13 +199,13 @@ impl Repository {
         self.put(&name::versioned(version, "targets"), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
         files["targets.json"] = meta(version, &bytes);
-        self.seal(files, state.next(), online, expiry, now)
+        self.seal(files, state.next(), online, (expiry, now), Some("targets"))
     }
 
     /// Adds a signed bundle. `releases` are the keys of the release role of its model; the bundle's own signatures must hold by the same role.
     ///
     /// # Errors
-    /// [`RepositoryError::Bundle`] for what a device would refuse, [`RepositoryError::NotNewer`],
+    /// [`RepositoryError::Bundle`] and [`RepositoryError::Tuf`] for what a device would refuse, [`RepositoryError::NotNewer`],
     /// [`RepositoryError::UnknownModel`], [`RepositoryError::Threshold`], [`RepositoryError::File`].
     pub fn publish(
         &self,
@@ -224,6 +226,7 @@ impl Repository {
             Some(current) => (current["targets"].clone(), current["version"].as_u64().unwrap_or(0) + 1),
             None => (json!({}), 1),
         };
+        let version = self.unused(&role_name, version);
         let entries = || targets.as_object().into_iter().flatten().map(|(_, t)| &t["custom"]);
         let newest = entries().filter_map(|c| c["number"].as_u64()).max().unwrap_or(0);
         if header.number <= newest || entries().any(|c| c["version"] == header.version) {
@@ -236,7 +239,8 @@ impl Repository {
             "model": header.model, "version": header.version, "number": header.number, "attempt": 1, "security_epoch": 0,
             "min_runtime": format!("{}.{}", header.min_runtime.0, header.min_runtime.1),
         });
-        targets[&path] = json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        targets[&path] =
+            json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
         let target = Target { path, length: bundle.len() as u64, sha256: digest, custom: Value::Null };
         let file = Path::new("targets").join(target.url_path());
         files::write(&self.dir.join(&file), bundle)?;
@@ -244,7 +248,7 @@ impl Repository {
         self.put(&name::versioned(version, &role_name), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
         files[&name::stored(&role_name)] = meta(version, &bytes);
-        self.seal(files, state.next(), online, expiry, now)?;
+        self.seal(files, state.next(), online, (expiry, now), Some(&role_name))?;
         Ok(Published { path: file, releases_version: version })
     }
 
@@ -255,7 +259,7 @@ impl Repository {
     pub fn resign(&self, online: Online<'_>, expiry: Expiry, now: i64) -> Result<(), RepositoryError> {
         let _lock = self.lock()?;
         let state = self.state()?;
-        self.seal(state.snapshot["meta"].clone(), state.next(), online, expiry, now)
+        self.seal(state.snapshot["meta"].clone(), state.next(), online, (expiry, now), None)
     }
 
     /// Verifies `bundle` as a device would, with the release keys of its model.
@@ -291,12 +295,14 @@ impl Repository {
     /// Reads the metadata in force, each file verified with the keys of the one before. Expiry does not matter here.
     pub(crate) fn state(&self) -> Result<State, RepositoryError> {
         let root = newest_root(&self.dir.join("metadata"))?;
-        let file = |name: &str, role: &str| load(&self.metadata(name), role, &root["keys"], &root["roles"][role]);
-        let timestamp = file("timestamp.json", "timestamp")?;
+        let file = |name: &str, role: &str, version| {
+            load(&self.metadata(name), (role, version), &root["keys"], &root["roles"][role])
+        };
+        let timestamp = file("timestamp.json", "timestamp", None)?;
         let version = timestamp["meta"]["snapshot.json"]["version"].as_u64().unwrap_or(0);
-        let snapshot = file(&name::versioned(version, "snapshot"), "snapshot")?;
+        let snapshot = file(&name::versioned(version, "snapshot"), "snapshot", Some(version))?;
         let version = snapshot["meta"]["targets.json"]["version"].as_u64().unwrap_or(0);
-        let targets = file(&name::versioned(version, "targets"), "targets")?;
+        let targets = file(&name::versioned(version, "targets"), "targets", Some(version))?;
         Ok(State { root, targets, snapshot, timestamp })
     }
 
@@ -308,29 +314,40 @@ impl Repository {
         };
         let path = self.metadata(&name::versioned(version, &role_name));
         let delegation = state.delegation(model)?;
-        load(&path, &role_name, &state.targets["delegations"]["keys"], &delegation).map(Some)
+        load(&path, (&role_name, Some(version)), &state.targets["delegations"]["keys"], &delegation).map(Some)
     }
 
-    /// Writes a snapshot of `files` and then the timestamp.
+    /// Writes a snapshot of `files` and then the timestamp, if a device could then follow the metadata to `role`.
     fn seal(
         &self,
         files: Value,
         (snapshot_version, timestamp_version): (u64, u64),
         online: Online<'_>,
-        expiry: Expiry,
-        now: i64,
+        (expiry, now): (Expiry, i64),
+        role: Option<&str>,
     ) -> Result<(), RepositoryError> {
         if let Ok(root) = newest_root(&self.dir.join("metadata")) {
             for (role, key) in [("snapshot", online.snapshot), ("timestamp", online.timestamp)] {
                 of_role(role, std::slice::from_ref(key), &root["keys"], &root["roles"][role])?;
             }
         }
+        let snapshot_version = self.unused("snapshot", snapshot_version);
         let snapshot = body("snapshot", snapshot_version, now + expiry.snapshot, json!({ "meta": files }));
         let snapshot = sign(snapshot, &[online.snapshot]);
         self.put(&name::versioned(snapshot_version, "snapshot"), &snapshot)?;
-        let more = json!({ "meta": { "snapshot.json": meta(snapshot_version, &snapshot) }, "x-ff-issued": time::format(now) });
-        let timestamp = body("timestamp", timestamp_version, now + expiry.timestamp, more);
-        self.put("timestamp.json", &sign(timestamp, &[online.timestamp]))
+        let more =
+            json!({ "meta": { "snapshot.json": meta(snapshot_version, &snapshot) }, "x-ff-issued": time::format(now) });
+        let timestamp = sign(body("timestamp", timestamp_version, now + expiry.timestamp, more), &[online.timestamp]);
+        if let Some(role) = role {
+            device::check(&self.dir.join("metadata"), &timestamp, role, now)?;
+        }
+        self.put("timestamp.json", &timestamp)
+    }
+
+    /// `version` of `role`, or the first one after it that has no file: one that a broken-off change left behind stays as it is,
+    /// because somebody may have fetched it.
+    fn unused(&self, role: &str, version: u64) -> u64 {
+        (version..).find(|&version| !self.metadata(&name::versioned(version, role)).exists()).unwrap_or(version)
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
@@ -374,14 +391,18 @@ impl State {
 }
 
 /// Adds the role that releases `model` to `delegations`.
-fn delegate(delegations: &mut Value, model: &str, public: &[[u8; 32]], threshold: usize) -> Result<(), RepositoryError> {
+fn delegate(
+    delegations: &mut Value,
+    model: &str,
+    public: &[[u8; 32]],
+    threshold: usize,
+) -> Result<(), RepositoryError> {
     if !valid_name(model) {
         return Err(RepositoryError::BadName { name: model.into() });
     }
     let role_name = format!("releases-{model}");
-    if threshold == 0 || threshold > public.len() {
-        return Err(RepositoryError::Threshold { role: role_name, need: threshold as u64, have: public.len() as u64 });
-    }
+    // Devices verify bundles with these keys, so they must be a set that devices take: at most eight, none twice.
+    Keys::new(public, threshold)?;
     if let (Some(all), Value::Object(new)) = (delegations["keys"].as_object_mut(), keys(public)) {
         all.extend(new);
     }

@@ -131,7 +131,8 @@ pub fn router(repo: &Path) -> Router {
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let repo = shared.repo.clone();
     let read = tokio::task::spawn_blocking(move || Repository::open(&repo)?.status()).await;
-    let fetched: Value = shared.counts.list().into_iter().map(|(path, count)| json!({ "path": path, "count": count })).collect();
+    let fetched: Value =
+        shared.counts.list().into_iter().map(|(path, count)| json!({ "path": path, "count": count })).collect();
     match read {
         Ok(Ok(status)) => Json(json!({ "repository": status, "fetched": fetched })).into_response(),
         Ok(Err(error)) => {

@@ -94,7 +94,8 @@ fn small() -> Plan {
         });
         let width = if dtype == ElementType::Int32 { 4 } else { 1 };
         let len = shape.iter().product::<usize>() * width;
-        let data = constant.then(|| (0..len).map(|i| if width == 4 && i % 4 == 3 { 0 } else { (i * 7) as u8 }).collect());
+        let data =
+            constant.then(|| (0..len).map(|i| if width == 4 && i % 4 == 3 { 0 } else { (i * 7) as u8 }).collect());
         graph.tensors.push(Tensor { name: name.into(), shape: shape.to_vec(), dtype, quant, data });
         TensorId(graph.tensors.len() - 1)
     };

@@ -72,11 +72,19 @@ impl Preamble {
         }
         let n_signers = usize::from(n_signers);
         if n_signers == 0 || n_signers > MAX_SIGNERS {
-            return Err(FormatError::OverLimit { what: "number of signers", value: n_signers as u64, limit: MAX_SIGNERS as u64 });
+            return Err(FormatError::OverLimit {
+                what: "number of signers",
+                value: n_signers as u64,
+                limit: MAX_SIGNERS as u64,
+            });
         }
         let header_len = u32::from_le_bytes([h0, h1, h2, h3]) as usize;
         if header_len > MAX_HEADER_LEN {
-            return Err(FormatError::OverLimit { what: "header length", value: header_len as u64, limit: MAX_HEADER_LEN as u64 });
+            return Err(FormatError::OverLimit {
+                what: "header length",
+                value: header_len as u64,
+                limit: MAX_HEADER_LEN as u64,
+            });
         }
         let this = Self { n_signers, header_len };
         if bytes.len() < this.sections_start() {
@@ -114,7 +122,8 @@ impl Preamble {
     pub fn signature<'a>(&self, bytes: &'a [u8], i: usize) -> (&'a [u8; KEY_LEN], &'a [u8; SIGNATURE_LEN]) {
         assert!(i < self.n_signers);
         let key = bytes[PREAMBLE_LEN + KEY_LEN * i..].first_chunk().expect("length was checked in read()");
-        let signature = bytes[self.signed_len() + SIGNATURE_LEN * i..].first_chunk().expect("length was checked in read()");
+        let signature =
+            bytes[self.signed_len() + SIGNATURE_LEN * i..].first_chunk().expect("length was checked in read()");
         (key, signature)
     }
 }
@@ -233,7 +242,11 @@ impl<'a> Bundle<'a> {
             return Err(FormatError::OutOfRange { what: "version label" });
         }
         if header.total_len > MAX_BUNDLE_LEN {
-            return Err(FormatError::OverLimit { what: "bundle length", value: header.total_len, limit: MAX_BUNDLE_LEN });
+            return Err(FormatError::OverLimit {
+                what: "bundle length",
+                value: header.total_len,
+                limit: MAX_BUNDLE_LEN,
+            });
         }
         if header.total_len != bytes.len() as u64 {
             return Err(FormatError::WrongLength { expected: header.total_len, have: bytes.len() as u64 });
@@ -293,9 +306,7 @@ impl<'a> Bundle<'a> {
 #[must_use]
 pub fn valid_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
-    (1..=MAX_NAME_LEN).contains(&name.len())
-        && name.bytes().all(allowed)
-        && name.as_bytes()[0].is_ascii_alphanumeric()
+    (1..=MAX_NAME_LEN).contains(&name.len()) && name.bytes().all(allowed) && name.as_bytes()[0].is_ascii_alphanumeric()
 }
 
 /// Whether `version` may be a release label.

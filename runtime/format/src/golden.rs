@@ -69,8 +69,10 @@ pub fn write(cases: &[(&[u8], [u8; 32])]) -> Result<alloc::vec::Vec<u8>, FormatE
     }
     let output_sha256 = Vec::from_iter_checked(cases.iter().map(|(_, digest)| *digest))
         .ok_or(FormatError::OverLimit { what: "golden cases", value: cases.len() as u64, limit: limit as u64 })?;
-    let input_len = u32::try_from(first.len()).map_err(|_| FormatError::OutOfRange { what: "length of a golden input" })?;
-    let mut out = postcard::to_allocvec(&Head { input_len, output_sha256 }).map_err(|_| FormatError::Malformed { what: "golden section" })?;
+    let input_len =
+        u32::try_from(first.len()).map_err(|_| FormatError::OutOfRange { what: "length of a golden input" })?;
+    let mut out = postcard::to_allocvec(&Head { input_len, output_sha256 })
+        .map_err(|_| FormatError::Malformed { what: "golden section" })?;
     for (input, _) in cases {
         out.extend_from_slice(input);
     }
@@ -101,7 +103,10 @@ mod tests {
     fn round_trip_and_faults() {
         let bytes = write(&[(&[1, 2, 3], [7; 32]), (&[4, 5, 6], [8; 32])]).unwrap();
         let golden = Golden::parse(&bytes).unwrap();
-        assert_eq!(golden.cases().collect::<alloc::vec::Vec<_>>(), [(&[1u8, 2, 3][..], &[7; 32]), (&[4, 5, 6], &[8; 32])]);
+        assert_eq!(
+            golden.cases().collect::<alloc::vec::Vec<_>>(),
+            [(&[1u8, 2, 3][..], &[7; 32]), (&[4, 5, 6], &[8; 32])]
+        );
         assert_eq!(Golden::parse(&bytes[..bytes.len() - 1]).unwrap_err().code(), 103);
         assert_eq!(Golden::parse(&[]).unwrap_err().code(), 105);
         assert_eq!(write(&[]).unwrap_err().code(), 111);

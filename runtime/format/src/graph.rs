@@ -374,7 +374,8 @@ impl Step {
     /// Multiply-accumulates of one execution.
     #[must_use]
     pub fn macs(&self) -> u64 {
-        let outputs = |c: &Conv| u64::from(c.batch) * u64::from(c.window.out_h) * u64::from(c.window.out_w) * u64::from(c.out_c);
+        let outputs =
+            |c: &Conv| u64::from(c.batch) * u64::from(c.window.out_h) * u64::from(c.window.out_w) * u64::from(c.out_c);
         let taps = |c: &Conv| u64::from(c.window.kernel_h) * u64::from(c.window.kernel_w);
         match self {
             Self::Conv(c) | Self::FullyConnected(c) => outputs(c) * taps(c) * u64::from(c.in_c),
@@ -426,7 +427,9 @@ impl<'a> Graph<'a> {
         if head.schema != SCHEMA {
             return Err(FormatError::OutOfRange { what: "graph schema" });
         }
-        let limit = |what, value: u64, limit: u64| if value > limit { Err(FormatError::OverLimit { what, value, limit }) } else { Ok(()) };
+        let limit = |what, value: u64, limit: u64| {
+            if value > limit { Err(FormatError::OverLimit { what, value, limit }) } else { Ok(()) }
+        };
         limit("number of steps", u64::from(head.n_steps), MAX_STEPS as u64)?;
         limit("arena length", u64::from(head.arena_len), u64::from(MAX_ARENA_LEN))?;
         if head.inputs.is_empty() || head.outputs.is_empty() {
@@ -525,12 +528,25 @@ impl<'a> Iterator for Steps<'a> {
 /// # Errors
 /// [`FormatError::OverLimit`] or [`FormatError::OutOfRange`] for what [`Graph::parse`] would refuse.
 #[cfg(feature = "alloc")]
-pub fn write(inputs: &[Io<'_>], outputs: &[Io<'_>], arena_len: u32, weights_len: u32, steps: &[Record<'_>]) -> Result<alloc::vec::Vec<u8>, FormatError> {
+pub fn write(
+    inputs: &[Io<'_>],
+    outputs: &[Io<'_>],
+    arena_len: u32,
+    weights_len: u32,
+    steps: &[Record<'_>],
+) -> Result<alloc::vec::Vec<u8>, FormatError> {
     fn io<'b>(what: &'static str, io: &[Io<'b>]) -> Result<Vec<Io<'b>, MAX_IO>, FormatError> {
         Vec::from_slice(io).map_err(|_| FormatError::OverLimit { what, value: io.len() as u64, limit: MAX_IO as u64 })
     }
     let n_steps = u32::try_from(steps.len()).map_err(|_| FormatError::OutOfRange { what: "number of steps" })?;
-    let head = Head { schema: SCHEMA, arena_len, weights_len, n_steps, inputs: io("number of inputs", inputs)?, outputs: io("number of outputs", outputs)? };
+    let head = Head {
+        schema: SCHEMA,
+        arena_len,
+        weights_len,
+        n_steps,
+        inputs: io("number of inputs", inputs)?,
+        outputs: io("number of outputs", outputs)?,
+    };
     let encode = |_| FormatError::Malformed { what: "graph" };
     let mut out = postcard::to_allocvec(&head).map_err(encode)?;
     for step in steps {

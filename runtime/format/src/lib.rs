@@ -32,4 +32,6 @@ pub mod record;
 pub use error::FormatError;
 
 #[cfg(target_endian = "big")]
-compile_error!("weights are read in place and are little-endian; big-endian targets need a copy that does not exist yet");
+compile_error!(
+    "weights are read in place and are little-endian; big-endian targets need a copy that does not exist yet"
+);

@@ -36,7 +36,9 @@ pub enum PlanError {
         have: Vec<usize>,
     },
     /// A multiplier is so large, or a sum can grow so large, that results would not be defined.
-    #[error("operator {position} ({op}, writes '{output}'): channel {channel}: {what} is {value:e}, the limit is {limit:e}")]
+    #[error(
+        "operator {position} ({op}, writes '{output}'): channel {channel}: {what} is {value:e}, the limit is {limit:e}"
+    )]
     Overflow {
         /// Position in the source file.
         position: usize,

@@ -84,7 +84,9 @@ mod tests {
                 .collect();
             let (spans, end) = place(&lives).unwrap();
             for i in 0..n {
-                assert!(spans[i].fits(end) && spans[i].offset.is_multiple_of(TENSOR_ALIGN) && spans[i].len == lives[i].len);
+                assert!(
+                    spans[i].fits(end) && spans[i].offset.is_multiple_of(TENSOR_ALIGN) && spans[i].len == lives[i].len
+                );
                 for j in 0..i {
                     assert!(!(lives[i].meets(&lives[j]) && spans[i].overlaps(spans[j])), "{lives:?} {spans:?}");
                 }

@@ -152,8 +152,9 @@ fn pixel<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], at: (usize, usize), padding
             let after = (x + columns).saturating_sub(w.pad_left + w.in_w).min(columns - before);
             let (left, rest) = row.split_at_mut(before * cell);
             let (inside, right) = rest.split_at_mut((columns - before - after) * cell);
-            left.fill(padding);
-            right.fill(padding);
+            for border in [left, right].into_iter().filter(|border| !border.is_empty()) {
+                border.fill(padding);
+            }
             if !inside.is_empty() {
                 segment((y * w.in_w + x + before - w.pad_left) * in_c, inside);
             }
@@ -168,7 +169,9 @@ fn pixel<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], at: (usize, usize), padding
             }
         }
     }
-    row[w.taps() * cell..].fill(padding);
+    for cell in &mut row[w.taps() * cell..] {
+        *cell = padding;
+    }
     sum
 }
 

@@ -10,10 +10,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512vnni::Avx512Vnni;
 pub(crate) use scalar::Scalar;
 
 use crate::{conv::Block, depthwise, params::Conv};
@@ -61,6 +65,8 @@ pub(crate) trait Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selected {
     #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
+    #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     Scalar(Scalar),
 }
@@ -69,6 +75,8 @@ impl Selected {
     /// What this CPU has.
     pub(crate) fn fastest_first() -> impl Iterator<Item = Self> {
         [
+            #[cfg(target_arch = "x86_64")]
+            Avx512Vnni::new().map(Self::Avx512Vnni),
             #[cfg(target_arch = "x86_64")]
             Avx2::new().map(Self::Avx2),
             Some(Self::Scalar(Scalar)),
@@ -80,6 +88,8 @@ impl Selected {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni(_) => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
             Self::Scalar(_) => "scalar",
         }
@@ -89,6 +99,15 @@ impl Selected {
     #[inline]
     pub(crate) fn run<O: Op>(self, op: O) -> O::Out {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni(isa) => {
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+                fn enter<O: Op>(isa: Avx512Vnni, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these four.
+                unsafe { enter(isa, op) }
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(isa) => {
                 #[target_feature(enable = "avx2")]

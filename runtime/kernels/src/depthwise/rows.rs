@@ -21,8 +21,8 @@ pub(crate) trait RowKernel: Copy {
     /// Bytes of the constants of a group.
     fn constants_len(taps: usize) -> usize;
 
-    /// Lays out the constants of a group.
-    fn prepare(self, g: &Group<'_>, constants: &mut [u8]);
+    /// Lays out the constants of the channels from `first` on. `zero_point` is that of the bytes in the ring.
+    fn prepare(self, c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]);
 
     /// One output row, `[pixel][out_c]`.
     fn row(self, r: &Row<'_>, output: &mut [u8]);
@@ -43,38 +43,6 @@ pub(crate) struct Row<'a> {
     pub(crate) channels: usize,
     /// Of all groups.
     pub(crate) constants: &'a [u8],
-}
-
-/// A group of channels whose constants are laid out. Channels beyond the last are 0.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Group<'a> {
-    conv: &'a Conv<'a>,
-    first: usize,
-    zero_point: i32,
-}
-
-impl Group<'_> {
-    /// Bias of channel `n` of the group, zero point of the input taken off: `ring` bytes may be multiplied as they are.
-    pub(crate) fn bias(&self, n: usize) -> i32 {
-        let c = self.conv;
-        let sum = (0..c.window.taps()).map(|tap| self.weight(tap, n)).sum::<i32>();
-        let bias = if self.first + n < c.out_c { c.bias[self.first + n] } else { 0 };
-        bias.wrapping_sub(sum.wrapping_mul(self.zero_point))
-    }
-
-    /// Multiplier of channel `n` of the group.
-    pub(crate) fn multiplier(&self, n: usize) -> f32 {
-        if self.first + n < self.conv.out_c { self.conv.multipliers[self.first + n] } else { 0.0 }
-    }
-
-    /// Weight without its zero point; 0 beyond the taps.
-    pub(crate) fn weight(&self, tap: usize, n: usize) -> i32 {
-        let c = self.conv;
-        if tap >= c.window.taps() || self.first + n >= c.out_c {
-            return 0;
-        }
-        i32::from(c.weights[tap * c.c16() + self.first + n]) - c.weight_zero_point
-    }
 }
 
 /// Windows with more taps take the plain way.
@@ -129,7 +97,7 @@ pub(crate) fn run<K: RowKernel>(kernel: K, c: &Conv<'_>, input: &[u8], output: &
     let (rows, constants) = scratch.split_at_mut(ring.len());
     let constants = &mut constants[..ring.channels / K::LANES * constants_len];
     for (group, constants) in constants.chunks_exact_mut(constants_len).enumerate() {
-        kernel.prepare(&Group { conv: c, first: group * K::LANES, zero_point }, constants);
+        kernel.prepare(c, group * K::LANES, zero_point, constants);
     }
     let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
     for (input, output) in images {

@@ -12,7 +12,7 @@ use core::arch::x86_64::*;
 use super::Isa;
 use crate::{
     conv::Block,
-    depthwise::rows::{self, Group, Row, RowKernel},
+    depthwise::rows::{self, Row, RowKernel},
     params::{Conv, DType},
 };
 
@@ -204,21 +204,10 @@ impl RowKernel for Avx2 {
         128 + taps.div_ceil(2) * 64
     }
 
-    /// `[bias 16][multiplier 16][pair of taps][channel 16][2]`, 32 bits each but the last, 16 bits. Unpacking leaves the
-    /// channels in the order 0..4, 8..12, 4..8, 12..16.
-    fn prepare(self, g: &Group<'_>, constants: &mut [u8]) {
-        let (head, pairs) = constants.split_at_mut(128);
-        for i in 0..16 {
-            let n = i / 8 * 4 + i / 4 % 2 * 8 + i % 4;
-            head[4 * i..][..4].copy_from_slice(&g.bias(n).to_ne_bytes());
-            head[64 + 4 * i..][..4].copy_from_slice(&g.multiplier(n).to_ne_bytes());
-            for (pair, constants) in pairs.chunks_exact_mut(64).enumerate() {
-                for tap in 0..2 {
-                    let weight = g.weight(2 * pair + tap, n) as i16;
-                    constants[4 * i + 2 * tap..][..2].copy_from_slice(&weight.to_ne_bytes());
-                }
-            }
-        }
+    #[inline(always)]
+    fn prepare(self, c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
+        // SAFETY: `self` proves AVX2.
+        unsafe { prepare(c, first, zero_point, constants) }
     }
 
     #[inline(always)]
@@ -234,13 +223,62 @@ impl RowKernel for Avx2 {
     }
 }
 
+/// `[bias 16][multiplier 16][pair of taps][channel 16][2]`, 32 bits each but the last, 16 bits. Channels lie as unpacking
+/// leaves them: 0..4, 8..12, 4..8, 12..16.
+#[target_feature(enable = "avx2")]
+fn prepare(c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
+    let taps = c.window.taps();
+    assert!(constants.len() == Avx2::constants_len(taps));
+    let (bias, multipliers) = (&c.bias[first..][..16], &c.multipliers[first..][..16]);
+    let mut put = |at: usize, v: __m256i| {
+        let to = &mut constants[at..at + 32];
+        // SAFETY: `to` has 32 bytes.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
+    };
+    // SAFETY: the first half of 16 values.
+    let b0 = unsafe { _mm256_loadu_si256(bias.as_ptr().cast()) };
+    // SAFETY: the second half.
+    let b1 = unsafe { _mm256_loadu_si256(bias.as_ptr().add(8).cast()) };
+    // SAFETY: the first half of 16 values.
+    let m0 = unsafe { _mm256_loadu_si256(multipliers.as_ptr().cast()) };
+    // SAFETY: the second half.
+    let m1 = unsafe { _mm256_loadu_si256(multipliers.as_ptr().add(8).cast()) };
+    put(64, _mm256_permute2x128_si256(m0, m1, 0x20));
+    put(96, _mm256_permute2x128_si256(m0, m1, 0x31));
+
+    let weight_zero_point = _mm256_set1_epi16(c.weight_zero_point as i16);
+    let weights = |tap: usize| {
+        if tap >= taps {
+            return _mm256_setzero_si256();
+        }
+        let weights = &c.weights[tap * c.c16() + first..][..16];
+        // SAFETY: `weights` has 16 bytes.
+        let weights = unsafe { _mm_loadu_si128(weights.as_ptr().cast()) };
+        _mm256_sub_epi16(_mm256_cvtepi8_epi16(weights), weight_zero_point)
+    };
+    let (mut sum0, mut sum1) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+    let ones = _mm256_set1_epi16(1);
+    for pair in 0..taps.div_ceil(2) {
+        let (a, b) = (weights(2 * pair), weights(2 * pair + 1));
+        let (w0, w1) = (_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
+        put(128 + 64 * pair, w0);
+        put(160 + 64 * pair, w1);
+        sum0 = _mm256_add_epi32(sum0, _mm256_madd_epi16(w0, ones));
+        sum1 = _mm256_add_epi32(sum1, _mm256_madd_epi16(w1, ones));
+    }
+    // The zero point of the input, taken off once.
+    let zero_point = _mm256_set1_epi32(zero_point);
+    put(0, _mm256_sub_epi32(_mm256_permute2x128_si256(b0, b1, 0x20), _mm256_mullo_epi32(sum0, zero_point)));
+    put(32, _mm256_sub_epi32(_mm256_permute2x128_si256(b0, b1, 0x31), _mm256_mullo_epi32(sum1, zero_point)));
+}
+
 /// One output row, 16 channels at a time: two taps are interleaved and meet their weights in one `pmaddwd`. `T` is the
 /// number of taps, or 0 if only known at run time.
 #[target_feature(enable = "avx2")]
 fn row<const T: usize>(r: &Row<'_>, output: &mut [u8]) {
     let taps = if T == 0 { r.taps } else { &r.taps[..T] };
     let pixels = output.len() / r.conv.out_c;
-    let constants_len = 128 + taps.len().div_ceil(2) * 64;
+    let constants_len = Avx2::constants_len(taps.len());
     let last = taps.iter().max().map_or(0, |tap| tap + (pixels - 1) * r.step + r.channels);
     assert!(!taps.is_empty() && pixels > 0 && last <= r.ring.len());
     assert!(r.channels == r.conv.out_c.next_multiple_of(16));

@@ -215,6 +215,13 @@ unsafe fn tile<const R: usize, const V: usize>(
         w = w.wrapping_add(64);
         x = x.wrapping_add(4);
     }
+    // A copy, so that only it must lie in memory: the loops below are too long to be unrolled.
+    let mut sums = [[_mm512_setzero_si512(); V]; R];
+    for r in 0..R {
+        for v in 0..V {
+            sums[r][v] = acc[r][v];
+        }
+    }
     let lo = _mm512_set1_ps((b.conv.lo - b.conv.out_zero_point) as f32);
     let hi = _mm512_set1_ps((b.conv.hi - b.conv.out_zero_point) as f32);
     let zero_point = _mm512_set1_epi32(b.conv.out_zero_point);
@@ -222,8 +229,8 @@ unsafe fn tile<const R: usize, const V: usize>(
         let channels = (b.channels - 16 * v).min(16);
         // SAFETY: 16 of the channels.
         let multiplier = unsafe { _mm512_loadu_ps(b.multipliers.as_ptr().add(16 * v)) };
-        for (r, acc) in acc.iter().enumerate() {
-            let mut sum = acc[v];
+        for (r, sums) in sums.iter().enumerate() {
+            let mut sum = sums[v];
             if b.conv.weight_zero_point != 0 {
                 sum = _mm512_add_epi32(sum, _mm512_set1_epi32(b.row_terms[row + r]));
             }

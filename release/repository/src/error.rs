@@ -85,8 +85,18 @@ pub enum RepositoryError {
         /// Highest number that is published.
         newest: u64,
     },
-    /// A bundle that devices would not believe, or a set of keys that they would not take.
-    #[error("devices would refuse it: {0}")]
+    /// More keys than devices take.
+    #[error("{role} has {n} keys, {limit} are possible")]
+    TooManyKeys {
+        /// The role.
+        role: String,
+        /// How many it has.
+        n: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// A bundle that devices would not believe.
+    #[error("devices would refuse the bundle: {0}")]
     Bundle(#[from] TrustError),
     /// Metadata that devices would not believe.
     #[error(transparent)]
@@ -111,6 +121,7 @@ impl RepositoryError {
             Self::UnknownModel { .. } => 706,
             Self::BadName { .. } => 707,
             Self::NotNewer { .. } => 708,
+            Self::TooManyKeys { .. } => 709,
             Self::Bundle(inner) => inner.code(),
             Self::Tuf(inner) => inner.code(),
         }

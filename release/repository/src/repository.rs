@@ -1,11 +1,15 @@
 //! The repository on a folder, and what can be done to it.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
 };
 
-use fleetfoot_format::bundle::{Bundle, valid_name};
+use fleetfoot_format::{
+    bundle::{Bundle, valid_name},
+    limits::MAX_SIGNERS,
+};
 use fleetfoot_trust::{Keys, SigningKey, Verified, sha256, verify_bundle};
 use fleetfoot_tuf::{Target, hex, name, time};
 use serde_json::{Map, Value, json};
@@ -401,12 +405,18 @@ fn delegate(
         return Err(RepositoryError::BadName { name: model.into() });
     }
     let role_name = format!("releases-{model}");
-    // Devices verify bundles with these keys, so they must be a set that devices take: at most eight, none twice.
-    Keys::new(public, threshold)?;
-    if let (Some(all), Value::Object(new)) = (delegations["keys"].as_object_mut(), keys(public)) {
+    let public: Vec<[u8; 32]> = public.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    if threshold == 0 || threshold > public.len() {
+        return Err(RepositoryError::Threshold { role: role_name, need: threshold as u64, have: public.len() as u64 });
+    }
+    // Devices verify bundles with these keys.
+    if public.len() > MAX_SIGNERS {
+        return Err(RepositoryError::TooManyKeys { role: role_name, n: public.len(), limit: MAX_SIGNERS });
+    }
+    if let (Some(all), Value::Object(new)) = (delegations["keys"].as_object_mut(), keys(&public)) {
         all.extend(new);
     }
-    let mut entry: Map<String, Value> = role(public, threshold).as_object().cloned().unwrap_or_default();
+    let mut entry: Map<String, Value> = role(&public, threshold).as_object().cloned().unwrap_or_default();
     entry.insert("name".into(), role_name.as_str().into());
     entry.insert("terminating".into(), true.into());
     entry.insert("paths".into(), json!([format!("models/{model}/*/*")]));

@@ -16,6 +16,9 @@ pub(crate) const PATH: &str = "models/kws/1.2.0/kws-1.2.0.ff";
 /// A change of what a role signs.
 pub(crate) type Edit = (&'static str, fn(&mut Value));
 
+/// A change of every file that has this text in its name.
+pub(crate) type Spoil = (&'static str, fn(&mut Vec<u8>));
+
 /// What a repository holds. The keys are numbers: the seed of a key is its number, 32 times.
 #[derive(Clone)]
 pub(crate) struct Repo {
@@ -31,7 +34,7 @@ pub(crate) struct Repo {
     /// Changes of what is signed, before it is signed.
     pub(crate) edits: Vec<Edit>,
     /// Changes of files, after everything is signed.
-    pub(crate) spoils: Vec<(&'static str, fn(&mut Vec<u8>))>,
+    pub(crate) spoils: Vec<Spoil>,
     pub(crate) without: Vec<&'static str>,
 }
 

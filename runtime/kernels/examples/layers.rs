@@ -1,7 +1,7 @@
-//! Time and rate of every layer shape of MobileNetV2 (224 x 224), for each instruction set or those named.
+//! Time and rate of every layer shape of MobileNetV2 (224 x 224), for each instruction set and kind of layer, or those named.
 //!
 //! ```text
-//! cargo run --release -p fleetfoot-kernels --example layers [-- avx2]
+//! cargo run --release -p fleetfoot-kernels --example layers [-- avx2 depthwise]
 //! ```
 //! The least of many rounds: data is in the cache, nothing else should run.
 
@@ -52,10 +52,13 @@ const LAYERS: &[(&str, u32, usize, usize, usize, usize)] = &[
 
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    for kernels in Kernels::available().filter(|k| names.is_empty() || names.iter().any(|name| name == k.name())) {
+    let named = |name: &str| names.iter().any(|n| n == name);
+    let any_isa = !Kernels::available().any(|kernels| named(kernels.name()));
+    let any_kind = !LAYERS.iter().any(|layer| named(layer.0));
+    for kernels in Kernels::available().filter(|kernels| any_isa || named(kernels.name())) {
         println!("{}", kernels.name());
         let mut totals: Vec<(&str, f64, f64)> = Vec::new();
-        for &layer in LAYERS {
+        for &layer in LAYERS.iter().filter(|layer| any_kind || named(layer.0)) {
             let (kind, times, extent, in_c, out_c, stride) = layer;
             let (us, macs) = measure(kernels, layer);
             println!(

@@ -2,7 +2,7 @@
 
 use crate::{
     isa::{Isa, Op},
-    params::Mean,
+    params::{DType, Mean},
     reference::value,
     requantize::Limits,
 };
@@ -28,16 +28,12 @@ impl Op for RunMean<'_> {
         let images = input.chunks_exact(p.pixels * p.channels).zip(output.chunks_exact_mut(p.channels));
         for (input, output) in images {
             for (lane, output) in output.chunks_mut(LANES).enumerate() {
-                let mut acc = [0; LANES];
-                for pixel in input.chunks_exact(p.channels) {
-                    let pixel = &pixel[lane * LANES..];
-                    // A whole group has a length that the compiler knows.
-                    if let Some(pixel) = pixel.first_chunk::<LANES>() {
-                        sum(p, &mut acc, pixel);
-                    } else {
-                        sum(p, &mut acc, pixel);
-                    }
-                }
+                let channel = lane * LANES;
+                let acc = match (p.dtype, output.len() == LANES) {
+                    (DType::Int8, true) => sum(p, input, channel, |x| i32::from(x as i8)),
+                    (DType::UInt8, true) => sum(p, input, channel, i32::from),
+                    _ => sum_tail(p, input, channel),
+                };
                 for (output, acc) in output.iter_mut().zip(acc) {
                     *output = limits.round(acc as f32 * p.multiplier + p.offset);
                 }
@@ -46,9 +42,27 @@ impl Op for RunMean<'_> {
     }
 }
 
+/// Sums of a whole group of channels.
 #[inline(always)]
-fn sum(p: &Mean, acc: &mut [i32; LANES], input: &[u8]) {
-    for (acc, &x) in acc.iter_mut().zip(input) {
-        *acc = acc.wrapping_add(value(p.dtype, x));
+fn sum(p: &Mean, input: &[u8], channel: usize, value: impl Fn(u8) -> i32) -> [i32; LANES] {
+    let mut acc = [0i32; LANES];
+    for pixel in input.chunks_exact(p.channels) {
+        let Some(pixel) = pixel[channel..].first_chunk::<LANES>() else { break };
+        for i in 0..LANES {
+            acc[i] = acc[i].wrapping_add(value(pixel[i]));
+        }
     }
+    acc
+}
+
+/// Sums of the channels that are left over.
+#[inline(always)]
+fn sum_tail(p: &Mean, input: &[u8], channel: usize) -> [i32; LANES] {
+    let mut acc = [0i32; LANES];
+    for pixel in input.chunks_exact(p.channels) {
+        for (acc, &x) in acc.iter_mut().zip(&pixel[channel..]) {
+            *acc = acc.wrapping_add(value(p.dtype, x));
+        }
+    }
+    acc
 }

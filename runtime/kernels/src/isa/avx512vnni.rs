@@ -300,16 +300,27 @@ fn interleave([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
 fn prepare(c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
     let (taps, c16) = (c.window.taps(), c.c16());
     assert!(constants.len() == Avx512Vnni::constants_len(taps));
-    // A vector of four 32-bit constants of channels `4 * v` and `16 + 4 * v`.
-    let pick = |bytes: &dyn Fn(usize) -> [u8; 4], v: usize| {
-        let mut vector = [0u8; 32];
-        for (i, to) in vector.chunks_exact_mut(4).enumerate() {
-            let n = first + i / 4 * 16 + 4 * v + i % 4;
-            if n < c16 {
-                to.copy_from_slice(&bytes(n));
-            }
-        }
-        vector
+    // The channels of vector `v`, 0 beyond the last.
+    let pick = |v: usize, four: &dyn Fn(usize) -> __m128i| {
+        let far = first + 16 + 4 * v;
+        let high = if far < c16 { four(far) } else { _mm_setzero_si128() };
+        _mm256_set_m128i(high, four(first + 4 * v))
+    };
+    let bias = |n: usize| {
+        let four = &c.bias[n..n + 4];
+        // SAFETY: `four` has 16 bytes.
+        unsafe { _mm_loadu_si128(four.as_ptr().cast()) }
+    };
+    let multipliers = |n: usize| {
+        let four = &c.multipliers[n..n + 4];
+        // SAFETY: `four` has 16 bytes.
+        unsafe { _mm_loadu_si128(four.as_ptr().cast()) }
+    };
+    let (head, quads) = constants.split_at_mut(256);
+    let mut put = |at: usize, v: __m256i| {
+        let to = &mut head[at..at + 32];
+        // SAFETY: `to` has 32 bytes.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
     };
     let mut sums = [_mm256_setzero_si256(); 4];
     let weights = |tap: usize| {
@@ -321,7 +332,7 @@ fn prepare(c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
         // SAFETY: `weights` has 32 bytes.
         unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }
     };
-    for (quad, constants) in constants[256..].chunks_exact_mut(128).enumerate() {
+    for (quad, constants) in quads.chunks_exact_mut(128).enumerate() {
         let quads = interleave(core::array::from_fn(|tap| weights(4 * quad + tap)));
         for ((quad, sum), to) in quads.into_iter().zip(&mut sums).zip(constants.chunks_exact_mut(32)) {
             *sum = _mm256_dpbusd_epi32(*sum, _mm256_set1_epi8(1), quad);
@@ -330,15 +341,10 @@ fn prepare(c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
         }
     }
     for (v, sum) in sums.into_iter().enumerate() {
-        let bias = pick(&|n| c.bias[n].to_ne_bytes(), v);
-        // SAFETY: `bias` has 32 bytes.
-        let bias = unsafe { _mm256_loadu_si256(bias.as_ptr().cast()) };
         // The zero point of the input, taken off once.
-        let bias = _mm256_sub_epi32(bias, _mm256_mullo_epi32(sum, _mm256_set1_epi32(zero_point)));
-        let to = &mut constants[32 * v..][..32];
-        // SAFETY: `to` has 32 bytes.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bias) };
-        constants[128 + 32 * v..][..32].copy_from_slice(&pick(&|n| c.multipliers[n].to_ne_bytes(), v));
+        let product = _mm256_mullo_epi32(sum, _mm256_set1_epi32(zero_point));
+        put(32 * v, _mm256_sub_epi32(pick(v, &bias), product));
+        put(128 + 32 * v, pick(v, &multipliers));
     }
 }
 

@@ -8,6 +8,8 @@
 //! `k` runs over (kernel row, kernel column, input channel), so a kernel row of an image in NHWC order is one run of bytes.
 //! With a zero point `z` of the weights, `x . (w - z) = x . w - z * sum(x)`; the last term belongs to the row.
 
+use core::ops::Range;
+
 use crate::{
     isa::{Isa, Op},
     params::{Conv, Window},
@@ -40,6 +42,26 @@ pub(crate) struct Block<'a> {
     pub(crate) channels: usize,
     /// Bytes from an output row to the next.
     pub(crate) stride: usize,
+}
+
+/// Runs of cells, equally far apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// Runs.
+    pub(crate) count: usize,
+    /// Cells of a run.
+    pub(crate) len: usize,
+    /// Input cells from the beginning of a run to that of the next.
+    pub(crate) from_step: usize,
+    /// The same in the panel.
+    pub(crate) to_step: usize,
+}
+
+impl Run {
+    /// Bytes that an input must have; with the size of a cell of the panel, that the panel must have.
+    pub(crate) fn need(self, step: usize) -> usize {
+        if self.count == 0 { 0 } else { (self.count - 1) * step + self.len }
+    }
 }
 
 /// How much scratch a convolution needs.
@@ -109,68 +131,87 @@ fn gather<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], first: usize, panel: &mut 
     let (k, w) = (c.k(), &c.window);
     let k4 = k.next_multiple_of(4);
     if k == k4 && is_copy(w) && c.weight_zero_point == 0 {
-        return isa.pack(c, &input[first * k..][..row_terms.len() * k], panel);
+        let len = row_terms.len() * k;
+        return isa.pack(c, Run { count: 1, len, from_step: 0, to_step: 0 }, &input[first * k..][..len], panel);
     }
-    let padding = isa.padding(c);
-    let (mut image, mut y, mut x) = (first / w.out_pixels(), first % w.out_pixels() / w.out_w, first % w.out_w);
-    for (row, term) in panel.chunks_exact_mut(k4 * I::CELL).zip(row_terms) {
+    let mut row = 0;
+    while row < row_terms.len() {
+        // The pixels of one output row.
+        let (image, y, x) =
+            ((first + row) / w.out_pixels(), (first + row) % w.out_pixels() / w.out_w, (first + row) % w.out_w);
+        let pixels = (w.out_w - x).min(row_terms.len() - row);
         let input = &input[image * w.in_pixels() * c.in_c..][..w.in_pixels() * c.in_c];
-        let sum = pixel(isa, c, input, (y, x), padding, row);
-        *term = sum.wrapping_mul(c.weight_zero_point).wrapping_neg();
-        x += 1;
-        if x == w.out_w {
-            (x, y) = (0, y + 1);
+        let panel = &mut panel[row * k4 * I::CELL..][..pixels * k4 * I::CELL];
+        gather_row(isa, c, input, y * w.stride_h, x..x + pixels, panel);
+        if c.weight_zero_point != 0 {
+            for (i, term) in row_terms[row..row + pixels].iter_mut().enumerate() {
+                let sum = window_sum(c, input, y * w.stride_h, (x + i) * w.stride_w);
+                *term = sum.wrapping_mul(c.weight_zero_point).wrapping_neg();
+            }
         }
-        if y == w.out_h {
-            (y, image) = (0, image + 1);
-        }
+        row += pixels;
     }
 }
 
-/// Fills one row of a panel; the sum of what it holds, without the zero point, if the weights have one.
+/// Fills the rows of `panel` with the windows of `pixels` of an output row whose windows begin at `y`.
 #[inline(always)]
-fn pixel<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], at: (usize, usize), padding: u8, row: &mut [u8]) -> i32 {
-    let (w, in_c) = (&c.window, c.in_c);
-    let mut sum = 0i32;
-    let mut segment = |from: usize, cells: &mut [u8]| {
-        let input = &input[from..][..cells.len() / I::CELL];
-        isa.pack(c, input, cells);
-        if c.weight_zero_point != 0 {
-            let raw = input.iter().fold(0i32, |sum, &x| sum.wrapping_add(value(c.in_dtype, x)));
-            sum = sum.wrapping_add(raw.wrapping_sub(c.in_zero_point.wrapping_mul(input.len() as i32)));
-        }
-    };
-    let (x, columns) = (at.1 * w.stride_w, w.kernel_w);
-    let cell = in_c * I::CELL;
+fn gather_row<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], y: usize, pixels: Range<usize>, panel: &mut [u8]) {
+    let (w, in_c, k4) = (&c.window, c.in_c, c.k().next_multiple_of(4));
+    let (padding, step) = (isa.padding(c), k4 * I::CELL);
+    let count = pixels.len();
+    // Pixels whose windows do not reach beyond the image on the left or on the right.
+    let begin = w.pad_left.div_ceil(w.stride_w).clamp(pixels.start, pixels.end);
+    let end = (w.pad_left + w.in_w).checked_sub(w.kernel_w).map_or(0, |last| last / w.stride_w + 1);
+    let inside = if w.dilation_w == 1 { begin..end.clamp(begin, pixels.end) } else { begin..begin };
     for ky in 0..w.kernel_h {
-        let row = &mut row[ky * columns * cell..][..columns * cell];
-        let y = (at.0 * w.stride_h + ky * w.dilation_h).wrapping_sub(w.pad_top);
-        if y >= w.in_h {
-            row.fill(padding);
-        } else if w.dilation_w == 1 {
-            let before = w.pad_left.saturating_sub(x).min(columns);
-            let after = (x + columns).saturating_sub(w.pad_left + w.in_w).min(columns - before);
-            let (left, rest) = row.split_at_mut(before * cell);
-            let (inside, right) = rest.split_at_mut((columns - before - after) * cell);
-            for border in [left, right].into_iter().filter(|border| !border.is_empty()) {
-                border.fill(padding);
+        let iy = (y + ky * w.dilation_h).wrapping_sub(w.pad_top);
+        let (at, len) = (ky * w.kernel_w * in_c * I::CELL, w.kernel_w * in_c);
+        if iy >= w.in_h {
+            for row in 0..count {
+                panel[row * step + at..][..len * I::CELL].fill(padding);
             }
-            if !inside.is_empty() {
-                segment((y * w.in_w + x + before - w.pad_left) * in_c, inside);
-            }
-        } else {
-            for (kx, cells) in row.chunks_exact_mut(cell).enumerate() {
-                let x = (x + kx * w.dilation_w).wrapping_sub(w.pad_left);
-                if x < w.in_w {
-                    segment((y * w.in_w + x) * in_c, cells);
+            continue;
+        }
+        let line = &input[iy * w.in_w * in_c..][..w.in_w * in_c];
+        if !inside.is_empty() {
+            let run = Run { count: inside.len(), len, from_step: w.stride_w * in_c, to_step: k4 };
+            let from = (inside.start * w.stride_w - w.pad_left) * in_c;
+            isa.pack(c, run, &line[from..], &mut panel[(inside.start - pixels.start) * step + at..]);
+        }
+        for x in (pixels.start..inside.start).chain(inside.end..pixels.end) {
+            let cells = &mut panel[(x - pixels.start) * step + at..][..len * I::CELL];
+            for (kx, cells) in cells.chunks_exact_mut(in_c * I::CELL).enumerate() {
+                let ix = (x * w.stride_w + kx * w.dilation_w).wrapping_sub(w.pad_left);
+                if ix < w.in_w {
+                    isa.pack(c, Run { count: 1, len: in_c, from_step: 0, to_step: 0 }, &line[ix * in_c..], cells);
                 } else {
                     cells.fill(padding);
                 }
             }
         }
     }
-    for cell in &mut row[w.taps() * cell..] {
-        *cell = padding;
+    if c.k() < k4 {
+        for row in panel.chunks_exact_mut(step) {
+            row[c.k() * I::CELL..].iter_mut().for_each(|cell| *cell = padding);
+        }
+    }
+}
+
+/// The sum over a window, zero point taken off: what the zero point of the weights multiplies.
+#[inline(always)]
+fn window_sum(c: &Conv<'_>, input: &[u8], y: usize, x: usize) -> i32 {
+    let w = &c.window;
+    let mut sum = 0i32;
+    for ky in 0..w.kernel_h {
+        let iy = (y + ky * w.dilation_h).wrapping_sub(w.pad_top);
+        for kx in 0..w.kernel_w {
+            let ix = (x + kx * w.dilation_w).wrapping_sub(w.pad_left);
+            if iy < w.in_h && ix < w.in_w {
+                let cell = &input[(iy * w.in_w + ix) * c.in_c..][..c.in_c];
+                let raw = cell.iter().fold(0i32, |sum, &x| sum.wrapping_add(value(c.in_dtype, x)));
+                sum = sum.wrapping_add(raw.wrapping_sub(c.in_zero_point.wrapping_mul(c.in_c as i32)));
+            }
+        }
     }
     sum
 }

@@ -20,7 +20,11 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
 pub(crate) use scalar::Scalar;
 
-use crate::{conv::Block, depthwise, params::Conv};
+use crate::{
+    conv::{Block, Run},
+    depthwise,
+    params::Conv,
+};
 
 /// Proof that one instruction set may be used, and its inner loops.
 pub(crate) trait Isa: Copy {
@@ -34,8 +38,8 @@ pub(crate) trait Isa: Copy {
     /// The byte that fills the cells of a panel which lie outside the image, so that they add nothing.
     fn padding(self, c: &Conv<'_>) -> u8;
 
-    /// Writes `input` into the cells of a panel; `cells.len() == input.len() * CELL`.
-    fn pack(self, c: &Conv<'_>, input: &[u8], cells: &mut [u8]);
+    /// Writes runs of `input` into the cells of a panel; both may be longer than the runs need.
+    fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]);
 
     /// All rows of a panel times the weights of one block of channels: `output[row * b.stride + i]` for `i` below `b.channels`.
     fn gemm(self, b: &Block<'_>, output: &mut [u8]);

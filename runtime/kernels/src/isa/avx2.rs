@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::Isa;
 use crate::{
-    conv::Block,
+    conv::{Block, Run},
     depthwise::rows::{self, Row, RowKernel},
     params::{Conv, DType},
 };
@@ -41,9 +41,9 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn pack(self, c: &Conv<'_>, input: &[u8], cells: &mut [u8]) {
+    fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
         // SAFETY: `self` proves AVX2.
-        unsafe { pack(c, input, cells) }
+        unsafe { pack(c, run, input, cells) }
     }
 
     #[inline(always)]
@@ -62,41 +62,46 @@ impl Isa for Avx2 {
     }
 }
 
-/// Sixteen bytes at a time; what is left over is covered by a last group that overlaps the one before.
+/// Sixteen bytes at a time; what is left over of a run is covered by a last group that overlaps the one before.
 #[target_feature(enable = "avx2")]
-fn pack(c: &Conv<'_>, input: &[u8], cells: &mut [u8]) {
-    assert!(cells.len() == 2 * input.len());
+fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
+    assert!(input.len() >= run.need(run.from_step) && cells.len() >= 2 * run.need(run.to_step));
     let (flip, zero_point) = match c.in_dtype {
         DType::Int8 => (0, c.in_zero_point),
         DType::UInt8 => (0x80, c.in_zero_point - 128),
     };
     let flip8 = _mm_set1_epi8(flip as u8 as i8);
-    let zero_point8 = _mm256_set1_epi16(zero_point as i16);
-    let (from, to) = (input.as_ptr(), cells.as_mut_ptr());
-    let widen = |x: __m128i| _mm256_sub_epi16(_mm256_cvtepi8_epi16(_mm_xor_si128(x, flip8)), zero_point8);
-    let n = input.len();
-    if n >= 16 {
+    let zero_point16 = _mm256_set1_epi16(zero_point as i16);
+    let widen = |x: __m128i| _mm256_sub_epi16(_mm256_cvtepi8_epi16(_mm_xor_si128(x, flip8)), zero_point16);
+    let n = run.len;
+    for i in 0..run.count {
+        let (from, to) = (&input[i * run.from_step..][..n], &mut cells[2 * i * run.to_step..][..2 * n]);
+        if n < 8 {
+            for (x, cell) in from.iter().zip(to.as_chunks_mut().0) {
+                *cell = (i16::from((x ^ flip as u8) as i8) - zero_point as i16).to_ne_bytes();
+            }
+            continue;
+        }
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        if n < 16 {
+            for at in [0, n - 8] {
+                // SAFETY: at + 8 <= n.
+                let x = unsafe { _mm_loadl_epi64(from.add(at).cast()) };
+                // SAFETY: `to` has two bytes for each of `from`.
+                unsafe { _mm_storeu_si128(to.add(2 * at).cast(), _mm256_castsi256_si128(widen(x))) };
+            }
+            continue;
+        }
         let mut at = 0;
         loop {
             // SAFETY: at + 16 <= n.
             let x = unsafe { _mm_loadu_si128(from.add(at).cast()) };
-            // SAFETY: `cells` has two bytes for each of `input`.
+            // SAFETY: `to` has two bytes for each of `from`.
             unsafe { _mm256_storeu_si256(to.add(2 * at).cast(), widen(x)) };
             if at + 16 == n {
                 break;
             }
             at = (at + 16).min(n - 16);
-        }
-    } else if n >= 8 {
-        for at in [0, n - 8] {
-            // SAFETY: at + 8 <= n.
-            let x = unsafe { _mm_loadl_epi64(from.add(at).cast()) };
-            // SAFETY: `cells` has two bytes for each of `input`.
-            unsafe { _mm_storeu_si128(to.add(2 * at).cast(), _mm256_castsi256_si128(widen(x))) };
-        }
-    } else {
-        for (x, cell) in input.iter().zip(cells.as_chunks_mut().0) {
-            *cell = (i16::from((x ^ flip as u8) as i8) - zero_point as i16).to_ne_bytes();
         }
     }
 }

@@ -13,7 +13,7 @@ use core::arch::x86_64::*;
 
 use super::{Avx2, Isa};
 use crate::{
-    conv::Block,
+    conv::{Block, Run},
     depthwise::rows::{self, Row, RowKernel},
     params::{Conv, DType},
 };
@@ -51,9 +51,9 @@ impl Isa for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn pack(self, c: &Conv<'_>, input: &[u8], cells: &mut [u8]) {
+    fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
         // SAFETY: `self` proves the features.
-        unsafe { pack(c, input, cells) }
+        unsafe { pack(c, run, input, cells) }
     }
 
     #[inline(always)]
@@ -84,50 +84,53 @@ fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
     }
 }
 
-/// Copies and flips; what is left over is covered by a last group that overlaps the one before.
-#[inline]
+/// Copies and flips; what is left over of a run is covered by a last group that overlaps the one before.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn pack(c: &Conv<'_>, input: &[u8], cells: &mut [u8]) {
-    assert!(cells.len() == input.len());
+fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
+    assert!(input.len() >= run.need(run.from_step) && cells.len() >= run.need(run.to_step));
     let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
-    let (from, to, n) = (input.as_ptr(), cells.as_mut_ptr(), input.len());
-    if n >= 64 {
-        let flip = _mm512_set1_epi8(flip as i8);
-        let mut at = 0;
-        loop {
-            // SAFETY: at + 64 <= n.
-            let x = unsafe { _mm512_loadu_si512(from.add(at).cast()) };
-            // SAFETY: at + 64 <= n, the length of both.
-            unsafe { _mm512_storeu_si512(to.add(at).cast(), _mm512_xor_si512(x, flip)) };
-            if at + 64 == n {
-                break;
+    let (flip8, flip16, flip64) =
+        (u64::from_ne_bytes([flip; 8]), _mm_set1_epi8(flip as i8), _mm512_set1_epi8(flip as i8));
+    let n = run.len;
+    for i in 0..run.count {
+        let (from, to) = (&input[i * run.from_step..][..n], &mut cells[i * run.to_step..][..n]);
+        if n < 8 {
+            for (cell, x) in to.iter_mut().zip(from) {
+                *cell = x ^ flip;
             }
-            at = (at + 64).min(n - 64);
+            continue;
         }
-    } else if n >= 16 {
-        let flip = _mm_set1_epi8(flip as i8);
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
         let mut at = 0;
-        loop {
-            // SAFETY: at + 16 <= n.
-            let x = unsafe { _mm_loadu_si128(from.add(at).cast()) };
-            // SAFETY: at + 16 <= n, the length of both.
-            unsafe { _mm_storeu_si128(to.add(at).cast(), _mm_xor_si128(x, flip)) };
-            if at + 16 == n {
-                break;
+        if n < 16 {
+            for at in [0, n - 8] {
+                // SAFETY: at + 8 <= n.
+                let x = unsafe { from.add(at).cast::<u64>().read_unaligned() };
+                // SAFETY: at + 8 <= n, the length of both.
+                unsafe { to.add(at).cast::<u64>().write_unaligned(x ^ flip8) };
             }
-            at = (at + 16).min(n - 16);
-        }
-    } else if n >= 8 {
-        let flip = u64::from_ne_bytes([flip; 8]);
-        for at in [0, n - 8] {
-            // SAFETY: at + 8 <= n.
-            let x = unsafe { from.add(at).cast::<u64>().read_unaligned() };
-            // SAFETY: at + 8 <= n, the length of both.
-            unsafe { to.add(at).cast::<u64>().write_unaligned(x ^ flip) };
-        }
-    } else {
-        for (cell, x) in cells.iter_mut().zip(input) {
-            *cell = x ^ flip;
+        } else if n < 64 {
+            loop {
+                // SAFETY: at + 16 <= n.
+                let x = unsafe { _mm_loadu_si128(from.add(at).cast()) };
+                // SAFETY: at + 16 <= n, the length of both.
+                unsafe { _mm_storeu_si128(to.add(at).cast(), _mm_xor_si128(x, flip16)) };
+                if at + 16 == n {
+                    break;
+                }
+                at = (at + 16).min(n - 16);
+            }
+        } else {
+            loop {
+                // SAFETY: at + 64 <= n.
+                let x = unsafe { _mm512_loadu_si512(from.add(at).cast()) };
+                // SAFETY: at + 64 <= n, the length of both.
+                unsafe { _mm512_storeu_si512(to.add(at).cast(), _mm512_xor_si512(x, flip64)) };
+                if at + 64 == n {
+                    break;
+                }
+                at = (at + 64).min(n - 64);
+            }
         }
     }
 }

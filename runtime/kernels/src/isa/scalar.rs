@@ -4,7 +4,12 @@
 //! 32-bit core.
 
 use super::Isa;
-use crate::{conv::Block, params::Conv, reference::value, requantize::Limits};
+use crate::{
+    conv::{Block, Run},
+    params::Conv,
+    reference::value,
+    requantize::Limits,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar;
@@ -20,8 +25,10 @@ impl Isa for Scalar {
     }
 
     #[inline(always)]
-    fn pack(self, _c: &Conv<'_>, input: &[u8], cells: &mut [u8]) {
-        cells.copy_from_slice(input);
+    fn pack(self, _c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
+        for i in 0..run.count {
+            cells[i * run.to_step..][..run.len].copy_from_slice(&input[i * run.from_step..][..run.len]);
+        }
     }
 
     #[inline(always)]

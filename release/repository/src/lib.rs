@@ -16,7 +16,9 @@ mod error;
 mod files;
 pub mod keyfile;
 mod metadata;
+mod renew;
 mod repository;
+mod state;
 mod status;
 
 pub use error::RepositoryError;

@@ -1,24 +1,21 @@
 //! The repository on a folder, and what can be done to it.
 
 use std::{
-    collections::BTreeSet,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
 };
 
-use fleetfoot_format::{
-    bundle::{Bundle, valid_name},
-    limits::MAX_SIGNERS,
-};
-use fleetfoot_trust::{Keys, SigningKey, Verified, sha256, verify_bundle};
+use fleetfoot_format::bundle::Bundle;
+use fleetfoot_trust::{SigningKey, Verified, sha256};
 use fleetfoot_tuf::{Target, hex, name, time};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     device,
     error::RepositoryError,
     files,
-    metadata::{self, body, keys, load, meta, newest_root, role, sign},
+    metadata::{body, keys, meta, newest_root, role, sign},
+    state::{delegate, of_role},
 };
 
 /// For how long what is signed holds, in seconds.
@@ -54,7 +51,7 @@ pub struct Signers<'a> {
 }
 
 impl Signers<'_> {
-    fn public(&self) -> Vec<[u8; 32]> {
+    pub(crate) fn public(&self) -> Vec<[u8; 32]> {
         let mut all: Vec<_> = self.signing.iter().map(SigningKey::public).chain(self.others.iter().copied()).collect();
         all.sort_unstable();
         all.dedup();
@@ -65,7 +62,7 @@ impl Signers<'_> {
         self.signing.iter().collect()
     }
 
-    fn check(&self, role: &str) -> Result<(), RepositoryError> {
+    pub(crate) fn check(&self, role: &str) -> Result<(), RepositoryError> {
         let need = self.threshold as u64;
         let have = self.signing.len().min(self.public().len()) as u64;
         let possible = self.public().len() as u64;
@@ -111,14 +108,6 @@ pub struct Published {
 #[derive(Clone, Debug)]
 pub struct Repository {
     dir: PathBuf,
-}
-
-/// The metadata in force, verified.
-pub(crate) struct State {
-    pub(crate) root: Value,
-    pub(crate) targets: Value,
-    pub(crate) snapshot: Value,
-    pub(crate) timestamp: Value,
 }
 
 impl Repository {
@@ -194,16 +183,9 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         let _lock = self.lock()?;
         let state = self.state()?;
-        let version = self.unused("targets", state.targets["version"].as_u64().unwrap_or(0) + 1);
         let mut delegations = state.targets["delegations"].clone();
         delegate(&mut delegations, model, keys, threshold)?;
-        let new = body("targets", version, now + expiry.offline, json!({ "targets": {}, "delegations": delegations }));
-        let signing = of_role("targets", targets, &state.root["keys"], &state.root["roles"]["targets"])?;
-        let bytes = sign(new, &signing);
-        self.put(&name::versioned(version, "targets"), &bytes)?;
-        let mut files = state.snapshot["meta"].clone();
-        files["targets.json"] = meta(version, &bytes);
-        self.seal(files, state.next(), online, (expiry, now), Some("targets"))
+        self.write_targets(&state, delegations, targets, online, (expiry, now))
     }
 
     /// Adds a signed bundle. `releases` are the keys of the release role of its model; the bundle's own signatures must hold by the same role.
@@ -274,55 +256,8 @@ impl Repository {
         self.verify_with(&self.state()?, bundle)
     }
 
-    fn verify_with<'a>(&self, state: &State, bundle: &'a [u8]) -> Result<Verified<Bundle<'a>>, RepositoryError> {
-        // Which keys count depends on the model, and the model is known only when the signatures hold: try each.
-        let mut refused = None;
-        for delegation in state.delegations() {
-            let model = delegation["name"].as_str().and_then(|n| n.strip_prefix("releases-")).unwrap_or_default();
-            let public: Vec<[u8; 32]> = delegation["keyids"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|id| state.targets["delegations"]["keys"][id.as_str()?]["keyval"]["public"].as_str())
-                .filter_map(hex::decode)
-                .collect();
-            let threshold = delegation["threshold"].as_u64().unwrap_or(u64::MAX) as usize;
-            match Keys::new(&public, threshold).and_then(|keys| verify_bundle(bundle, &keys)) {
-                Ok(verified) if verified.header().model == model => return Ok(verified),
-                Ok(verified) => refused = Some(RepositoryError::UnknownModel { model: verified.header().model.into() }),
-                Err(error) => refused = refused.or(Some(error.into())),
-            }
-        }
-        Err(refused.unwrap_or_else(|| RepositoryError::UnknownModel { model: "any".into() }))
-    }
-
-    /// Reads the metadata in force, each file verified with the keys of the one before. Expiry does not matter here.
-    pub(crate) fn state(&self) -> Result<State, RepositoryError> {
-        let root = newest_root(&self.dir.join("metadata"))?;
-        let file = |name: &str, role: &str, version| {
-            load(&self.metadata(name), (role, version), &root["keys"], &root["roles"][role])
-        };
-        let timestamp = file("timestamp.json", "timestamp", None)?;
-        let version = timestamp["meta"]["snapshot.json"]["version"].as_u64().unwrap_or(0);
-        let snapshot = file(&name::versioned(version, "snapshot"), "snapshot", Some(version))?;
-        let version = snapshot["meta"]["targets.json"]["version"].as_u64().unwrap_or(0);
-        let targets = file(&name::versioned(version, "targets"), "targets", Some(version))?;
-        Ok(State { root, targets, snapshot, timestamp })
-    }
-
-    /// The release role of `model` in force; `None` before its first release.
-    pub(crate) fn releases(&self, state: &State, model: &str) -> Result<Option<Value>, RepositoryError> {
-        let role_name = format!("releases-{model}");
-        let Some(version) = state.snapshot["meta"][&name::stored(&role_name)]["version"].as_u64() else {
-            return Ok(None);
-        };
-        let path = self.metadata(&name::versioned(version, &role_name));
-        let delegation = state.delegation(model)?;
-        load(&path, (&role_name, Some(version)), &state.targets["delegations"]["keys"], &delegation).map(Some)
-    }
-
     /// Writes a snapshot of `files` and then the timestamp, if a device could then follow the metadata to `role`.
-    fn seal(
+    pub(crate) fn seal(
         &self,
         files: Value,
         (snapshot_version, timestamp_version): (u64, u64),
@@ -350,20 +285,20 @@ impl Repository {
 
     /// `version` of `role`, or the first one after it that has no file: one that a broken-off change left behind stays as it is,
     /// because somebody may have fetched it.
-    fn unused(&self, role: &str, version: u64) -> u64 {
+    pub(crate) fn unused(&self, role: &str, version: u64) -> u64 {
         (version..).find(|&version| !self.metadata(&name::versioned(version, role)).exists()).unwrap_or(version)
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
         files::write(&self.metadata(name), bytes)
     }
 
-    fn metadata(&self, name: &str) -> PathBuf {
+    pub(crate) fn metadata(&self, name: &str) -> PathBuf {
         self.dir.join("metadata").join(name)
     }
 
     /// One writer at a time; the lock goes with the returned file.
-    fn lock(&self) -> Result<File, RepositoryError> {
+    pub(crate) fn lock(&self) -> Result<File, RepositoryError> {
         let path = self.dir.join("repository.lock");
         let broken = |e| RepositoryError::file("lock", &path, e);
         std::fs::create_dir_all(&self.dir).map_err(broken)?;
@@ -374,77 +309,4 @@ impl Repository {
             Err(TryLockError::Error(e)) => Err(broken(e)),
         }
     }
-}
-
-impl State {
-    pub(crate) fn delegations(&self) -> impl Iterator<Item = &Value> {
-        self.targets["delegations"]["roles"].as_array().into_iter().flatten()
-    }
-
-    fn delegation(&self, model: &str) -> Result<Value, RepositoryError> {
-        let wanted = format!("releases-{model}");
-        let found = self.delegations().find(|d| d["name"] == wanted.as_str());
-        found.cloned().ok_or_else(|| RepositoryError::UnknownModel { model: model.into() })
-    }
-
-    /// Versions of the next snapshot and timestamp.
-    fn next(&self) -> (u64, u64) {
-        let after = |v: &Value| v["version"].as_u64().unwrap_or(0) + 1;
-        (after(&self.snapshot), after(&self.timestamp))
-    }
-}
-
-/// Adds the role that releases `model` to `delegations`.
-fn delegate(
-    delegations: &mut Value,
-    model: &str,
-    public: &[[u8; 32]],
-    threshold: usize,
-) -> Result<(), RepositoryError> {
-    if !valid_name(model) {
-        return Err(RepositoryError::BadName { name: model.into() });
-    }
-    let role_name = format!("releases-{model}");
-    let public: Vec<[u8; 32]> = public.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    if threshold == 0 || threshold > public.len() {
-        return Err(RepositoryError::Threshold { role: role_name, need: threshold as u64, have: public.len() as u64 });
-    }
-    // Devices verify bundles with these keys.
-    if public.len() > MAX_SIGNERS {
-        return Err(RepositoryError::TooManyKeys { role: role_name, n: public.len(), limit: MAX_SIGNERS });
-    }
-    if let (Some(all), Value::Object(new)) = (delegations["keys"].as_object_mut(), keys(&public)) {
-        all.extend(new);
-    }
-    let mut entry: Map<String, Value> = role(&public, threshold).as_object().cloned().unwrap_or_default();
-    entry.insert("name".into(), role_name.as_str().into());
-    entry.insert("terminating".into(), true.into());
-    entry.insert("paths".into(), json!([format!("models/{model}/*/*")]));
-    if let Some(roles) = delegations["roles"].as_array_mut() {
-        roles.retain(|r| r["name"] != role_name.as_str());
-        roles.push(entry.into());
-    }
-    Ok(())
-}
-
-/// Those of `signing` that belong to `role`, if they reach its threshold.
-fn of_role<'a>(
-    name: &str,
-    signing: &'a [SigningKey],
-    keys: &Value,
-    role: &Value,
-) -> Result<Vec<&'a SigningKey>, RepositoryError> {
-    let member = |key: &&SigningKey| {
-        let own = hex::encode(&key.public());
-        let ids = role["keyids"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        ids.into_iter().any(|id| keys[id]["keyval"]["public"] == own.as_str())
-    };
-    let mut members: Vec<&SigningKey> = signing.iter().filter(member).collect();
-    members.sort_by_key(|k| metadata::key_id(&k.public()));
-    members.dedup_by_key(|k| k.public());
-    let (have, need) = (members.len() as u64, role["threshold"].as_u64().unwrap_or(u64::MAX));
-    if have < need {
-        return Err(RepositoryError::Threshold { role: name.into(), need, have });
-    }
-    Ok(members)
 }

@@ -306,3 +306,37 @@ fn models_come_and_change_hands() {
     let found = fixture.repository().publish(&forged, &keys(&[9]), fixture.online(), Expiry::default(), NOW);
     assert!(matches!(found.unwrap_err().code(), 205 | 706));
 }
+
+#[test]
+fn once_a_year() {
+    let fixture = Fixture::new();
+    fixture.publish(&kws(3), NOW).unwrap();
+    let mut device = Device::new(&fixture);
+    assert_eq!(device.numbers(&fixture, NOW), Ok(vec![3]));
+    let renew = |new: &[u8], threshold, previous: &[u8], day: i64| {
+        let signing = keys(new);
+        let root = Signers { signing: &signing, others: &[], threshold };
+        let now = NOW + day * DAY;
+        fixture.repository().renew_root(&root, &keys(previous), Expiry::default(), now).map_err(|e| e.code())
+    };
+    assert_eq!(renew(&[1, 2], 2, &[1], 300), Err(705));
+    assert_eq!(renew(&[21, 22], 2, &[21, 22], 300), Err(705));
+    assert_eq!(renew(&[21], 2, &[1, 2], 300), Err(705));
+    assert_eq!(renew(&[1, 2], 2, &[1, 2], 300), Ok(2));
+    assert_eq!(renew(&[2, 21], 2, &[1, 2], 301), Ok(3));
+    assert_eq!(renew(&[22, 23], 1, &[1, 2], 302), Err(705));
+    assert_eq!(renew(&[22, 23], 1, &[2, 21], 302), Ok(4));
+
+    let at = NOW + 400 * DAY;
+    let targets = |by: &[u8]| fixture.repository().renew_targets(&keys(by), fixture.online(), Expiry::default(), at);
+    assert_eq!(targets(&[4]).unwrap_err().code(), 705);
+    targets(&[3]).unwrap();
+    // The release role has half a year and is signed with the next release.
+    assert_eq!(device.numbers(&fixture, at), Err(251));
+    fixture.publish(&kws(4), at).unwrap();
+    for mut device in [device, Device::new(&fixture)] {
+        assert_eq!(device.numbers(&fixture, at), Ok(vec![3, 4]));
+        assert_eq!(device.stored["root.json"], fs::read(fixture.metadata("4.root.json")).unwrap());
+    }
+    assert_eq!(fixture.repository().status().unwrap().roles[0].version, 4);
+}

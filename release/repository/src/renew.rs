@@ -1,0 +1,88 @@
+//! What the offline keys do once a year: a new root, and targets that hold longer.
+
+use fleetfoot_trust::SigningKey;
+use fleetfoot_tuf::name;
+use serde_json::{Value, json};
+
+use crate::{
+    error::RepositoryError,
+    metadata::{body, keys, meta, role, sign},
+    repository::{Expiry, Online, Repository, Signers},
+    state::{State, of_role},
+};
+
+impl Repository {
+    /// Publishes the next root: new keys for the role root, or the same ones, and another expiry. The keys of the other roles stay.
+    /// `previous` are enough of the keys of the present root. Devices go from one root to the next, so no root may be removed.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Threshold`] if too few of the old or of the new keys sign, [`RepositoryError::File`].
+    pub fn renew_root(
+        &self,
+        root: &Signers<'_>,
+        previous: &[SigningKey],
+        expiry: Expiry,
+        now: i64,
+    ) -> Result<u64, RepositoryError> {
+        let _lock = self.lock()?;
+        let old = self.state()?.root;
+        root.check("root")?;
+        let mut signing = of_role("root", previous, &old["keys"], &old["roles"]["root"])?;
+        signing.extend(root.signing);
+        signing.sort_by_key(|key| key.public());
+        signing.dedup_by_key(|key| key.public());
+        let public = root.public();
+        let mut roles = old["roles"].clone();
+        roles["root"] = role(&public, root.threshold);
+        // Keys that no role uses any more are left out.
+        let mut all = keys(&public);
+        for id in roles.as_object().into_iter().flatten().flat_map(|(_, r)| r["keyids"].as_array()).flatten() {
+            if let Some(id) = id.as_str().filter(|id| all[id].is_null()) {
+                all[id] = old["keys"][id].clone();
+            }
+        }
+        let version = old["version"].as_u64().unwrap_or(0) + 1;
+        let more = json!({ "consistent_snapshot": true, "keys": all, "roles": roles });
+        self.put(
+            &name::versioned(version, "root"),
+            &sign(body("root", version, now + expiry.offline, more), &signing),
+        )?;
+        Ok(version)
+    }
+
+    /// Signs the top-level targets again, with the same models and keys, so that they do not expire.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Threshold`], [`RepositoryError::Tuf`] for what a device would refuse, [`RepositoryError::File`].
+    pub fn renew_targets(
+        &self,
+        targets: &[SigningKey],
+        online: Online<'_>,
+        expiry: Expiry,
+        now: i64,
+    ) -> Result<(), RepositoryError> {
+        let _lock = self.lock()?;
+        let state = self.state()?;
+        let delegations = state.targets["delegations"].clone();
+        self.write_targets(&state, delegations, targets, online, (expiry, now))
+    }
+
+    /// Publishes the top-level targets with these delegations.
+    pub(crate) fn write_targets(
+        &self,
+        state: &State,
+        delegations: Value,
+        targets: &[SigningKey],
+        online: Online<'_>,
+        (expiry, now): (Expiry, i64),
+    ) -> Result<(), RepositoryError> {
+        let signing = of_role("targets", targets, &state.root["keys"], &state.root["roles"]["targets"])?;
+        let version = self.unused("targets", state.targets["version"].as_u64().unwrap_or(0) + 1);
+        let new = body("targets", version, now + expiry.offline, json!({ "targets": {}, "delegations": delegations }));
+        let bytes = sign(new, &signing);
+        self.put(&name::versioned(version, "targets"), &bytes)?;
+        let mut files = state.snapshot["meta"].clone();
+        files["targets.json"] = meta(version, &bytes);
+        self.seal(files, state.next(), online, (expiry, now), Some("targets"))
+    }
+}

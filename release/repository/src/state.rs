@@ -1,0 +1,151 @@
+//! The metadata in force, read back and verified; who may release what.
+
+use std::collections::BTreeSet;
+
+use fleetfoot_format::{
+    bundle::{Bundle, valid_name},
+    limits::MAX_SIGNERS,
+};
+use fleetfoot_trust::{Keys, SigningKey, Verified, verify_bundle};
+use fleetfoot_tuf::{hex, name};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::RepositoryError,
+    metadata::{self, keys, load, newest_root, role},
+    repository::Repository,
+};
+
+/// The metadata in force, verified.
+pub(crate) struct State {
+    pub(crate) root: Value,
+    pub(crate) targets: Value,
+    pub(crate) snapshot: Value,
+    pub(crate) timestamp: Value,
+}
+
+impl Repository {
+    pub(crate) fn verify_with<'a>(
+        &self,
+        state: &State,
+        bundle: &'a [u8],
+    ) -> Result<Verified<Bundle<'a>>, RepositoryError> {
+        // Which keys count depends on the model, and the model is known only when the signatures hold: try each.
+        let mut refused = None;
+        for delegation in state.delegations() {
+            let model = delegation["name"].as_str().and_then(|n| n.strip_prefix("releases-")).unwrap_or_default();
+            let public: Vec<[u8; 32]> = delegation["keyids"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|id| state.targets["delegations"]["keys"][id.as_str()?]["keyval"]["public"].as_str())
+                .filter_map(hex::decode)
+                .collect();
+            let threshold = delegation["threshold"].as_u64().unwrap_or(u64::MAX) as usize;
+            match Keys::new(&public, threshold).and_then(|keys| verify_bundle(bundle, &keys)) {
+                Ok(verified) if verified.header().model == model => return Ok(verified),
+                Ok(verified) => refused = Some(RepositoryError::UnknownModel { model: verified.header().model.into() }),
+                Err(error) => refused = refused.or(Some(error.into())),
+            }
+        }
+        Err(refused.unwrap_or_else(|| RepositoryError::UnknownModel { model: "any".into() }))
+    }
+
+    /// Reads the metadata in force, each file verified with the keys of the one before. Expiry does not matter here.
+    pub(crate) fn state(&self) -> Result<State, RepositoryError> {
+        let root = newest_root(&self.metadata(""))?;
+        let file = |name: &str, role: &str, version| {
+            load(&self.metadata(name), (role, version), &root["keys"], &root["roles"][role])
+        };
+        let timestamp = file("timestamp.json", "timestamp", None)?;
+        let version = timestamp["meta"]["snapshot.json"]["version"].as_u64().unwrap_or(0);
+        let snapshot = file(&name::versioned(version, "snapshot"), "snapshot", Some(version))?;
+        let version = snapshot["meta"]["targets.json"]["version"].as_u64().unwrap_or(0);
+        let targets = file(&name::versioned(version, "targets"), "targets", Some(version))?;
+        Ok(State { root, targets, snapshot, timestamp })
+    }
+
+    /// The release role of `model` in force; `None` before its first release.
+    pub(crate) fn releases(&self, state: &State, model: &str) -> Result<Option<Value>, RepositoryError> {
+        let role_name = format!("releases-{model}");
+        let Some(version) = state.snapshot["meta"][&name::stored(&role_name)]["version"].as_u64() else {
+            return Ok(None);
+        };
+        let path = self.metadata(&name::versioned(version, &role_name));
+        let delegation = state.delegation(model)?;
+        load(&path, (&role_name, Some(version)), &state.targets["delegations"]["keys"], &delegation).map(Some)
+    }
+}
+
+impl State {
+    pub(crate) fn delegations(&self) -> impl Iterator<Item = &Value> {
+        self.targets["delegations"]["roles"].as_array().into_iter().flatten()
+    }
+
+    pub(crate) fn delegation(&self, model: &str) -> Result<Value, RepositoryError> {
+        let wanted = format!("releases-{model}");
+        let found = self.delegations().find(|d| d["name"] == wanted.as_str());
+        found.cloned().ok_or_else(|| RepositoryError::UnknownModel { model: model.into() })
+    }
+
+    /// Versions of the next snapshot and timestamp.
+    pub(crate) fn next(&self) -> (u64, u64) {
+        let after = |v: &Value| v["version"].as_u64().unwrap_or(0) + 1;
+        (after(&self.snapshot), after(&self.timestamp))
+    }
+}
+
+/// Adds the role that releases `model` to `delegations`.
+pub(crate) fn delegate(
+    delegations: &mut Value,
+    model: &str,
+    public: &[[u8; 32]],
+    threshold: usize,
+) -> Result<(), RepositoryError> {
+    if !valid_name(model) {
+        return Err(RepositoryError::BadName { name: model.into() });
+    }
+    let role_name = format!("releases-{model}");
+    let public: Vec<[u8; 32]> = public.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    if threshold == 0 || threshold > public.len() {
+        return Err(RepositoryError::Threshold { role: role_name, need: threshold as u64, have: public.len() as u64 });
+    }
+    // Devices verify bundles with these keys.
+    if public.len() > MAX_SIGNERS {
+        return Err(RepositoryError::TooManyKeys { role: role_name, n: public.len(), limit: MAX_SIGNERS });
+    }
+    if let (Some(all), Value::Object(new)) = (delegations["keys"].as_object_mut(), keys(&public)) {
+        all.extend(new);
+    }
+    let mut entry: Map<String, Value> = role(&public, threshold).as_object().cloned().unwrap_or_default();
+    entry.insert("name".into(), role_name.as_str().into());
+    entry.insert("terminating".into(), true.into());
+    entry.insert("paths".into(), json!([format!("models/{model}/*/*")]));
+    if let Some(roles) = delegations["roles"].as_array_mut() {
+        roles.retain(|r| r["name"] != role_name.as_str());
+        roles.push(entry.into());
+    }
+    Ok(())
+}
+
+/// Those of `signing` that belong to `role`, if they reach its threshold.
+pub(crate) fn of_role<'a>(
+    name: &str,
+    signing: &'a [SigningKey],
+    keys: &Value,
+    role: &Value,
+) -> Result<Vec<&'a SigningKey>, RepositoryError> {
+    let member = |key: &&SigningKey| {
+        let own = hex::encode(&key.public());
+        let ids = role["keyids"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        ids.into_iter().any(|id| keys[id]["keyval"]["public"] == own.as_str())
+    };
+    let mut members: Vec<&SigningKey> = signing.iter().filter(member).collect();
+    members.sort_by_key(|k| metadata::key_id(&k.public()));
+    members.dedup_by_key(|k| k.public());
+    let (have, need) = (members.len() as u64, role["threshold"].as_u64().unwrap_or(u64::MAX));
+    if have < need {
+        return Err(RepositoryError::Threshold { role: name.into(), need, have });
+    }
+    Ok(members)
+}

@@ -109,94 +109,130 @@ fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
 #[target_feature(enable = "avx2")]
 fn gemm(b: &Block<'_>, output: &mut [u8]) {
     let rows = b.row_terms.len();
-    assert!(b.k4.is_multiple_of(4) && b.panel.len() >= rows * b.k4 * 2 && b.weights.len() >= 16 * b.k4);
+    assert!(b.k4 > 0 && b.k4.is_multiple_of(4));
+    assert!(b.panel.len() >= rows * b.k4 * 2 && b.weights.len() >= 16 * b.k4);
     assert!(b.bias.len() >= 16 && b.multipliers.len() >= 16 && (1..=16).contains(&b.channels));
     assert!(rows > 0 && output.len() >= (rows - 1) * b.stride + b.channels);
+    let epilogue = Epilogue::new(b.conv);
     for first in (0..b.channels).step_by(8) {
+        let columns = Columns::new(b, first, epilogue);
         let mut row = 0;
         while row < rows {
             let step = (rows - row).min(6);
             match step {
                 // SAFETY: the lengths were just checked; `row + step <= rows`, `first` is 0 or 8 and below `channels`.
-                6 => unsafe { tile::<6>(b, row, first, output) },
+                6 => unsafe { tile::<6>(b, row, &columns, output) },
                 // SAFETY: as above.
-                5 => unsafe { tile::<5>(b, row, first, output) },
+                5 => unsafe { tile::<5>(b, row, &columns, output) },
                 // SAFETY: as above.
-                4 => unsafe { tile::<4>(b, row, first, output) },
+                4 => unsafe { tile::<4>(b, row, &columns, output) },
                 // SAFETY: as above.
-                3 => unsafe { tile::<3>(b, row, first, output) },
+                3 => unsafe { tile::<3>(b, row, &columns, output) },
                 // SAFETY: as above.
-                2 => unsafe { tile::<2>(b, row, first, output) },
+                2 => unsafe { tile::<2>(b, row, &columns, output) },
                 // SAFETY: as above.
-                _ => unsafe { tile::<1>(b, row, first, output) },
+                _ => unsafe { tile::<1>(b, row, &columns, output) },
             }
             row += step;
         }
     }
 }
 
-/// `R` rows from `row` on, eight channels from `first` on.
+/// Eight channels: what all their tiles need.
+struct Columns {
+    /// The first: 0 or 8.
+    first: usize,
+    /// Each sum is two lanes; the first begins with the bias.
+    bias: [__m256i; 2],
+    /// In the order of pairwise sums, channels 0 1 4 5 | 2 3 6 7.
+    multiplier: __m256,
+    epilogue: Epilogue,
+}
+
+impl Columns {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(b: &Block<'_>, first: usize, epilogue: Epilogue) -> Self {
+        let (bias, multipliers) = (&b.bias[first..][..8], &b.multipliers[first..][..8]);
+        // SAFETY: the first four of eight.
+        let bias0 = unsafe { _mm_loadu_si128(bias.as_ptr().cast()) };
+        // SAFETY: the last four of eight.
+        let bias1 = unsafe { _mm_loadu_si128(bias.as_ptr().add(4).cast()) };
+        // SAFETY: eight.
+        let multiplier = unsafe { _mm256_loadu_pd(multipliers.as_ptr().cast()) };
+        Self {
+            first,
+            bias: [_mm256_cvtepu32_epi64(bias0), _mm256_cvtepu32_epi64(bias1)],
+            multiplier: _mm256_castpd_ps(_mm256_permute4x64_pd(multiplier, 0b11_01_10_00)),
+            epilogue,
+        }
+    }
+}
+
+/// `R` rows from `row` on, eight channels.
 ///
 /// # Safety
-/// `panel`, `row_terms` and `output` hold these rows; `weights`, `bias` and `multipliers` hold 16 channels; `first` is 0 or 8.
+/// `panel` and `output` hold these rows; `weights` holds 16 channels; `k4` is at least 4.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const R: usize>(b: &Block<'_>, row: usize, first: usize, output: &mut [u8]) {
-    // Each sum is two lanes; the first begins with the bias.
-    // SAFETY: four of 16 values from `first` on.
-    let bias0 = _mm256_cvtepu32_epi64(unsafe { _mm_loadu_si128(b.bias.as_ptr().add(first).cast()) });
-    // SAFETY: the four after them.
-    let bias1 = _mm256_cvtepu32_epi64(unsafe { _mm_loadu_si128(b.bias.as_ptr().add(first + 4).cast()) });
-    let mut acc = [[bias0, bias1]; R];
+unsafe fn tile<const R: usize>(b: &Block<'_>, row: usize, columns: &Columns, output: &mut [u8]) {
+    let (first, epilogue) = (columns.first, columns.epilogue);
+    let mut acc = [columns.bias; R];
     // SAFETY: the caller's rows.
-    let mut x = unsafe { b.panel.as_ptr().add(row * b.k4 * 2) };
+    let x: [*const u8; R] = core::array::from_fn(|r| unsafe { b.panel.as_ptr().add((row + r) * b.k4 * 2) });
     // SAFETY: the caller's channels; a channel has four bytes in each step.
     let mut w = unsafe { b.weights.as_ptr().add(4 * first) };
-    for _ in 0..b.k4 / 4 {
+    let mut step = 0;
+    // The condition is at the end, or the sums would be copied once more.
+    loop {
         // SAFETY: steps are 64 bytes apart, of which 32 from `4 * first` on belong to eight channels.
         let w0 = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(w.cast()) });
         // SAFETY: as above.
         let w1 = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(w.add(16).cast()) });
-        for (r, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: four cells, 8 bytes, of row `row + r`.
-            let cells = _mm256_set1_epi64x(unsafe { x.add(r * b.k4 * 2).cast::<i64>().read_unaligned() });
+        for (x, acc) in x.iter().zip(&mut acc) {
+            // SAFETY: four cells, 8 bytes, of a row.
+            let cells = _mm256_set1_epi64x(unsafe { x.add(8 * step).cast::<i64>().read_unaligned() });
             acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(cells, w0));
             acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(cells, w1));
         }
         w = w.wrapping_add(64);
-        x = x.wrapping_add(8);
-    }
-    // SAFETY: eight of 16 values from `first` on.
-    let multiplier = unsafe { _mm256_loadu_ps(b.multipliers.as_ptr().add(first)) };
-    // Pairwise sums come as [0 1 4 5 | 2 3 6 7].
-    let multiplier = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(multiplier), 0b11_01_10_00));
-    let epilogue = Epilogue::new(b.conv);
-    let mut sums = [_mm256_setzero_si256(); R];
-    for (r, (sum, acc)) in sums.iter_mut().zip(&acc).enumerate() {
-        *sum = _mm256_hadd_epi32(acc[0], acc[1]);
-        if b.conv.weight_zero_point != 0 {
-            *sum = _mm256_add_epi32(*sum, _mm256_set1_epi32(b.row_terms[row + r]));
+        step += 1;
+        if 4 * step == b.k4 {
+            break;
         }
-        *sum = epilogue.requantize(*sum, multiplier);
+    }
+    let mut sums = [_mm256_setzero_si256(); R];
+    for (sum, acc) in sums.iter_mut().zip(&acc) {
+        *sum = _mm256_hadd_epi32(acc[0], acc[1]);
+    }
+    if b.conv.weight_zero_point != 0 {
+        for (sum, &term) in sums.iter_mut().zip(&b.row_terms[row..row + R]) {
+            *sum = _mm256_add_epi32(*sum, _mm256_set1_epi32(term));
+        }
+    }
+    for sum in &mut sums {
+        *sum = epilogue.requantize(*sum, columns.multiplier);
     }
     let channels = (b.channels - first).min(8);
-    for (quad, sums) in sums.chunks(4).enumerate() {
+    let mut to = row * b.stride + first;
+    for sums in sums.chunks(4) {
         let at = |r: usize| sums[r.min(sums.len() - 1)];
         let bytes = epilogue.pack([at(0), at(1), at(2), at(3)]);
         // Lanes hold channels 0 1 4 5 and 2 3 6 7 of four rows.
-        let (a, b16) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-        let (rows01, rows23) = (_mm_unpacklo_epi16(a, b16), _mm_unpackhi_epi16(a, b16));
+        let (low, high) = (_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+        let (rows01, rows23) = (_mm_unpacklo_epi16(low, high), _mm_unpackhi_epi16(low, high));
         for r in 0..sums.len() {
             let pair = if r < 2 { rows01 } else { rows23 };
             let eight = if r % 2 == 0 { pair } else { _mm_unpackhi_epi64(pair, pair) };
-            let to = (row + 4 * quad + r) * b.stride + first;
             if channels == 8 {
+                debug_assert!(to + 8 <= output.len());
                 // SAFETY: the caller's rows of `output`, of which 8 channels from `first` on are written.
                 unsafe { _mm_storel_epi64(output.as_mut_ptr().add(to).cast(), eight) };
             } else {
                 let eight = _mm_cvtsi128_si64(eight).to_le_bytes();
                 output[to..to + channels].copy_from_slice(&eight[..channels]);
             }
+            to += b.stride;
         }
     }
 }

@@ -57,13 +57,6 @@ pub(crate) struct Run {
     pub(crate) to_step: usize,
 }
 
-impl Run {
-    /// Bytes that an input must have; with the size of a cell of the panel, that the panel must have.
-    pub(crate) fn need(self, step: usize) -> usize {
-        if self.count == 0 { 0 } else { (self.count - 1) * step + self.len }
-    }
-}
-
 /// How much scratch a convolution needs.
 pub(crate) struct ConvScratch<'a>(pub(crate) &'a Conv<'a>);
 

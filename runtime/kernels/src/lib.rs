@@ -6,10 +6,12 @@
 //! Activations are bytes in the order `[n, h, w, c]`; `DType` says how a byte is read. All lengths are checked once at the
 //! entry of an operation, with a panic that names the slice: callers prove them when a model is loaded.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
 
 mod add;
 mod conv;
 mod depthwise;
+#[allow(unsafe_code, reason = "vector instructions")]
 mod isa;
 mod kernels;
 mod lut;

@@ -4,8 +4,7 @@ use core::ops::Range;
 
 use crate::{
     isa::{Isa, Op},
-    params::{Pool, PoolKind},
-    reference::value,
+    params::{DType, Pool, PoolKind},
 };
 
 /// A pool; all lengths were checked, and every window holds a cell of the image.
@@ -47,20 +46,20 @@ fn inside(start: usize, pad: usize, kernel: usize, extent: usize) -> Range<usize
 
 #[inline(always)]
 fn window(p: &Pool, input: &[u8], cells: (Range<usize>, Range<usize>), channel: usize, output: &mut [u8]) {
-    let start = if p.kind == PoolKind::Max { i32::MIN } else { 0 };
     let n = (cells.0.len() * cells.1.len()) as i32;
-    let mut acc = [start; LANES];
-    for y in cells.0 {
-        for x in cells.1.clone() {
-            let input = &input[(y * p.window.in_w + x) * p.channels + channel..];
-            // A whole group has a length that the compiler knows.
-            if let (LANES, Some(input)) = (output.len(), input.first_chunk::<LANES>()) {
-                fold(p, &mut acc, input);
-            } else {
-                fold(p, &mut acc, &input[..output.len()]);
-            }
+    let signed = |x: u8| i32::from(x as i8);
+    let max = |acc: i32, x: i32| acc.max(x);
+    let lanes = output.len();
+    let acc = match (p.kind, p.dtype) {
+        (PoolKind::Max, DType::Int8) => fold(p, input, cells, channel, lanes, i32::MIN, |acc, x| max(acc, signed(x))),
+        (PoolKind::Max, DType::UInt8) => fold(p, input, cells, channel, lanes, 0, |acc, x| max(acc, i32::from(x))),
+        (PoolKind::Average, DType::Int8) => {
+            fold(p, input, cells, channel, lanes, 0, |acc, x| acc.wrapping_add(signed(x)))
         }
-    }
+        (PoolKind::Average, DType::UInt8) => {
+            fold(p, input, cells, channel, lanes, 0, |acc, x| acc.wrapping_add(x.into()))
+        }
+    };
     for (output, acc) in output.iter_mut().zip(acc) {
         let result = match p.kind {
             PoolKind::Max => acc,
@@ -72,9 +71,31 @@ fn window(p: &Pool, input: &[u8], cells: (Range<usize>, Range<usize>), channel: 
 }
 
 #[inline(always)]
-fn fold(p: &Pool, acc: &mut [i32; LANES], input: &[u8]) {
-    match p.kind {
-        PoolKind::Max => acc.iter_mut().zip(input).for_each(|(acc, &x)| *acc = (*acc).max(value(p.dtype, x))),
-        PoolKind::Average => acc.iter_mut().zip(input).for_each(|(acc, &x)| *acc = acc.wrapping_add(value(p.dtype, x))),
+fn fold(
+    p: &Pool,
+    input: &[u8],
+    cells: (Range<usize>, Range<usize>),
+    channel: usize,
+    lanes: usize,
+    start: i32,
+    step: impl Fn(i32, u8) -> i32,
+) -> [i32; LANES] {
+    let mut acc = [start; LANES];
+    for y in cells.0 {
+        let row = &input[y * p.window.in_w * p.channels..][..p.window.in_w * p.channels];
+        for cell in row.chunks_exact(p.channels).take(cells.1.end).skip(cells.1.start) {
+            if lanes == LANES {
+                // A whole group has a length that the compiler knows.
+                let Some(cell) = cell[channel..].first_chunk::<LANES>() else { break };
+                for i in 0..LANES {
+                    acc[i] = step(acc[i], cell[i]);
+                }
+            } else {
+                for (acc, &x) in acc.iter_mut().zip(&cell[channel..]) {
+                    *acc = step(*acc, x);
+                }
+            }
+        }
     }
+    acc
 }

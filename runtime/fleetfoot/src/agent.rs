@@ -86,10 +86,16 @@ impl Agent {
         });
         agent.take_up(loaded);
         if agent.newer.is_none() {
-            agent.step(Input::Factory(agent.factory))?;
+            if let Err(error) = agent.stored(Input::Factory(agent.factory)) {
+                agent.emit(&Event::Failed(error.to_string()));
+                agent.unstored(Input::Factory(agent.factory));
+            }
             if let Some(Candidate { phase: Phase::Trial { .. }, .. }) = agent.machine.record().candidate {
-                let action = agent.step(Input::Resume { now })?;
-                agent.carry(action, None)?;
+                match agent.stored(Input::Resume { now }) {
+                    Ok(action) => drop(agent.carry(action, None)?),
+                    // No attempt is durable, so the candidate does not run: the active version serves.
+                    Err(error) => agent.emit(&Event::Failed(error.to_string())),
+                }
             }
         }
         agent.settle()?;
@@ -359,18 +365,37 @@ impl Agent {
         Ok(())
     }
 
-    /// One step of the machine, with its record made durable where it asks for that.
+    /// As [`stored`](Self::stored); after an error, too, what serves is what the machine says.
     fn step(&mut self, input: Input) -> Result<Action, Error> {
+        let done = self.stored(input);
+        if done.is_err() {
+            self.settle()?;
+        }
+        done
+    }
+
+    /// One step of the machine that is not made durable: for what may be forgotten, where nothing can be stored.
+    fn unstored(&mut self, input: Input) {
+        if self.machine.step(input) == Ok(Action::Persist) {
+            // What it asks for after that is a matter of those who store.
+            let _ = self.machine.step(Input::Persisted);
+        }
+    }
+
+    /// One step of the machine, with its record made durable where it asks for that.
+    fn stored(&mut self, input: Input) -> Result<Action, Error> {
+        let before = self.machine.record().clone();
         let action = self.machine.step(input)?;
         if action != Action::Persist {
             return Ok(action);
         }
         self.at("record");
         if let Err(error) = self.models.save(self.machine.record()) {
-            // Old or new: what is stored decides.
-            let loaded = self.models.load()?;
-            self.take_up(loaded);
-            self.settle()?;
+            // Old or new: what is stored decides. Where that cannot be read either, nothing is written until it can be.
+            match self.models.load() {
+                Ok(loaded) => self.take_up(loaded),
+                Err(_) => self.machine = Machine::new(self.config.limits, before),
+            }
             return Err(error);
         }
         self.at("recorded");

@@ -370,6 +370,51 @@ fn a_full_disk_puts_the_update_off() {
     }
 }
 
+/// A disk that stores nothing any more once it is broken.
+#[derive(Debug, Default)]
+struct BrokenDisk(AtomicU64);
+
+impl Disk for BrokenDisk {
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) == 0 { file.write_all(bytes) } else { Err(io::Error::other("broken")) }
+    }
+}
+
+#[test]
+fn a_disk_that_stores_nothing_still_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut repository = Repository::new(&dir.path().join("repository"));
+    let factory = dir.path().join("factory.ff");
+    fs::write(&factory, Release::new(1).bundle()).unwrap();
+    let open = |repository: &Repository, broken| {
+        let factory = Some(Factory { path: factory.clone(), keys: release_keys() });
+        let disk = Arc::new(BrokenDisk(AtomicU64::new(broken)));
+        Agent::open(AgentConfig { factory, disk, ..config(dir.path(), repository) }, NOW).unwrap()
+    };
+    // Nothing was ever stored, and nothing can be.
+    serves(&open(&repository, 1), 1);
+    let mut agent = open(&repository, 0);
+    for n in 2..=3 {
+        repository.publish(&releases([n]));
+        update(&mut agent, n);
+    }
+    // A trial whose attempt cannot be made durable does not go on.
+    repository.publish(&releases([4]));
+    assert_eq!(word(&agent.poll(NOW)), "trial 4");
+    drop(agent);
+    serves(&open(&repository, 1), 3);
+    // Bundles that are gone, one after another.
+    for (n, then) in [(3, 2), (2, 1)] {
+        let sha256 = sha256(&Release::new(n).bundle());
+        fs::remove_file(dir.path().join(format!("store/kws/versions/{}.ff", fleetfoot::hex(&sha256)))).unwrap();
+        let mut agent = open(&repository, 1);
+        serves(&agent, then);
+        assert!(matches!(agent.poll(NOW), Outcome::Failed(_)));
+        serves(&agent, then);
+    }
+    serves(&open(&repository, 0), 4);
+}
+
 #[test]
 fn two_agents_do_not_share_a_store() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,8 +4,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use fleetfoot_format::record::{Record, Version};
-use fleetfoot_update::{Event as Input, Machine};
+use fleetfoot_format::record::Version;
+use fleetfoot_update::Event as Input;
 
 use super::{Agent, Event, VersionInfo};
 use crate::{error::Error, model::Model, verified::VerifiedFile};
@@ -26,6 +26,7 @@ pub struct Serving {
 impl Agent {
     /// Makes [`serving`](Self::serving) what the machine says. A bundle that cannot be served is forgotten and the next one is tried.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
+        let mut storing = self.newer.is_none();
         while let Some(version) = self.machine.serving().copied() {
             let trial = self.machine.in_trial();
             if let Some(serving) = &mut self.serving
@@ -46,11 +47,13 @@ impl Agent {
             self.serving = None;
             let from = self.describe(&version);
             let input = Input::Broken { sha256: version.sha256 };
-            if self.newer.is_some() {
-                // Nothing may be stored: forget it in memory only.
-                self.machine = Machine::new(self.config.limits, Record::default());
-            } else {
-                self.step(input)?;
+            // Where nothing may or can be stored it is forgotten in memory only: the next one serves all the same.
+            if storing && let Err(error) = self.stored(input) {
+                self.emit(&Event::Failed(error.to_string()));
+                storing = false;
+            }
+            if !storing {
+                self.unstored(input);
             }
             let to = self.machine.serving().copied().map(|to| self.describe(&to));
             self.emit(&Event::FellBack { from, because: fault.to_string(), to });

@@ -118,7 +118,8 @@ impl At<'_> {
         self.disjoint(c.input, c.output)?;
         self.range("channels", (1..=MAX_EXTENT).contains(&c.in_c) && (1..=MAX_EXTENT).contains(&c.out_c))?;
         let taps = u64::from(c.window.kernel_h) * u64::from(c.window.kernel_w);
-        let k = if in_c == 0 { Some(taps) } else { taps.checked_mul(in_c).map(|k| k.next_multiple_of(4)) };
+        let dense = |in_c| taps.checked_mul(in_c).and_then(|k| k.checked_next_multiple_of(4));
+        let k = if in_c == 0 { Some(taps) } else { dense(in_c) };
         let c16 = u64::from(c.out_c).next_multiple_of(16);
         self.weights("weights", c.weights, k.and_then(|k| k.checked_mul(c16)))?;
         self.weights("bias", c.bias, Some(c16 * 4))?;

@@ -1,6 +1,7 @@
 //! Whatever the bytes of a graph are, opening and running end in an answer or in an error.
 
 use fleetfoot_engine::{Kernels, Model};
+use fleetfoot_format::graph::{self, Span, Step};
 use fleetfoot_plan::{
     Aligned, Plan,
     graph::{Activation, ElementType, Graph, Op, OpKind, Padding, Quant, Tensor, TensorId},
@@ -43,6 +44,23 @@ fn random_bytes_in_place_of_fields_never_panic() {
         }
         attempt(&graph, &plan.weights);
     }
+}
+
+/// 6,700,417 rows of 16,711,935 columns of 164,737 channels are 2^64 - 1 weights, which cannot be rounded up to a multiple of 4.
+#[test]
+fn a_product_of_extents_that_cannot_be_rounded_up_is_refused() {
+    let plan = small();
+    let graph = graph::Graph::parse(&plan.graph).unwrap();
+    let mut steps: Vec<_> = graph.steps().map(Result::unwrap).collect();
+    let Step::Conv(conv) = &mut steps[0].step else { panic!("the first step is a convolution") };
+    let span = |offset, len| Span { offset, len };
+    (conv.window.in_h, conv.window.in_w, conv.window.out_h, conv.window.out_w) = (1, 1, 1, 1);
+    (conv.window.kernel_h, conv.window.kernel_w, conv.in_c) = (6_700_417, 16_711_935, 164_737);
+    (conv.input, conv.output) = (span(0, conv.in_c), span(conv.in_c, conv.out_c));
+    let arena_len = conv.in_c + conv.out_c;
+    let bytes = graph::write(graph.inputs(), graph.outputs(), arena_len, graph.weights_len(), &steps[..1]).unwrap();
+    let weights = Aligned::copy_of(&plan.weights);
+    assert_eq!(Model::open(&bytes[..], weights.as_ref()).unwrap_err().code(), 305);
 }
 
 #[test]

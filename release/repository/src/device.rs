@@ -6,10 +6,10 @@ use fleetfoot_tuf::{Action, Client, Stored};
 
 use crate::{error::RepositoryError, files};
 
-/// Follows the metadata in `folder` from its first root to `role` as a device that knows nothing yet does, with `timestamp` in the
+/// Follows the metadata in `folder` from the first root to `role` as a device that knows nothing yet does, with `timestamp` in the
 /// place of the one in force.
-pub(crate) fn check(folder: &Path, timestamp: &[u8], role: &str, now: i64) -> Result<(), RepositoryError> {
-    let mut client = Client::new(&files::read(&folder.join("1.root.json"))?, Stored::new(), now)?;
+pub(crate) fn check(folder: &Path, root: &[u8], timestamp: &[u8], role: &str, now: i64) -> Result<(), RepositoryError> {
+    let mut client = Client::new(root, Stored::new(), now)?;
     client.refresh(role);
     loop {
         match client.poll()? {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     path::Path,
 };
 
@@ -24,8 +24,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, RepositoryError> {
 /// The file has these bytes durably, or what it had before.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
     let broken = |e| RepositoryError::file("write", path, e);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(broken)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(folder).map_err(broken)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
@@ -41,4 +41,17 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
         let _ = fs::remove_file(&temporary);
         broken(e)
     })
+}
+
+/// Makes the folder and those above it, each with a durable name: otherwise a file in it could be lost that metadata names already.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(above)?;
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => File::open(above)?.sync_all(),
+    }
 }

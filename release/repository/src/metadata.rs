@@ -59,15 +59,16 @@ pub(crate) fn meta(version: u64, bytes: &[u8]) -> Value {
 }
 
 /// Reads a file, and believes it if a threshold of the keys of `role` (an object with `keyids` and `threshold`) among `keys` has
-/// signed it as a file of the role `name`, with `version` if one is given.
+/// signed it as a file of the role `name`, and if it is the one of which the file above it says `meta`.
 pub(crate) fn load(
     path: &Path,
-    (name, version): (&str, Option<u64>),
+    (name, meta): (&str, Option<&Value>),
     keys: &Value,
     role: &Value,
 ) -> Result<Value, RepositoryError> {
-    let mut document = parse(path)?;
     let malformed = |what| RepositoryError::Malformed { path: path.into(), what };
+    let bytes = files::read(path)?;
+    let mut document = parse(path, &bytes)?;
     let message = canonical(&document["signed"]).ok_or_else(|| malformed("a number that is no integer"))?;
     let allowed: BTreeSet<&str> = role["keyids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut good = BTreeSet::new();
@@ -91,29 +92,37 @@ pub(crate) fn load(
     if signed["_type"] != kind {
         return Err(malformed("the file of another role"));
     }
-    if version.is_some_and(|version| signed["version"] != version) {
+    let Some(meta) = meta else { return Ok(signed) };
+    if signed["version"] != meta["version"] {
         return Err(malformed("not the version that its name says"));
+    }
+    // Whoever may sign a role can sign a version twice; the one that devices see is the one that counts.
+    let length = meta.get("length").is_none_or(|length| *length == bytes.len());
+    let hash = meta.get("hashes").is_none_or(|hashes| hashes["sha256"] == hex::encode(&sha256(&bytes)));
+    if !length || !hash {
+        return Err(malformed("not the file that the one above it names"));
     }
     Ok(signed)
 }
 
 /// The newest root of the chain that begins with `1.root.json`, each signed by the keys of the one before and by its own.
 pub(crate) fn newest_root(folder: &Path) -> Result<Value, RepositoryError> {
-    let first = folder.join("1.root.json");
-    let own = parse(&first)?["signed"].take();
-    let mut root = load(&first, ("root", Some(1)), &own["keys"], &own["roles"]["root"])?;
-    for version in 2u64.. {
+    let load = |version: u64, by: &Value| {
         let path = folder.join(format!("{version}.root.json"));
-        if !path.exists() {
+        load(&path, ("root", Some(&json!({ "version": version }))), &by["keys"], &by["roles"]["root"])
+    };
+    let first = folder.join("1.root.json");
+    let mut root = load(1, &parse(&first, &files::read(&first)?)?["signed"])?;
+    for version in 2u64.. {
+        if !folder.join(format!("{version}.root.json")).exists() {
             break;
         }
-        let next = load(&path, ("root", Some(version)), &root["keys"], &root["roles"]["root"])?;
-        root = load(&path, ("root", Some(version)), &next["keys"], &next["roles"]["root"])?;
+        let next = load(version, &root)?;
+        root = load(version, &next)?;
     }
     Ok(root)
 }
 
-fn parse(path: &Path) -> Result<Value, RepositoryError> {
-    let bytes = files::read(path)?;
-    serde_json::from_slice(&bytes).map_err(|_| RepositoryError::Malformed { path: path.into(), what: "not JSON" })
+fn parse(path: &Path, bytes: &[u8]) -> Result<Value, RepositoryError> {
+    serde_json::from_slice(bytes).map_err(|_| RepositoryError::Malformed { path: path.into(), what: "not JSON" })
 }

@@ -1,13 +1,14 @@
 //! The repository on a folder, and what can be done to it.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
 };
 
 use fleetfoot_format::bundle::Bundle;
 use fleetfoot_trust::{SigningKey, Verified, sha256};
-use fleetfoot_tuf::{Target, hex, name, time};
+use fleetfoot_tuf::{Target, TufError, hex, name, time};
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,13 +59,15 @@ impl Signers<'_> {
         all
     }
 
+    /// Each private key once: devices refuse a file that one key has signed twice.
     fn refs(&self) -> Vec<&SigningKey> {
-        self.signing.iter().collect()
+        let mut seen = BTreeSet::new();
+        self.signing.iter().filter(|key| seen.insert(key.public())).collect()
     }
 
     pub(crate) fn check(&self, role: &str) -> Result<(), RepositoryError> {
         let need = self.threshold as u64;
-        let have = self.signing.len().min(self.public().len()) as u64;
+        let have = self.refs().len() as u64;
         let possible = self.public().len() as u64;
         if need == 0 || need > possible || need > have {
             return Err(RepositoryError::Threshold { role: role.into(), need, have });
@@ -157,6 +160,8 @@ impl Repository {
         let targets = sign(targets, &init.targets.refs());
         this.put(&name::versioned(1, "targets"), &targets)?;
         this.seal(json!({ "targets.json": meta(1, &targets) }), (1, 1), init.online, (expiry, now), None)?;
+        let timestamp = files::read(&this.metadata("timestamp.json"))?;
+        device::check(&this.dir.join("metadata"), &root, &timestamp, "targets", now)?;
         // Last: with its root the folder is a repository.
         this.put("1.root.json", &root)?;
         Ok(this)
@@ -168,11 +173,12 @@ impl Repository {
         &self.dir
     }
 
-    /// Adds a model and the keys that release it, or gives a model other keys. `targets` are the keys of the top-level targets, which
-    /// are signed anew and hold for as long as `expiry` says.
+    /// Adds a model and the keys that release it, or gives a model other keys, if enough of them have signed what is released. `targets`
+    /// are the keys of the top-level targets, which are signed anew and hold for as long as `expiry` says.
     ///
     /// # Errors
-    /// [`RepositoryError::BadName`], [`RepositoryError::Threshold`], [`RepositoryError::File`].
+    /// [`RepositoryError::BadName`], [`RepositoryError::Threshold`], [`RepositoryError::Tuf`] for what a device would refuse,
+    /// [`RepositoryError::File`].
     pub fn add_model(
         &self,
         (model, keys, threshold): (&str, &[[u8; 32]], usize),
@@ -271,14 +277,24 @@ impl Repository {
             }
         }
         let snapshot_version = self.unused("snapshot", snapshot_version);
-        let snapshot = body("snapshot", snapshot_version, now + expiry.snapshot, json!({ "meta": files }));
+        let snapshot = body("snapshot", snapshot_version, now + expiry.snapshot, json!({ "meta": &files }));
         let snapshot = sign(snapshot, &[online.snapshot]);
         self.put(&name::versioned(snapshot_version, "snapshot"), &snapshot)?;
         let more =
             json!({ "meta": { "snapshot.json": meta(snapshot_version, &snapshot) }, "x-ff-issued": time::format(now) });
         let timestamp = sign(body("timestamp", timestamp_version, now + expiry.timestamp, more), &[online.timestamp]);
         if let Some(role) = role {
-            device::check(&self.dir.join("metadata"), &timestamp, role, now)?;
+            let folder = self.dir.join("metadata");
+            let root = files::read(&folder.join("1.root.json"))?;
+            // New targets say anew who releases: what is released must still be believed.
+            let released = files.as_object().into_iter().flatten().filter_map(|(file, _)| file.strip_suffix(".json"));
+            for released in released.filter(|released| role == "targets" || *released == role) {
+                match device::check(&folder, &root, &timestamp, released, now) {
+                    // How long that holds is the business of those who release it.
+                    Err(RepositoryError::Tuf(TufError::Expired { .. })) if released != role => {}
+                    checked => checked?,
+                }
+            }
         }
         self.put("timestamp.json", &timestamp)
     }

@@ -54,26 +54,22 @@ impl Repository {
     /// Reads the metadata in force, each file verified with the keys of the one before. Expiry does not matter here.
     pub(crate) fn state(&self) -> Result<State, RepositoryError> {
         let root = newest_root(&self.metadata(""))?;
-        let file = |name: &str, role: &str, version| {
-            load(&self.metadata(name), (role, version), &root["keys"], &root["roles"][role])
+        let file = |role: &str, meta| {
+            load(&self.metadata(&named(role, meta)), (role, meta), &root["keys"], &root["roles"][role])
         };
-        let timestamp = file("timestamp.json", "timestamp", None)?;
-        let version = timestamp["meta"]["snapshot.json"]["version"].as_u64().unwrap_or(0);
-        let snapshot = file(&name::versioned(version, "snapshot"), "snapshot", Some(version))?;
-        let version = snapshot["meta"]["targets.json"]["version"].as_u64().unwrap_or(0);
-        let targets = file(&name::versioned(version, "targets"), "targets", Some(version))?;
+        let timestamp = file("timestamp", None)?;
+        let snapshot = file("snapshot", Some(&timestamp["meta"]["snapshot.json"]))?;
+        let targets = file("targets", Some(&snapshot["meta"]["targets.json"]))?;
         Ok(State { root, targets, snapshot, timestamp })
     }
 
     /// The release role of `model` in force; `None` before its first release.
     pub(crate) fn releases(&self, state: &State, model: &str) -> Result<Option<Value>, RepositoryError> {
         let role_name = format!("releases-{model}");
-        let Some(version) = state.snapshot["meta"][&name::stored(&role_name)]["version"].as_u64() else {
-            return Ok(None);
-        };
-        let path = self.metadata(&name::versioned(version, &role_name));
+        let Some(meta) = state.snapshot["meta"].get(name::stored(&role_name)) else { return Ok(None) };
+        let path = self.metadata(&named(&role_name, Some(meta)));
         let delegation = state.delegation(model)?;
-        load(&path, (&role_name, Some(version)), &state.targets["delegations"]["keys"], &delegation).map(Some)
+        load(&path, (&role_name, Some(meta)), &state.targets["delegations"]["keys"], &delegation).map(Some)
     }
 }
 
@@ -93,6 +89,11 @@ impl State {
         let after = |v: &Value| v["version"].as_u64().unwrap_or(0) + 1;
         (after(&self.snapshot), after(&self.timestamp))
     }
+}
+
+/// The file of `role` of which the file above it says `meta`; nothing is above the timestamp.
+fn named(role: &str, meta: Option<&Value>) -> String {
+    meta.map_or_else(|| name::stored(role), |meta| name::versioned(meta["version"].as_u64().unwrap_or(0), role))
 }
 
 /// Adds the role that releases `model` to `delegations`.

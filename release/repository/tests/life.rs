@@ -237,6 +237,28 @@ fn what_a_device_would_refuse_is_not_published() {
 }
 
 #[test]
+fn a_key_that_is_given_twice_counts_once() {
+    let init = |root: &[u8], threshold| {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, targets, snapshot, timestamp) = (keys(root), keys(&[3]), key(4), key(5));
+        let init = Init {
+            root: Signers { signing: &root, others: &publics(&[2]), threshold },
+            targets: Signers { signing: &targets, others: &[], threshold: 1 },
+            online: Online { snapshot: &snapshot, timestamp: &timestamp },
+            models: &[],
+        };
+        Repository::init(folder.path(), &init, Expiry::default(), NOW)?;
+        let root = fs::read(folder.path().join("metadata/1.root.json")).unwrap();
+        Client::new(&root, Stored::new(), NOW).unwrap();
+        Ok::<_, RepositoryError>(())
+    };
+    init(&[1], 1).unwrap();
+    init(&[1, 1], 1).unwrap();
+    init(&[1, 2, 1], 2).unwrap();
+    assert_eq!(init(&[1, 1], 2).unwrap_err().code(), 705);
+}
+
+#[test]
 fn nothing_forged_in_the_folder_is_signed_upon() {
     let check = |file: &str, code: u16, forge: fn(&str) -> String| {
         let fixture = Fixture::new();
@@ -252,6 +274,18 @@ fn nothing_forged_in_the_folder_is_signed_upon() {
     check("2.snapshot.json", 705, |text| text.replace("\"length\"", "\"lenght\""));
     check("timestamp.json", 705, |text| text.replace("2027", "2037"));
     check("timestamp.json", 704, |text| format!("{text}{{}}"));
+
+    // Signed by the right keys and of the right version, and not the file that was published: 4 in the place of 3.
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    fixture.publish(&kws(3), NOW).unwrap();
+    other.publish(&kws(4), NOW).unwrap();
+    for file in ["1.releases-kws.json", "2.snapshot.json"] {
+        let good = fs::read(fixture.metadata(file)).unwrap();
+        fs::copy(other.metadata(file), fixture.metadata(file)).unwrap();
+        assert_eq!(fixture.publish(&kws(5), NOW).unwrap_err().code(), 704, "{file}");
+        fs::write(fixture.metadata(file), good).unwrap();
+    }
+    fixture.publish(&kws(5), NOW).unwrap();
 
     // A file that was signed once, under the name of a later one.
     let fixture = Fixture::new();
@@ -301,6 +335,12 @@ fn models_come_and_change_hands() {
     assert!(published.unwrap().path.starts_with("targets/models/vww/1.0.0"));
     assert_eq!(device.refresh(&fixture, "releases-vww", NOW).unwrap().len(), 1);
     assert_eq!(device.numbers(&fixture, NOW), Ok(vec![3]));
+    // Other keys for kws: not while what is released is signed by the old ones only, and then nothing has changed.
+    let before = fs::read(fixture.metadata("timestamp.json")).unwrap();
+    assert_eq!(code(add("kws", &[9], 1, &[3])), 245);
+    assert_eq!(fs::read(fixture.metadata("timestamp.json")).unwrap(), before);
+    assert_eq!(code(add("kws", &[7, 8, 9], 2, &[3])), 0);
+    assert_eq!(Device::new(&fixture).numbers(&fixture, NOW), Ok(vec![3]));
     // One who releases vww does not release kws, not even with a bundle that says so.
     let forged = bundle("kws", 9, "9.0.0", &[9], &[9]);
     let found = fixture.repository().publish(&forged, &keys(&[9]), fixture.online(), Expiry::default(), NOW);

@@ -103,6 +103,7 @@ fn attempt(graph: &[u8], weights: &[u8]) -> bool {
 
 /// Convolution, depthwise, add, pool, fully connected, softmax: one of each kind of step.
 fn small() -> Plan {
+    use ElementType::{Int8, Int32};
     let mut graph = Graph::default();
     let mut tensor = |name: &str, shape: &[usize], dtype, quant: Option<(&[f32], i32)>, constant: bool| {
         let quant = quant.map(|(scales, zero_point)| Quant {
@@ -110,14 +111,13 @@ fn small() -> Plan {
             zero_points: vec![zero_point; scales.len()],
             axis: if scales.len() == 1 { 0 } else { shape.len() - 1 },
         });
-        let width = if dtype == ElementType::Int32 { 4 } else { 1 };
+        let width = if dtype == Int32 { 4 } else { 1 };
         let len = shape.iter().product::<usize>() * width;
         let data =
             constant.then(|| (0..len).map(|i| if width == 4 && i % 4 == 3 { 0 } else { (i * 7) as u8 }).collect());
         graph.tensors.push(Tensor { name: name.into(), shape: shape.to_vec(), dtype, quant, data });
         TensorId(graph.tensors.len() - 1)
     };
-    use ElementType::{Int8, Int32};
     let act = |s: &'static [f32]| Some((s, -5));
     let input = tensor("input", &[1, 6, 5, 3], Int8, act(&[0.5]), false);
     let w1 = tensor("w1", &[8, 3, 3, 3], Int8, Some((&[0.01], 0)), true);

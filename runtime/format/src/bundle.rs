@@ -231,9 +231,8 @@ impl<'a> Bundle<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let preamble = Preamble::read(bytes)?;
         let body = &bytes[PREAMBLE_LEN + KEY_LEN * preamble.n_signers..preamble.signed_len()];
-        let header = match postcard::take_from_bytes::<Header<'a>>(body) {
-            Ok((header, [])) => header,
-            _ => return Err(FormatError::Malformed { what: "bundle header" }),
+        let Ok((header, [])) = postcard::take_from_bytes::<Header<'a>>(body) else {
+            return Err(FormatError::Malformed { what: "bundle header" });
         };
         if !valid_name(header.model) {
             return Err(FormatError::OutOfRange { what: "model name" });

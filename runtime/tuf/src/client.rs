@@ -1,28 +1,4 @@
 //! The client: section 5 of the specification as a machine that asks for files and judges them.
-//!
-//! ```
-//! # use fleetfoot_tuf::{Action, Client, Stored, TufError};
-//! # fn fetch(path: &str, max_len: u64) -> Option<Vec<u8>> { None }
-//! # fn store(name: &str, bytes: &[u8]) {}
-//! # fn example(root: &[u8], stored: Stored, now: i64) -> Result<(), TufError> {
-//! let mut client = Client::new(root, stored, now)?;
-//! client.refresh("releases-kws");
-//! loop {
-//!     match client.poll()? {
-//!         Action::Fetch { path, max_len, .. } => client.feed(fetch(&path, max_len))?,
-//!         Action::Persist { name, bytes } => {
-//!             store(&name, &bytes);
-//!             client.persisted();
-//!         }
-//!         Action::Done => break,
-//!     }
-//! }
-//! for target in client.targets_of("releases-kws") {
-//!     println!("{}", target.url_path());
-//! }
-//! # Ok(()) }
-//! ```
-//! After an error nothing is lost: [`Client::poll`] asks for the same file again, and [`Client::refresh`] begins from the start.
 
 use alloc::{
     borrow::ToOwned as _,
@@ -68,7 +44,31 @@ pub enum Action {
     Done,
 }
 
-/// See the [module](self).
+/// Asks for files and judges them, one after another; it fetches and stores nothing itself.
+///
+/// ```
+/// # use fleetfoot_tuf::{Action, Client, Stored, TufError};
+/// # fn fetch(path: &str, max_len: u64) -> Option<Vec<u8>> { None }
+/// # fn store(name: &str, bytes: &[u8]) {}
+/// # fn example(root: &[u8], stored: Stored, now: i64) -> Result<(), TufError> {
+/// let mut client = Client::new(root, stored, now)?;
+/// client.refresh("releases-kws");
+/// loop {
+///     match client.poll()? {
+///         Action::Fetch { path, max_len, .. } => client.feed(fetch(&path, max_len))?,
+///         Action::Persist { name, bytes } => {
+///             store(&name, &bytes);
+///             client.persisted();
+///         }
+///         Action::Done => break,
+///     }
+/// }
+/// for target in client.targets_of("releases-kws") {
+///     println!("{}", target.url_path());
+/// }
+/// # Ok(()) }
+/// ```
+/// After an error nothing is lost: [`Client::poll`] asks for the same file again, and [`Client::refresh`] begins from the start.
 #[derive(Clone, Debug)]
 pub struct Client {
     stored: Stored,

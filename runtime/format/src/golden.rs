@@ -1,7 +1,7 @@
 //! The section *golden*: what the model must answer, to the byte.
 //!
 //! ```text
-//! postcard(Golden { cases, input_len, output_sha256: [..] })  then  cases x input_len raw input bytes
+//! postcard(Head { input_len, output_sha256: [..] })  then  for each digest input_len raw input bytes
 //! ```
 //! A case's input is the concatenation of all inputs of the model in order; its digest is the SHA-256 of the concatenation
 //! of all outputs.

@@ -415,6 +415,20 @@ fn a_disk_that_stores_nothing_still_serves() {
     serves(&open(&repository, 0), 4);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_a_folder_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("timestamp.json");
+    if !std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no mkfifo here");
+        return;
+    }
+    let request = Request { path: "timestamp.json", offset: 0, max_len: 100, etag: None };
+    let found = FolderTransport::new(dir.path()).fetch(&request, &mut |_| Ok(()));
+    assert_eq!(found.unwrap(), Fetched::Missing);
+}
+
 #[test]
 fn two_agents_do_not_share_a_store() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! A repository in a folder: a USB stick, a network share, a test.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Seek as _, SeekFrom},
     path::PathBuf,
 };
@@ -27,15 +27,16 @@ impl Transport for FolderTransport {
         let path = self.root.join(checked(request.path)?);
         let url = path.display().to_string();
         let unreachable = |error: io::Error| TransportError::Unreachable { url: url.clone(), source: error.into() };
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
+        // Looked at before it is opened: opening a pipe waits for somebody to write.
+        let opened =
+            fs::metadata(&path).and_then(|found| if found.is_file() { File::open(&path).map(Some) } else { Ok(None) });
+        let mut file = match opened {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Fetched::Missing),
             // A stick that was pulled out is unreachable; a file that is not on it is missing.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(Fetched::Missing),
             Err(error) => return Err(unreachable(error)),
         };
-        if !file.metadata().map_err(unreachable)?.is_file() {
-            return Ok(Fetched::Missing);
-        }
         file.seek(SeekFrom::Start(request.offset)).map_err(unreachable)?;
         let len = Bounded { url: &url, request, at: request.offset }.copy(&mut file, sink)?;
         Ok(Fetched::Body { len, etag: None })

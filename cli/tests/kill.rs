@@ -4,12 +4,11 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use support::{World, example};
+use support::{World, copy, example};
 
 const KILLS: u32 = 200;
 
@@ -66,17 +65,4 @@ fn every_restart_after_a_kill_serves_a_valid_version() {
     }
     println!("{KILLS} kills in {whole:?}: {killed} met a running process; served afterwards: {served:?}");
     assert!(killed > KILLS / 2, "most kills meet a running process, {killed} did");
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).expect("copied");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! From a quantized model to a signed bundle.
 //!
-//! [`pack`] takes a plan and writes the file; [`golden`] runs the plan on its golden inputs, so that a bundle never leaves without
+//! [`pack`] takes a plan and writes the file; [`run_goldens`] runs the plan on its golden inputs, so that a bundle never leaves without
 //! the answers that it must give. Signing is one call of `fleetfoot_trust::sign_bundle` on the result, per key.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -37,7 +37,7 @@ fn every_number_of_an_error_is_its_own_and_in_the_range_of_its_crate() {
     let errors = text("docs/errors.md");
     let rows: Vec<(Vec<(u16, u16)>, &str)> = errors
         .lines()
-        .filter(|line| line.starts_with(|c: char| c == '|') && line.contains("`fleetfoot"))
+        .filter(|line| line.starts_with('|') && line.contains("`fleetfoot"))
         .map(|line| {
             let columns: Vec<&str> = line.split('|').map(str::trim).collect();
             (ranges(columns[1]), columns[2].trim_matches('`'))

@@ -5,10 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use fleetfoot::Keys;
-use fleetfoot_format::bundle::Bundle;
 use fleetfoot_repository::{Expiry, Init, Online, Repository, RepositoryError, Signers, keyfile};
-use fleetfoot_tuf::keys_from;
 use serde_json::json;
 
 use crate::{
@@ -200,31 +197,6 @@ fn status(repo: &Path, output: &Output) -> Result<(), Failure> {
         )
     };
     output.result(people, || json!({ "repo": repo, "roles": status.roles, "targets": status.targets }))
-}
-
-/// The keys that may release the model of `bundle`, from a trust folder: the newest root in it, and the newest targets that this root vouches
-/// for. Which model it is, the bundle says itself; so it is only believed when the signatures hold with just those keys.
-pub(crate) fn trusted_keys(folder: &Path, bundle: &[u8]) -> Result<Keys, Failure> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|e| Failure::io("read", &path, &e))
-    };
-    let root = read(&newest(folder, "root.json")?)?;
-    let targets = read(&newest(folder, "targets.json")?)?;
-    let model =
-        Bundle::parse(bundle).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)))?.header().model.to_owned();
-    let (keys, threshold) = keys_from(&root, &targets, &format!("releases-{model}"), now())
-        .map_err(|e| Failure::new(Exit::Trust, &e).code(e.code()))?;
-    Ok(Keys::new(&keys, threshold as usize)?)
-}
-
-/// `N.<suffix>` with the highest N, or `<suffix>`.
-fn newest(folder: &Path, suffix: &str) -> Result<String, Failure> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Failure::io("read", folder, &e))?;
-    let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    let number = |name: &String| name.strip_suffix(suffix)?.strip_suffix('.')?.parse::<u64>().ok();
-    let newest = names.filter(|n| n == suffix || number(n).is_some()).max_by_key(number);
-    newest.ok_or_else(|| Failure::usage(format!("{} holds no {suffix}", folder.display())))
 }
 
 /// Seconds since 1970.

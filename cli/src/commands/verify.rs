@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use fleetfoot::Keys;
+use fleetfoot_repository::keys_from_folder;
 use fleetfoot_trust::{sha256, signatures, verify_bundle};
 use serde_json::json;
 
 use crate::{
+    commands::repo::now,
     failure::Failure,
     models,
     output::{Output, table},
@@ -34,7 +36,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let bytes = models::read_whole(&args.bundle)?;
     let in_file = |e: fleetfoot::TrustError| Failure::from(e).in_file(&args.bundle);
     let keys = match &args.trust {
-        Some(folder) => crate::commands::repo::trusted_keys(folder, &bytes).map_err(|e| e.in_file(&args.bundle))?,
+        Some(folder) => keys_from_folder(folder, &bytes, now()).map_err(|e| Failure::from(e).in_file(&args.bundle))?,
         None => {
             let mut public = Vec::new();
             for path in &args.key {

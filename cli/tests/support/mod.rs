@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -10,36 +11,36 @@ use std::{
 use serde_json::Value;
 
 /// What a command gave.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.stdout.trim()).unwrap_or_else(|e| panic!("{e}: {}{}", self.stdout, self.stderr))
     }
 
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
         self
     }
 }
 
 /// A temporary folder that commands run in.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a temporary folder") }
     }
 
     /// With keys, bundle `bundles/1.ff` and a repository that publishes it.
-    pub fn published() -> Self {
+    pub(crate) fn published() -> Self {
         let world = Self::new();
         world.keys();
         world
@@ -67,17 +68,17 @@ impl World {
         world
     }
 
-    pub fn keys(&self) {
+    pub(crate) fn keys(&self) {
         for role in ["root", "targets", "releases", "snapshot", "timestamp"] {
             self.run(&["keys", "new", "--plain", "--role", role, "--out", "keys"]).ok();
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn pack(&self, number: u32, model: &str) -> Ran {
+    pub(crate) fn pack(&self, number: u32, model: &str) -> Ran {
         let (source, golden) = (example(&format!("{model}.tflite")), example(&format!("{model}.golden.npz")));
         let (version, label, bundle) = (format!("{number}.0.0"), number.to_string(), format!("{number}.ff"));
         self.run(&[
@@ -98,7 +99,7 @@ impl World {
         ])
     }
 
-    pub fn publish(&self, number: u32, more: &[&str]) -> Ran {
+    pub(crate) fn publish(&self, number: u32, more: &[&str]) -> Ran {
         let bundle = format!("{number}.ff");
         let args = [
             "publish",
@@ -116,7 +117,7 @@ impl World {
     }
 
     /// The arguments of a device that polls `repo` once and runs the test digits.
-    pub fn device_args<'a>(&self, repo: &'a str, store: &'a str) -> Vec<String> {
+    pub(crate) fn device_args<'a>(&self, repo: &'a str, store: &'a str) -> Vec<String> {
         let root = "repo/metadata/1.root.json";
         [
             "--json",
@@ -137,18 +138,18 @@ impl World {
         .to_vec()
     }
 
-    pub fn device(&self, repo: &str, store: &str) -> Ran {
+    pub(crate) fn device(&self, repo: &str, store: &str) -> Ran {
         let args = self.device_args(repo, store);
         self.run(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let done = self.command().args(args).output().expect("the program runs");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ran { code: done.status.code().unwrap_or(-1), stdout: text(done.stdout), stderr: text(done.stderr) }
     }
 
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetfoot"));
         command
             .current_dir(self.dir.path())
@@ -159,7 +160,7 @@ impl World {
     }
 
     /// Serves `repo` until the returned value is dropped.
-    pub fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         let mut child = self
             .command()
             .args(["--json", "serve", "--repo", "repo", "--listen", "127.0.0.1:0"])
@@ -173,9 +174,9 @@ impl World {
     }
 }
 
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Drop for Server {
@@ -186,7 +187,21 @@ impl Drop for Server {
 }
 
 /// A file of `examples/digits`.
-pub fn example(name: &str) -> String {
+pub(crate) fn example(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/digits").join(name);
     path.to_str().expect("a path of UTF-8").to_owned()
+}
+
+/// A folder with everything in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).expect("copied");
+        }
+    }
 }

@@ -20,7 +20,9 @@ mod renew;
 mod repository;
 mod state;
 mod status;
+mod trust_folder;
 
 pub use error::RepositoryError;
 pub use repository::{Expiry, Init, Online, Published, Repository, Signers};
 pub use status::{Release, RoleStatus, Status};
+pub use trust_folder::keys_from_folder;

@@ -1,6 +1,6 @@
 //! Int8 neural network kernels: one result on every instruction set.
 //!
-//! [`reference`] defines every operation slowly and plainly, after `docs/numerics.md`; [`Kernels`] runs it fast and
+//! [`mod@reference`] defines every operation slowly and plainly, after `docs/numerics.md`; [`Kernels`] runs it fast and
 //! gives the same bytes. Kernels see numbers and slices, never a file format; they have no heap and no state.
 //!
 //! Activations are bytes in the order `[n, h, w, c]`; `DType` says how a byte is read. All lengths are checked once at the

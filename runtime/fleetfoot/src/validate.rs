@@ -55,7 +55,7 @@ pub enum Refusal {
         budget_bytes: u32,
     },
     /// An output is not the golden one.
-    #[error("golden case {} of {of}: output has SHA-256 {}, {} was expected", case + 1, hex(got), hex(expected))]
+    #[error("golden case {} of {of}: output has SHA-256 {}…, {}… was expected", case + 1, hex(&got[..8]), hex(&expected[..8]))]
     GoldenMismatch {
         /// The first case that differs, from 0.
         case: usize,

@@ -2,7 +2,7 @@
 
     python benches/litert.py target/release/fleetfoot ROUNDS MODEL.tflite... [> benches/record/NAME.csv]
 
-Needs ai-edge-litert and numpy (cargo xtask setup --peers). Each round runs each of the two for a while; what is compared are the minimum
+Needs ai-edge-litert and numpy (cargo xtask setup). Each round runs each of the two for a while; what is compared are the minimum
 over all rounds, and the median of the rounds' medians. On a shared machine the minimum is the steadier number.
 """
 import json

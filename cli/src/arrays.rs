@@ -139,8 +139,14 @@ pub(crate) fn write_npy(path: &Path, dtype: &str, shape: &[usize], bytes: &[u8])
     write_file(path, &out)
 }
 
-/// Writes a file whole or not at all: a temporary one beside it, then a rename.
+/// Writes a file whole or not at all: a temporary one beside it, then a rename. What a link points to is written; a device
+/// or a pipe is written to as it is, never replaced.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let path = real.as_path();
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return fs::write(path, bytes).map_err(|e| Failure::io("write", path, &e));
+    }
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);

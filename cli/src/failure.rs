@@ -1,6 +1,10 @@
 //! How a command fails: the exit code of the contract, what happened, and the way out.
 
-use std::{fmt::Display, io, path::Path};
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use serde_json::json;
 
@@ -102,15 +106,12 @@ impl Failure {
         if output.json && !self.quiet {
             let error =
                 json!({ "exit": self.exit.code(), "code": self.code, "message": self.message, "help": self.help });
-            println!("{}", json!({ "error": error }));
+            // Where nobody listens any more, the exit code still tells.
+            let _ = writeln!(io::stdout(), "{}", json!({ "error": error }));
         }
-        match self.code {
-            Some(code) => eprintln!("error[{code}]: {}", self.message),
-            None => eprintln!("error: {}", self.message),
-        }
-        if let Some(help) = &self.help {
-            eprintln!("  help: {help}");
-        }
+        let code = self.code.map_or(String::new(), |code| format!("[{code}]"));
+        let help = self.help.as_ref().map_or(String::new(), |help| format!("\n  help: {help}"));
+        let _ = writeln!(io::stderr(), "error{code}: {}{help}", self.message);
     }
 }
 
@@ -124,6 +125,7 @@ impl From<fleetfoot::Error> for Failure {
             E::HashMismatch { .. } | E::WrongLength { .. } | E::Announcement { .. } | E::NoRole { .. } | E::Tuf(_) => {
                 Exit::Trust
             }
+            _ if error.is_disk_full() => Exit::Unexpected,
             E::Format(_) | E::Engine(_) => Exit::Unsupported,
             E::Refused(_) => Exit::Refused,
             E::Transport(_) | E::Missing { .. } => Exit::Network,
@@ -133,7 +135,7 @@ impl From<fleetfoot::Error> for Failure {
         let failure = Self::new(exit, &error).code(code);
         match &error {
             _ if error.is_disk_full() => {
-                failure.help("the disk is full: nothing was lost; make room, the next poll goes on")
+                failure.help("the disk is full: nothing was lost; make room, a poll ten minutes later goes on")
             }
             E::Transport(_) => failure.help("what serves is untouched; the next poll tries again"),
             E::Tuf(_) => failure.help("nothing new is installed; what serves is untouched"),

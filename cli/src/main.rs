@@ -43,6 +43,8 @@ enum Command {
     Device(c::device::Args),
     Demo(c::demo::Args),
     /// Write a completion script for a shell to standard output.
+    ///
+    /// Example: fleetfoot completions bash > ~/.local/share/bash-completion/completions/fleetfoot
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -85,8 +87,9 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Device(args) => c::device::run(&args, output),
         Command::Demo(args) => c::demo::run(&args, output),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "fleetfoot", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "fleetfoot", &mut script);
+            output.result(|| String::from_utf8_lossy(&script).into_owned(), || String::from_utf8_lossy(&script).into())
         }
     }
 }

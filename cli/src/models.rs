@@ -43,17 +43,21 @@ pub(crate) fn load(path: &Path, keys: &[std::path::PathBuf], output: &Output) ->
 
 /// Opens a bundle with the public keys in `keys`, or, without any, with the signers that it declares itself.
 pub(crate) fn open_bundle(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<VerifiedFile, Failure> {
-    let keys = if keys.is_empty() {
+    let by_itself = keys.is_empty();
+    let keys = if by_itself {
         let head = read_head(path)?;
         let preamble =
             Preamble::read(&head).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)).in_file(path))?;
-        output.note("checked against the keys that the bundle names itself: its bytes are whole, but give --key to know who signed it");
         let declared: Vec<[u8; 32]> = (0..preamble.n_signers).map(|i| *preamble.signature(&head, i).0).collect();
         Keys::new(&declared, 1).map_err(|e| Failure::from(e).in_file(path))?
     } else {
         read_keys(keys)?
     };
-    VerifiedFile::open(path, &keys).map_err(|e| Failure::from(e).in_file(path))
+    let file = VerifiedFile::open(path, &keys).map_err(|e| Failure::from(e).in_file(path))?;
+    if by_itself {
+        output.note("checked against the keys that the bundle names itself: its bytes are whole, but give --key to know who signed it");
+    }
+    Ok(file)
 }
 
 /// All public keys in `paths`; every one of them must have signed.

@@ -74,6 +74,43 @@ fn data_that_does_not_fit() {
     check(&world, &["run", &model], 2, &["--input"]);
 }
 
+/// A full disk, and readers that went away: an exit code of the contract, never a panic; what is no file is not replaced.
+#[cfg(target_os = "linux")]
+#[test]
+fn outputs_that_take_nothing() {
+    let world = World::new();
+    let (model, input) = (example("digits_v1.tflite"), example("digits_v1.golden.npz"));
+    let full = |args: &[&str], code| {
+        let out = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device of Linux");
+        let done = world.command().args(args).stdout(out).output().expect("the program runs");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains("No space left") || code != 1, "{args:?}: {said}");
+    };
+    full(&["completions", "bash"], 1);
+    full(&["--json", "bench", &model, "--runs", "1"], 1);
+    full(&["--json", "run", "missing.tflite", "--input", &input], 2);
+    check(&world, &["run", &model, "--input", &input, "--output", "/dev/full"], 1, &["/dev/full", "help:"]);
+    // A link stays one: what it points to is written.
+    std::os::unix::fs::symlink("real.npy", world.path("link.npy")).expect("linked");
+    fs::write(world.path("real.npy"), b"old").expect("written");
+    world.run(&["run", &model, "--input", &input, "--output", "link.npy"]).ok();
+    assert!(fs::symlink_metadata(world.path("link.npy")).expect("a link").is_symlink());
+    assert!(fs::read(world.path("real.npy")).expect("a file").starts_with(b"\x93NUMPY"));
+}
+
+/// Every command shows how it is used.
+#[test]
+fn help_has_an_example() {
+    let world = World::new();
+    let commands = "keys|keys new|pack|verify|inspect|run|bench|repo|repo init|repo add|repo status|repo resign|publish|serve|device|demo|completions";
+    for command in commands.split('|') {
+        let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let ran = world.run(&args).ok();
+        assert!(ran.stdout.contains(&format!("Example: fleetfoot {command}")), "{command}: {}", ran.stdout);
+    }
+}
+
 #[test]
 fn golden_files_that_do_not_fit() {
     let world = World::new();

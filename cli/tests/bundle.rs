@@ -121,6 +121,9 @@ fn run_and_inspect_a_bundle() {
     let json =
         world.run(&["--json", "bench", "1.ff", "--key", "keys/releases.pub", "--runs", "5", "--per-op"]).ok().json();
     assert_eq!(json["runs"], 5);
+    assert!(
+        json["layers"].as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|l| l["bytes"].as_u64() > Some(0)))
+    );
     assert_eq!(
         json["layers"].as_array().map(Vec::len),
         json["layers"].as_array().map(|l| l.iter().filter(|l| l["us"].as_f64() > Some(0.0)).count())

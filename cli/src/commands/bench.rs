@@ -65,8 +65,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     session.run()?;
     let first_us = micros(start.elapsed());
 
-    let records: Vec<(String, &str, u64)> =
-        loaded.model.engine().records().map(|r| (r.name.to_owned(), r.step.op(), r.step.macs())).collect();
+    let records: Vec<(String, &str, u64, u64)> = loaded
+        .model
+        .engine()
+        .records()
+        .map(|r| (r.name.to_owned(), r.step.op(), r.step.macs(), r.step.bytes()))
+        .collect();
     let macs: u64 = records.iter().map(|r| r.2).sum();
     let runs = if args.cold { 0 } else { args.runs };
     for _ in 0..if args.cold { 0 } else { args.warmup } {
@@ -117,7 +121,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
                 &format!("{runs} runs: min {min:.1} us, p50 {p50:.1} us, p99 {p99:.1} us ({rate:.1} GMAC/s at best)\n");
         }
         if args.per_op {
-            let rows = records.iter().zip(&layer_us).map(|((name, op, macs), us)| {
+            let rows = records.iter().zip(&layer_us).map(|((name, op, macs, _), us)| {
                 vec![
                     op.to_string(),
                     format!("{us:.2}"),
@@ -134,7 +138,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         let layers: Vec<_> = records
             .iter()
             .zip(&layer_us)
-            .map(|((name, op, macs), us)| json!({ "name": name, "op": op, "us": us, "macs": macs }))
+            .map(|((name, op, macs, bytes), us)| json!({ "name": name, "op": op, "us": us, "macs": macs, "bytes": bytes }))
             .collect();
         json!({
             "model": name, "isa": kernels.name(), "threads": 1, "runs": runs,

@@ -1,6 +1,7 @@
 //! `device`: the reference agent. Keeps one model up to date, runs it, falls back.
 
 use std::{
+    io::Write as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -78,7 +79,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let (log, speak) = (Arc::clone(&events), !output.json);
     config.on_event = Some(Box::new(move |event: &Event| {
         if speak {
-            println!("{event}");
+            // An agent does not end because nobody reads on.
+            let _ = writeln!(std::io::stdout(), "{event}");
         }
         log.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_string());
     }));

@@ -9,6 +9,8 @@ use serde_json::json;
 use crate::{failure::Failure, output::Output};
 
 /// Make keys.
+///
+/// Example: fleetfoot keys new --role releases --out keys
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Make an Ed25519 key pair: DIR/ROLE.key (private) and DIR/ROLE.pub, or ROLE-NAME.key and ROLE-NAME.pub.

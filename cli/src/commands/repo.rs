@@ -15,6 +15,8 @@ use crate::{
 };
 
 /// Make and keep a repository.
+///
+/// Example: fleetfoot repo status --repo repo
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Make a repository for one model.
@@ -23,14 +25,21 @@ pub(crate) enum Command {
     /// --releases-key keys/releases.pub --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp.key
     Init(Box<InitArgs>),
     /// Add another model: one more release role.
+    ///
+    /// Example: fleetfoot repo add --repo repo --model ic --targets-key keys/targets.key --releases-key keys/releases.pub
+    /// --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp.key
     Add(Box<AddArgs>),
     /// Show roles, expiry and releases.
+    ///
+    /// Example: fleetfoot repo status --repo repo
     Status {
         /// The repository.
         #[arg(long, env = "FLEETFOOT_REPO")]
         repo: PathBuf,
     },
     /// Sign snapshot and timestamp again before they expire.
+    ///
+    /// Example: fleetfoot repo resign --repo repo --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp.key
     Resign {
         #[command(flatten)]
         online: OnlineArgs,

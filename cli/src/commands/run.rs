@@ -133,7 +133,7 @@ pub(crate) fn samples(array: &Array, name: &str, tensor: &Tensor) -> Result<Vec<
     {
         shape[0]
     } else {
-        return Err(Failure::usage(format!("input '{name}' has shape {dims:?}, the array has {shape:?}"))
+        return Err(Failure::usage(format!("'{name}' has shape {dims:?}, the array has {shape:?}"))
             .help(format!("give {inner:?}, or [N, ...] of it for N samples")));
     };
     let bytes = if array.dtype == "pixels" {
@@ -144,7 +144,7 @@ pub(crate) fn samples(array: &Array, name: &str, tensor: &Tensor) -> Result<Vec<
         array.bytes.clone()
     } else {
         let (scale, zero_point) = (tensor.scale, tensor.zero_point);
-        return Err(Failure::usage(format!("input '{name}' is {}, the array is {}", tensor.dtype.name(), array.dtype))
+        return Err(Failure::usage(format!("'{name}' is {}, the array is {}", tensor.dtype.name(), array.dtype))
             .help(format!("quantize it: round(x / {scale}) + {zero_point}, clipped to {:?}", tensor.dtype.range())));
     };
     let len = tensor.span.len as usize;

@@ -262,5 +262,9 @@ fn write_new(path: &Path, text: &str) -> Result<(), KeyFileError> {
         if path.extension().is_some_and(|e| e == "key") { 0o600 } else { 0o644 },
     );
     let mut file = options.open(path).map_err(broken)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(broken)
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
+        // Half a key is no key, and would be in the way of the next one.
+        let _ = fs::remove_file(path);
+        broken(source)
+    })
 }

@@ -383,6 +383,24 @@ impl Step {
             _ => 0,
         }
     }
+
+    /// Bytes that one execution reads and writes: operands, constants and result, each once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let sum = |spans: &[Span]| spans.iter().map(|span| u64::from(span.len)).sum();
+        match self {
+            Self::Conv(c) | Self::FullyConnected(c) | Self::Depthwise(c) => {
+                sum(&[c.input, c.weights, c.bias, c.multipliers, c.output])
+            }
+            Self::Add(s) => sum(&[s.a, s.b, s.output]),
+            Self::Mul(s) => sum(&[s.a, s.b, s.output]),
+            Self::Pool(s) => sum(&[s.input, s.output]),
+            Self::Mean(s) => sum(&[s.input, s.output]),
+            Self::Pad(s) => sum(&[s.input, s.output]),
+            Self::Lut(s) => sum(&[s.input, s.table, s.output]),
+            Self::Softmax(s) => sum(&[s.input, s.table, s.output]),
+        }
+    }
 }
 
 /// A step and the name of the layer it comes from.

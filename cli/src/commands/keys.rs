@@ -86,6 +86,9 @@ fn not_empty(passphrase: String) -> Result<String, Failure> {
 
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
-        Self::usage(&error).code(error.code())
+        match &error {
+            KeyFileError::File { action, path, source } => Self::io(action, path, source).code(error.code()),
+            _ => Self::usage(&error).code(error.code()),
+        }
     }
 }

@@ -15,8 +15,8 @@ use serde_json::Value;
 use support::{Ran, World, copy, example};
 
 /// One bit in this many bytes of a metadata file, and of a bundle. Odd, so that each of the 8 bits has its turn.
-const STEP_METADATA: usize = 31;
-const STEP_BUNDLE: usize = 211;
+const STEP_METADATA: usize = 53;
+const STEP_BUNDLE: usize = 421;
 
 #[test]
 fn flipped_bits_of_a_repository_change_nothing_that_serves() {

@@ -47,6 +47,24 @@ fn flipped_bits_give_exit_code_3() {
 }
 
 #[test]
+fn a_flipped_bit_in_the_signature_of_a_stranger_is_seen() {
+    let world = World::new();
+    world.keys();
+    let (model, keys) = (example("digits_v1.tflite"), ["--key", "keys/releases.key", "--key", "keys/targets.key"]);
+    world.run(&[&["pack", &model, "--name", "d", "--version", "1", "-o", "d.ff"], &keys[..]].concat()).ok();
+    let good = fs::read(world.path("d.ff")).expect("packed");
+    let known = ["--key", "keys/releases.pub"];
+    world.run(&[&["verify", "d.ff"], &known[..]].concat()).ok();
+    let slots = 16 + 64 + usize::from(good[12]) + 256 * usize::from(good[13]);
+    for at in (slots..slots + 128).step_by(7) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(world.path("x.ff"), &bad).expect("written");
+        assert_eq!(world.run(&[&["verify", "x.ff"], &known[..]].concat()).code, 3, "byte {at}");
+    }
+}
+
+#[test]
 fn keys_and_thresholds() {
     let world = World::new();
     world.keys();

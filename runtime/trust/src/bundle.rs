@@ -46,7 +46,7 @@ pub enum SignatureState {
     Bad,
     /// The signer has not signed yet.
     Missing,
-    /// The signer is not among the keys; the signature was not looked at.
+    /// The signature holds, but the signer is not among the keys: it does not count.
     Unknown,
 }
 
@@ -84,14 +84,14 @@ pub fn signatures(bytes: &[u8], keys: &Keys) -> Result<Vec<SignerStatus, MAX_SIG
     let message = message(preamble.signed(bytes));
     let state = |i| {
         let (key, signature) = preamble.signature(bytes, i);
-        if !keys.contains(key) {
-            SignatureState::Unknown
-        } else if *signature == NOT_SIGNED {
+        if *signature == NOT_SIGNED {
             SignatureState::Missing
-        } else if verify_signature(key, &message, signature) {
+        } else if !verify_signature(key, &message, signature) {
+            SignatureState::Bad
+        } else if keys.contains(key) {
             SignatureState::Good
         } else {
-            SignatureState::Bad
+            SignatureState::Unknown
         }
     };
     Ok(signers.iter().enumerate().map(|(i, &key)| SignerStatus { key, state: state(i) }).collect())

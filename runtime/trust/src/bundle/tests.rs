@@ -160,8 +160,12 @@ fn one_bad_signature_spoils_enough_good_ones() {
     let of = |n: u8| KeyPrefix::of(&key(n).public());
     let error = verify_bundle(&bytes, &keys(&[1, 2, 3], 2)).unwrap_err();
     assert_eq!(error, TrustError::BadSignature { index: 2, key: of(3) });
-    // A signature of a key that nobody here knows is nobody's business.
+    // A signature of a key that nobody here knows does not count, yet it must hold: its key stands in the signed part.
+    let error = verify_bundle(&bytes, &keys(&[1, 2], 2)).unwrap_err();
+    assert_eq!(error, TrustError::BadSignature { index: 2, key: of(3) });
+    bytes[last] ^= 1;
     assert!(verify_bundle(&bytes, &keys(&[1, 2], 2)).is_ok());
+    bytes[last] ^= 1;
     let states: Vec<_> = signatures(&bytes, &keys(&[1, 3], 1)).unwrap().iter().map(|s| s.state.as_str()).collect();
     assert_eq!(states, ["good", "unknown", "bad"]);
     let states: Vec<_> =

@@ -55,10 +55,18 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let wrong_use = error.use_stderr();
-            // Nothing is left to do if the terminal is gone.
+            if !error.use_stderr() {
+                // Help or version. Nothing is left to do if the terminal is gone.
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            if std::env::args_os().any(|argument| argument == "--json") {
+                let failure = Failure::usage(error.render().to_string().trim_start_matches("error: ").trim_end());
+                failure.print(&Output::new(true));
+                return ExitCode::from(failure.exit.code());
+            }
             let _ = error.print();
-            return ExitCode::from(if wrong_use { 2 } else { 0 });
+            return ExitCode::from(2);
         }
     };
     let filter = EnvFilter::try_from_env("FLEETFOOT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));

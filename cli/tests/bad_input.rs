@@ -159,3 +159,14 @@ fn a_server_that_is_not_there_and_metadata_that_expired() {
     assert!(ran.stderr.contains("expired"), "{}", ran.stderr);
     assert_eq!(ran.json()["serving"]["version"], "1.0.0");
 }
+
+#[test]
+fn wrong_use_is_a_json_document_too() {
+    let world = World::new();
+    let ran = world.run(&["--json", "run", "--no-such-flag"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    let error = &ran.json()["error"];
+    assert_eq!(error["exit"], 2);
+    assert!(error["message"].as_str().is_some_and(|m| m.contains("--no-such-flag")), "{error}");
+    assert_eq!(world.run(&["--json", "run", "--help"]).code, 0);
+}

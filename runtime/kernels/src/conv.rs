@@ -64,9 +64,8 @@ impl Op for ConvScratch<'_> {
     type Out = usize;
 
     #[inline(always)]
-    fn eval<I: Isa>(self, _isa: I) -> usize {
-        let c = self.0;
-        panel_rows::<I>(c).saturating_mul(I::CELL).saturating_mul(c.k().next_multiple_of(4))
+    fn eval<I: Isa>(self, isa: I) -> usize {
+        isa.conv_scratch_len(self.0)
     }
 }
 
@@ -83,27 +82,38 @@ impl Op for RunConv<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { conv: c, input, output, scratch } = self;
-        let (k4, full_rows) = (c.k().next_multiple_of(4), panel_rows::<I>(c));
-        let mut row_terms = [0; MAX_ROWS];
-        for (panel_index, output) in output.chunks_mut(full_rows * c.out_c).enumerate() {
-            let rows = output.len() / c.out_c;
-            let panel = &mut scratch[..rows * k4 * I::CELL];
-            gather(isa, c, input, panel_index * full_rows, panel, &mut row_terms[..rows]);
-            for n in (0..c.out_c).step_by(I::CHANNELS) {
-                let block = Block {
-                    conv: c,
-                    panel,
-                    k4,
-                    row_terms: &row_terms[..rows],
-                    weights: &c.weights[n * k4..],
-                    bias: &c.bias[n..],
-                    multipliers: &c.multipliers[n..],
-                    channels: I::CHANNELS.min(c.out_c - n),
-                    stride: c.out_c,
-                };
-                isa.gemm(&block, &mut output[n..]);
-            }
+        isa.conv(self.conv, self.input, self.output, self.scratch);
+    }
+}
+
+/// Bytes of scratch that [`by_panels`] needs.
+#[inline(always)]
+pub(crate) fn panel_scratch_len<I: Isa>(c: &Conv<'_>) -> usize {
+    panel_rows::<I>(c).saturating_mul(I::CELL).saturating_mul(c.k().next_multiple_of(4))
+}
+
+/// The convolution, panel by panel.
+#[inline(always)]
+pub(crate) fn by_panels<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    let (k4, full_rows) = (c.k().next_multiple_of(4), panel_rows::<I>(c));
+    let mut row_terms = [0; MAX_ROWS];
+    for (panel_index, output) in output.chunks_mut(full_rows * c.out_c).enumerate() {
+        let rows = output.len() / c.out_c;
+        let panel = &mut scratch[..rows * k4 * I::CELL];
+        gather(isa, c, input, panel_index * full_rows, panel, &mut row_terms[..rows]);
+        for n in (0..c.out_c).step_by(I::CHANNELS) {
+            let block = Block {
+                conv: c,
+                panel,
+                k4,
+                row_terms: &row_terms[..rows],
+                weights: &c.weights[n * k4..],
+                bias: &c.bias[n..],
+                multipliers: &c.multipliers[n..],
+                channels: I::CHANNELS.min(c.out_c - n),
+                stride: c.out_c,
+            };
+            isa.gemm(&block, &mut output[n..]);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use avx512vnni::Avx512Vnni;
 pub(crate) use scalar::Scalar;
 
 use crate::{
-    conv::{Block, Run},
+    conv::{self, Block, Run},
     depthwise,
     params::Conv,
 };
@@ -43,6 +43,18 @@ pub(crate) trait Isa: Copy {
 
     /// All rows of a panel times the weights of one block of channels: `output[row * b.stride + i]` for `i` below `b.channels`.
     fn gemm(self, b: &Block<'_>, output: &mut [u8]);
+
+    /// Bytes of scratch that [`conv`](Self::conv) needs.
+    #[inline(always)]
+    fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
+        conv::panel_scratch_len::<Self>(c)
+    }
+
+    /// Convolution and fully connected layers.
+    #[inline(always)]
+    fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        conv::by_panels(self, c, input, output, scratch);
+    }
 
     /// Bytes of scratch that [`depthwise`](Self::depthwise) needs.
     #[inline(always)]

@@ -123,6 +123,7 @@ impl At<'_> {
         let c16 = u64::from(c.out_c).next_multiple_of(16);
         self.weights("weights", c.weights, k.and_then(|k| k.checked_mul(c16)))?;
         self.weights("bias", c.bias, Some(c16 * 4))?;
+        self.weights("sums", c.sums, Some(c16 * 4))?;
         self.weights("multipliers", c.multipliers, Some(c16 * 4))?;
         self.in_dtype("zero point of the input", c.in_dtype, c.in_zero_point)?;
         self.range("zero point of the weights", (-128..=127).contains(&c.weight_zero_point))?;

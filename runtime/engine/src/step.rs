@@ -103,6 +103,7 @@ pub(crate) fn conv<'a>(c: &graph::Conv, weights: &'a [u8]) -> Result<kernels::Co
         weights: cast(weights, c.weights, "weights")?,
         weight_zero_point: c.weight_zero_point,
         bias: cast(weights, c.bias, "bias")?,
+        sums: cast(weights, c.sums, "sums")?,
         multipliers: cast(weights, c.multipliers, "multipliers")?,
         out_zero_point: c.out_zero_point,
         lo: c.lo,

@@ -155,6 +155,8 @@ pub struct Conv {
     pub weights: Span,
     /// `[c16]` int32.
     pub bias: Span,
+    /// `[c16]` int32: the sum of the stored weights of each channel.
+    pub sums: Span,
     /// `[c16]` float32, `f32(f32(s_in * s_w) / s_out)`.
     pub multipliers: Span,
     /// Zero point of the input.
@@ -390,7 +392,7 @@ impl Step {
         let sum = |spans: &[Span]| spans.iter().map(|span| u64::from(span.len)).sum();
         match self {
             Self::Conv(c) | Self::FullyConnected(c) | Self::Depthwise(c) => {
-                sum(&[c.input, c.weights, c.bias, c.multipliers, c.output])
+                sum(&[c.input, c.weights, c.bias, c.sums, c.multipliers, c.output])
             }
             Self::Add(s) => sum(&[s.a, s.b, s.output]),
             Self::Mul(s) => sum(&[s.a, s.b, s.output]),

@@ -102,7 +102,7 @@ fn measure(kernels: Kernels, layer: (&str, u32, usize, usize, usize, usize)) -> 
     let c16 = out_c.next_multiple_of(16);
     let k = if kind == "depthwise" { taps } else { taps * in_c };
     let weights: Vec<i8> = (0..c16 * k.next_multiple_of(4)).map(|i| (i * 37 % 251) as i8).collect();
-    let (bias, multipliers) = (vec![100; c16], vec![0.001; c16]);
+    let (bias, sums, multipliers) = (vec![100; c16], vec![0; c16], vec![0.001; c16]);
     let c = Conv {
         batch: 1,
         window,
@@ -113,6 +113,7 @@ fn measure(kernels: Kernels, layer: (&str, u32, usize, usize, usize, usize)) -> 
         weights: &weights,
         weight_zero_point: 0,
         bias: &bias,
+        sums: &sums,
         multipliers: &multipliers,
         out_zero_point: -128,
         lo: -128,

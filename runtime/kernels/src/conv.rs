@@ -37,6 +37,8 @@ pub(crate) struct Block<'a> {
     /// One for each channel, and up to the next multiple of 16.
     pub(crate) bias: &'a [i32],
     /// As `bias`.
+    pub(crate) sums: &'a [i32],
+    /// As `bias`.
     pub(crate) multipliers: &'a [f32],
     /// Channels that are written, at most `Isa::CHANNELS`.
     pub(crate) channels: usize,
@@ -109,6 +111,7 @@ pub(crate) fn by_panels<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut
                 row_terms: &row_terms[..rows],
                 weights: &c.weights[n * k4..],
                 bias: &c.bias[n..],
+                sums: &c.sums[n..],
                 multipliers: &c.multipliers[n..],
                 channels: I::CHANNELS.min(c.out_c - n),
                 stride: c.out_c,
@@ -221,7 +224,7 @@ fn window_sum(c: &Conv<'_>, input: &[u8], y: usize, x: usize) -> i32 {
 
 /// Whether the windows in order are the input itself.
 #[inline(always)]
-fn is_copy(w: &Window) -> bool {
+pub(crate) fn is_copy(w: &Window) -> bool {
     let cell = (w.kernel_h, w.kernel_w, w.pad_top, w.pad_left) == (1, 1, 0, 0);
     cell && (w.stride_h == 1 || w.out_h == 1)
         && (w.stride_w == 1 || w.out_w == 1)

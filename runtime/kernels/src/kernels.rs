@@ -214,6 +214,7 @@ fn check_conv(c: &Conv<'_>, input: &[u8], output: &[u8]) {
     exactly("input", input.len(), product([c.batch, w.in_h, w.in_w, c.in_c]));
     exactly("output", output.len(), product([c.batch, w.out_h, w.out_w, c.out_c]));
     at_least("bias", c.bias.len(), c.c16());
+    at_least("sums", c.sums.len(), c.c16());
     at_least("multipliers", c.multipliers.len(), c.c16());
     assert!(!input.is_empty() && !output.is_empty(), "extents: none may be 0 in {w:?}");
     in_range(&[c.in_zero_point, c.out_zero_point, c.lo, c.hi]);

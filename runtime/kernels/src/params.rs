@@ -92,8 +92,8 @@ impl Window {
 /// Convolution (also fully connected) or depthwise convolution: everything but the data.
 ///
 /// Weights of a convolution have the layout `n16k4`, `[ceil(out_c/16)][ceil(k/4)][16][4]` with `k` over (kernel row, kernel
-/// column, input channel); of a depthwise convolution `[kernel row][kernel column][c16]`. `bias` and `multipliers` are
-/// `[c16]`. Here `c16` is `out_c` rounded up to 16 and everything beyond `out_c` (and beyond `k`) is zero.
+/// column, input channel); of a depthwise convolution `[kernel row][kernel column][c16]`. `bias`, `sums` and `multipliers`
+/// are `[c16]`. Here `c16` is `out_c` rounded up to 16 and everything beyond `out_c` (and beyond `k`) is zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv<'a> {
     /// Images.
@@ -114,6 +114,8 @@ pub struct Conv<'a> {
     pub weight_zero_point: i32,
     /// Bias in units of the accumulator.
     pub bias: &'a [i32],
+    /// The sum of the stored weights of each channel, so that a zero point can be taken off without reading them.
+    pub sums: &'a [i32],
     /// Scale from accumulator to output.
     pub multipliers: &'a [f32],
     /// Zero point of the output.

@@ -109,11 +109,22 @@ fn check(case: &dyn std::fmt::Debug, n: usize, slow: impl FnOnce(&mut [u8]), fas
     }
 }
 
+/// The sum of the weights of each channel.
+fn sums(weights: &[i8], depthwise: bool, k: usize, c16: usize) -> Vec<i32> {
+    let mut sums = vec![0; c16];
+    for (at, &weight) in weights.iter().enumerate() {
+        let n = if depthwise { at % c16 } else { at / (16 * k.next_multiple_of(4)) * 16 + at / 4 % 16 };
+        sums[n] += i32::from(weight);
+    }
+    sums
+}
+
 /// Owns what a `Conv` borrows.
 struct Layer {
     depthwise: bool,
     weights: Vec<i8>,
     bias: Vec<i32>,
+    sums: Vec<i32>,
     multipliers: Vec<f32>,
 }
 
@@ -138,6 +149,7 @@ impl Layer {
         let channel = |n: usize| n < out_c;
         Self {
             depthwise,
+            sums: sums(&weights, depthwise, k, c16),
             weights,
             bias: (0..c16).map(|n| if channel(n) { r.within(-40_000, 40_000) } else { 0 }).collect(),
             multipliers: (0..c16)
@@ -159,6 +171,7 @@ impl Layer {
             weights: &self.weights,
             weight_zero_point,
             bias: &self.bias,
+            sums: &self.sums,
             multipliers: &self.multipliers,
             out_zero_point: r.zero_point(out_dtype),
             lo,
@@ -268,6 +281,8 @@ fn sums_that_wrap() {
             let out_c = if depthwise { in_c } else { 21 };
             let mut layer = Layer::new(&mut r, depthwise, &window, in_c, out_c, 0);
             layer.weights.iter_mut().filter(|w| **w != 0).for_each(|w| *w = weight);
+            let k = if depthwise { 1 } else { in_c };
+            layer.sums = sums(&layer.weights, depthwise, k, out_c.next_multiple_of(16));
             layer.bias[..out_c].fill(bias);
             layer.multipliers[..out_c].fill(1.0e-7);
             layer.check(&mut r, 1, window, in_c, out_c, 0);
@@ -440,6 +455,7 @@ fn conv_with(weights: usize, bias: usize, input: usize, output: usize, scratch: 
         weights: &weights,
         weight_zero_point: 0,
         bias: &bias,
+        sums: &bias,
         multipliers: &multipliers,
         out_zero_point: 0,
         lo: -128,

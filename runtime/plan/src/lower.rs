@@ -1,6 +1,6 @@
 //! One operator to one step: shapes checked, roundings of `docs/numerics.md` done, weights packed.
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{string::ToString, vec, vec::Vec};
 
 use fleetfoot_format::graph::{self, DType, PoolKind, Span, Step, Window};
 
@@ -160,6 +160,7 @@ impl<'g> Lower<'g> {
             output: output.span,
             weights: packer.push(&packed),
             bias: packer.push_channels(bias.iter().map(|b| b.to_le_bytes())),
+            sums: packer.push_channels(sums(&values, shape.out_c, layout).into_iter().map(i32::to_le_bytes)),
             multipliers: packer.push_channels(multipliers.iter().map(|m| m.to_le_bytes())),
             in_zero_point: input.zero_point,
             weight_zero_point,
@@ -623,4 +624,22 @@ const fn real_bounds(activation: Activation) -> (Option<f32>, Option<f32>) {
         Activation::ReluN1To1 => (Some(-1.0), Some(1.0)),
         Activation::Relu6 => (Some(0.0), Some(6.0)),
     }
+}
+
+/// The sum of the stored weights of each channel.
+fn sums(weights: &[i8], out_c: usize, layout: Layout) -> Vec<i32> {
+    let mut sums = vec![0i32; out_c];
+    match layout {
+        Layout::Dense { k } => {
+            for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(k)) {
+                *sum = weights.iter().map(|&w| i32::from(w)).sum();
+            }
+        }
+        Layout::Depthwise => {
+            for weights in weights.chunks_exact(out_c) {
+                sums.iter_mut().zip(weights).for_each(|(sum, &w)| *sum += i32::from(w));
+            }
+        }
+    }
+    sums
 }

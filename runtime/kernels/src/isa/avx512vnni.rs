@@ -1,22 +1,28 @@
 //! x86-64 with AVX-512 VNNI: `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to 32 bits, exactly.
 //!
 //! Inputs become unsigned (int8 with the top bit flipped); their zero point times the sum of the weights comes off the bias
-//! of each channel. Matrix product: the layout `n16k4` is one register for each step and 16 channels, so a step is four
-//! cells of a row, spread over a register, times up to four of those; six rows x 64 channels are 24 sums. Rows that do not
-//! fill the last tile are computed in a tile that overlaps the one before.
+//! of each channel. What a layer multiplies is chosen by its shape ([`Path`]):
 //!
-//! Depthwise: rows as in [`rows`], four taps at a time, 32 channels; weights with a zero point need 9 bits and go the way of
-//! AVX2.
+//! - a window of one cell: the input itself, flipped as it is loaded;
+//! - larger windows: a few input rows with their border, copied and flipped once, so that a kernel row is one run of bytes;
+//!   if that run is no multiple of four bytes (a first layer of three channels), the runs of a pixel are put together first;
+//! - dilated columns, weights with a zero point: panels, as in [`by_panels`];
+//! - multipliers of 1 or more, whose products could leave 32 bits: the AVX2 way.
+//!
+//! The inner loops are in [`tiles`], the depthwise ones in [`columns`].
+
+mod columns;
+mod tiles;
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
 use super::{Avx2, Isa};
 use crate::{
-    conv::{Block, Run},
-    depthwise::rows::{self, Row, RowKernel},
+    conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
     params::{Conv, DType},
 };
+use tiles::Rows;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512Vnni(Avx2);
@@ -40,6 +46,53 @@ impl Avx512Vnni {
     }
 }
 
+/// Kernel rows at most of the ways that keep a pointer to each.
+const MAX_KERNEL_H: usize = 16;
+/// Rows of the input that are multiplied by all weights in turn, in bytes: most of the first cache level.
+const CHUNK_LEN: usize = 24 * 1024;
+
+/// How a layer is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// By AVX2.
+    Avx2,
+    /// Windows put together in a panel, any geometry.
+    Panels,
+    /// The input is the matrix.
+    Flat,
+    /// Windows of one cell with a stride.
+    Strided,
+    /// Rows with a border; whether the runs of a pixel must be put together.
+    Ring { gather: bool },
+}
+
+impl Path {
+    #[inline(always)]
+    fn of(c: &Conv<'_>) -> Self {
+        let w = &c.window;
+        if c.multipliers.iter().any(|&m| !(m < 1.0)) {
+            return Self::Avx2;
+        }
+        if c.weight_zero_point != 0 {
+            return Self::Panels;
+        }
+        let whole = c.in_c.is_multiple_of(4);
+        if whole && is_copy(w) {
+            return Self::Flat;
+        }
+        let cell = w.taps() == 1 && (w.pad_top, w.pad_left) == (0, 0);
+        let inside = (w.out_h - 1) * w.stride_h < w.in_h && (w.out_w - 1) * w.stride_w < w.in_w;
+        if whole && cell && inside {
+            return Self::Strided;
+        }
+        if w.dilation_w == 1 && w.kernel_h <= MAX_KERNEL_H {
+            let gather = !(w.kernel_w * c.in_c).is_multiple_of(4);
+            return Self::Ring { gather };
+        }
+        Self::Panels
+    }
+}
+
 impl Isa for Avx512Vnni {
     const CELL: usize = 1;
     const ROWS: usize = 6;
@@ -58,20 +111,51 @@ impl Isa for Avx512Vnni {
 
     #[inline(always)]
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
+        let rows = Rows {
+            cells: b.panel,
+            count: b.row_terms.len(),
+            step: b.k4,
+            runs: &[0],
+            len: b.k4,
+            signed: false,
+            terms: if b.conv.weight_zero_point == 0 { &[] } else { b.row_terms },
+        };
         // SAFETY: `self` proves the features.
-        unsafe { gemm(b, output) }
+        unsafe { tiles::block(b.conv, &rows, b.weights, [b.bias, b.sums], b.multipliers, b.channels, output) }
+    }
+
+    fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
+        match Path::of(c) {
+            Path::Avx2 => panel_scratch_len::<Avx2>(c),
+            Path::Panels => panel_scratch_len::<Self>(c),
+            Path::Flat if flips_first(c) => FLIPPED_LEN.max(12 * c.in_c),
+            Path::Flat | Path::Strided => 0,
+            Path::Ring { gather } => Ring::new(c).len(gather),
+        }
+    }
+
+    #[inline(always)]
+    fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        match Path::of(c) {
+            Path::Avx2 => by_panels(self.0, c, input, output, scratch),
+            Path::Panels => by_panels(self, c, input, output, scratch),
+            Path::Flat => flat(self, c, input, output, scratch),
+            Path::Strided => strided(self, c, input, output),
+            Path::Ring { gather } => ring(self, c, input, output, scratch, gather),
+        }
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
-        if c.weight_zero_point == 0 { rows::scratch_len::<Self>(c) } else { rows::scratch_len::<Avx2>(c) }
+        if columns::takes(c) { columns::scratch_len(c) } else { self.0.depthwise_scratch_len(c) }
     }
 
     #[inline(always)]
     fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-        if c.weight_zero_point == 0 {
-            rows::run(self, c, input, output, scratch);
+        if columns::takes(c) {
+            // SAFETY: `self` proves the features.
+            unsafe { columns::run(c, input, output, scratch) }
         } else {
-            rows::run(self.0, c, input, output, scratch);
+            self.0.depthwise(c, input, output, scratch);
         }
     }
 }
@@ -84,329 +168,217 @@ fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
     }
 }
 
+/// `rows` times all weights.
+#[inline(always)]
+fn all_channels(_isa: Avx512Vnni, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
+    let k4 = c.k().next_multiple_of(4);
+    for n in (0..c.out_c).step_by(64) {
+        let channels = (c.out_c - n).min(64);
+        // SAFETY: the token proves the features.
+        unsafe {
+            tiles::block(
+                c,
+                rows,
+                &c.weights[n * k4..],
+                [&c.bias[n..], &c.sums[n..]],
+                &c.multipliers[n..],
+                channels,
+                &mut output[n..],
+            );
+        }
+    }
+}
+
+/// Bytes that are flipped in advance at a time, unless 12 rows are more.
+const FLIPPED_LEN: usize = 8 * 1024;
+
+/// Whether cells would be flipped about as often as multiplied: with few output channels, bytes are flipped in advance.
+fn flips_first(c: &Conv<'_>) -> bool {
+    c.in_dtype == DType::Int8 && c.out_c <= 16 && c.window.out_pixels() > 1
+}
+
+/// The input is the matrix; some rows at a time, so that they stay in the first cache level.
+#[inline(always)]
+fn flat(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    let total = output.len() / c.out_c;
+    let flips = flips_first(c);
+    let most = match c.out_c {
+        _ if flips => FLIPPED_LEN / c.in_c / 12 * 12,
+        ..=64 => total,
+        _ => CHUNK_LEN / c.in_c,
+    };
+    let count = total.div_ceil(total.div_ceil(most.max(12))).next_multiple_of(12).min(most.max(12));
+    for (input, output) in input.chunks(count * c.in_c).zip(output.chunks_mut(count * c.out_c)) {
+        let mut rows = Rows {
+            cells: input,
+            count: input.len() / c.in_c,
+            step: c.in_c,
+            runs: &[0],
+            len: c.in_c,
+            signed: c.in_dtype == DType::Int8,
+            terms: &[],
+        };
+        if flips {
+            let flipped = &mut scratch[..input.len()];
+            for (to, from) in flipped.iter_mut().zip(input) {
+                *to = from ^ 0x80;
+            }
+            rows = Rows { cells: flipped, signed: false, ..rows };
+        }
+        all_channels(isa, c, &rows, output);
+    }
+}
+
+/// Windows of one cell: every so many pixels of every so many rows.
+#[inline(always)]
+fn strided(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
+    let w = &c.window;
+    for (row, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
+        let (image, y) = (row / w.out_h, row % w.out_h * w.stride_h);
+        let rows = Rows {
+            cells: &input[(image * w.in_pixels() + y * w.in_w) * c.in_c..],
+            count: w.out_w,
+            step: w.stride_w * c.in_c,
+            runs: &[0],
+            len: c.in_c,
+            signed: c.in_dtype == DType::Int8,
+            terms: &[],
+        };
+        all_channels(isa, c, &rows, output);
+    }
+}
+
+/// Input rows with their border, as many as a window spans.
+#[derive(Clone, Copy)]
+struct Ring {
+    rows: usize,
+    pitch: usize,
+    /// Bytes of the windows of one output row, put together.
+    panel: usize,
+}
+
+/// Bytes that may be read or written beyond a run when runs are put together.
+const SLACK: usize = 16;
+
+impl Ring {
+    #[inline(always)]
+    fn new(c: &Conv<'_>) -> Self {
+        let w = &c.window;
+        let columns = (w.out_w - 1).saturating_mul(w.stride_w).saturating_add(w.kernel_w);
+        Self {
+            rows: (w.kernel_h - 1).saturating_mul(w.dilation_h).saturating_add(1),
+            pitch: columns.saturating_mul(c.in_c).saturating_add(SLACK),
+            panel: w.out_w.saturating_mul(c.k().next_multiple_of(4)).saturating_add(SLACK),
+        }
+    }
+
+    #[inline(always)]
+    fn len(&self, gather: bool) -> usize {
+        self.rows.saturating_mul(self.pitch).saturating_add(if gather { self.panel } else { 0 })
+    }
+}
+
+/// Windows of several cells, one output row at a time.
+#[inline(always)]
+fn ring(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
+    let (w, ring) = (&c.window, Ring::new(c));
+    let (run, k4) = (w.kernel_w * c.in_c, c.k().next_multiple_of(4));
+    let (lines, panel) = scratch.split_at_mut(ring.rows * ring.pitch);
+    let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
+    for (input, output) in images {
+        // Rows of the image with its border, counted from the top of the border.
+        let mut have = 0;
+        for (y, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
+            let top = y * w.stride_h;
+            for row in have.max(top)..top + ring.rows {
+                let to = &mut lines[row % ring.rows * ring.pitch..][..ring.pitch];
+                let from = row.wrapping_sub(w.pad_top);
+                let line = if from < w.in_h { &input[from * w.in_w * c.in_c..][..w.in_w * c.in_c] } else { &[] };
+                // SAFETY: the token proves the features.
+                unsafe { copy_line(c, w.pad_left * c.in_c, line, to) };
+            }
+            have = top + ring.rows;
+            let mut runs = [0; MAX_KERNEL_H];
+            for (ky, at) in runs[..w.kernel_h].iter_mut().enumerate() {
+                *at = (top + ky * w.dilation_h) % ring.rows * ring.pitch;
+            }
+            let runs = &runs[..w.kernel_h];
+            let mut rows = Rows {
+                cells: lines,
+                count: w.out_w,
+                step: w.stride_w * c.in_c,
+                runs,
+                len: run,
+                signed: false,
+                terms: &[],
+            };
+            if gather {
+                // SAFETY: the token proves the features.
+                unsafe { put_together(&rows, k4, panel) };
+                rows = Rows { cells: panel, step: k4, runs: &[0], len: k4, ..rows };
+            }
+            all_channels(isa, c, &rows, output);
+        }
+    }
+}
+
+/// One input row with its border; an empty `line` is all border.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn copy_line(c: &Conv<'_>, before: usize, line: &[u8], to: &mut [u8]) {
+    let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
+    let border = unsigned_zero_point(c) as u8;
+    let before = before.min(to.len());
+    let (left, rest) = to.split_at_mut(before);
+    let (middle, right) = rest.split_at_mut(line.len().min(rest.len()));
+    left.fill(border);
+    right.fill(border);
+    for (to, from) in middle.iter_mut().zip(line) {
+        *to = from ^ flip;
+    }
+}
+
+/// The runs of each row one after the other, rows `k4` apart; what lies behind a row's last run is of no account.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn put_together(rows: &Rows<'_>, k4: usize, panel: &mut [u8]) {
+    let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
+    assert!(rows.count > 0 && last + SLACK <= rows.cells.len() && panel.len() >= rows.count * k4 + SLACK);
+    assert!(rows.len > 0 && rows.runs.len() * rows.len <= k4);
+    let (cells, panel) = (rows.cells.as_ptr(), panel.as_mut_ptr());
+    // SAFETY: rows and runs are inside both, and 16 bytes at a time end at most `SLACK` bytes beyond a run.
+    unsafe {
+        match (rows.runs, rows.len.div_ceil(16)) {
+            (&[a, b, c], 1) => {
+                let (mut a, mut b, mut c, mut to) = (cells.add(a), cells.add(b), cells.add(c), panel);
+                for _ in 0..rows.count {
+                    _mm_storeu_si128(to.cast(), _mm_loadu_si128(a.cast()));
+                    _mm_storeu_si128(to.add(rows.len).cast(), _mm_loadu_si128(b.cast()));
+                    _mm_storeu_si128(to.add(2 * rows.len).cast(), _mm_loadu_si128(c.cast()));
+                    to = to.wrapping_add(k4);
+                    (a, b, c) = (a.wrapping_add(rows.step), b.wrapping_add(rows.step), c.wrapping_add(rows.step));
+                }
+            }
+            (runs, pieces) => {
+                for row in 0..rows.count {
+                    for (i, run) in runs.iter().enumerate() {
+                        let (from, to) = (cells.add(run + row * rows.step), panel.add(row * k4 + i * rows.len));
+                        for at in 0..pieces {
+                            _mm_storeu_si128(to.add(16 * at).cast(), _mm_loadu_si128(from.add(16 * at).cast()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Copies and flips; what is left over of a run is covered by a last group that overlaps the one before.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
     let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
-    let (flip8, flip16, flip64) =
-        (u64::from_ne_bytes([flip; 8]), _mm_set1_epi8(flip as i8), _mm512_set1_epi8(flip as i8));
-    let n = run.len;
     for i in 0..run.count {
-        let (from, to) = (&input[i * run.from_step..][..n], &mut cells[i * run.to_step..][..n]);
-        if n < 8 {
-            for (cell, x) in to.iter_mut().zip(from) {
-                *cell = x ^ flip;
-            }
-            continue;
-        }
-        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        let mut at = 0;
-        if n < 16 {
-            for at in [0, n - 8] {
-                // SAFETY: at + 8 <= n.
-                let x = unsafe { from.add(at).cast::<u64>().read_unaligned() };
-                // SAFETY: at + 8 <= n, the length of both.
-                unsafe { to.add(at).cast::<u64>().write_unaligned(x ^ flip8) };
-            }
-        } else if n < 64 {
-            loop {
-                // SAFETY: at + 16 <= n.
-                let x = unsafe { _mm_loadu_si128(from.add(at).cast()) };
-                // SAFETY: at + 16 <= n, the length of both.
-                unsafe { _mm_storeu_si128(to.add(at).cast(), _mm_xor_si128(x, flip16)) };
-                if at + 16 == n {
-                    break;
-                }
-                at = (at + 16).min(n - 16);
-            }
-        } else {
-            loop {
-                // SAFETY: at + 64 <= n.
-                let x = unsafe { _mm512_loadu_si512(from.add(at).cast()) };
-                // SAFETY: at + 64 <= n, the length of both.
-                unsafe { _mm512_storeu_si512(to.add(at).cast(), _mm512_xor_si512(x, flip64)) };
-                if at + 64 == n {
-                    break;
-                }
-                at = (at + 64).min(n - 64);
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn gemm(b: &Block<'_>, output: &mut [u8]) {
-    let (rows, vectors) = (b.row_terms.len(), b.channels.div_ceil(16));
-    assert!(b.k4.is_multiple_of(4) && b.panel.len() >= rows * b.k4 && b.weights.len() >= 16 * vectors * b.k4);
-    assert!(b.bias.len() >= 16 * vectors && b.multipliers.len() >= 16 * vectors && (1..=64).contains(&b.channels));
-    assert!(rows > 0 && output.len() >= (rows - 1) * b.stride + b.channels);
-    // SAFETY: the lengths were just checked for this number of vectors.
-    unsafe {
-        match vectors {
-            1 => block::<1>(b, output),
-            2 => block::<2>(b, output),
-            3 => block::<3>(b, output),
-            _ => block::<4>(b, output),
-        }
-    }
-}
-
-/// All rows, `V` vectors of 16 channels.
-///
-/// # Safety
-/// `weights`, `bias` and `multipliers` hold `16 * V` channels; `panel` and `output` hold the rows.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn block<const V: usize>(b: &Block<'_>, output: &mut [u8]) {
-    let zero_point = _mm512_set1_epi8(unsigned_zero_point(b.conv) as u8 as i8);
-    let mut bias = [_mm512_setzero_si512(); V];
-    for (v, bias) in bias.iter_mut().enumerate() {
-        let mut product = _mm512_setzero_si512();
-        for step in 0..b.k4 / 4 {
-            // SAFETY: 64 bytes for each step of each vector.
-            let w = unsafe { _mm512_loadu_si512(b.weights.as_ptr().add(16 * v * b.k4 + 64 * step).cast()) };
-            product = _mm512_dpbusd_epi32(product, zero_point, w);
-        }
-        // SAFETY: 16 of the channels.
-        *bias = _mm512_sub_epi32(unsafe { _mm512_loadu_si512(b.bias.as_ptr().add(16 * v).cast()) }, product);
-    }
-    let rows = b.row_terms.len();
-    let mut row = 0;
-    while row < rows {
-        // SAFETY: a tile begins at `row` or earlier and ends at most at `rows`; the rest is the caller's.
-        row += unsafe {
-            match rows - row {
-                6.. => tile::<6, V>(b, row, &bias, output),
-                1..6 if rows >= 6 => tile::<6, V>(b, rows - 6, &bias, output),
-                4.. => tile::<4, V>(b, row, &bias, output),
-                2.. => tile::<2, V>(b, row, &bias, output),
-                _ => tile::<1, V>(b, row, &bias, output),
-            }
-        };
-    }
-}
-
-/// `R` rows from `row` on; returns `R`.
-///
-/// # Safety
-/// As [`block`]; `row + R` is at most the number of rows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize>(
-    b: &Block<'_>,
-    row: usize,
-    bias: &[__m512i; V],
-    output: &mut [u8],
-) -> usize {
-    let mut acc = [*bias; R];
-    // SAFETY: the caller's rows.
-    let mut x = unsafe { b.panel.as_ptr().add(row * b.k4) };
-    let mut w = b.weights.as_ptr();
-    for _ in 0..b.k4 / 4 {
-        let mut weights = [_mm512_setzero_si512(); V];
-        for (v, weights) in weights.iter_mut().enumerate() {
-            // SAFETY: 64 bytes for each step of each vector.
-            *weights = unsafe { _mm512_loadu_si512(w.add(16 * v * b.k4).cast()) };
-        }
-        for (r, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: four cells of row `row + r`.
-            let cells = _mm512_set1_epi32(unsafe { x.add(r * b.k4).cast::<i32>().read_unaligned() });
-            for (acc, &weights) in acc.iter_mut().zip(&weights) {
-                *acc = _mm512_dpbusd_epi32(*acc, cells, weights);
-            }
-        }
-        w = w.wrapping_add(64);
-        x = x.wrapping_add(4);
-    }
-    // A copy, so that only it must lie in memory: the loops below are too long to be unrolled.
-    let mut sums = [[_mm512_setzero_si512(); V]; R];
-    for r in 0..R {
-        for v in 0..V {
-            sums[r][v] = acc[r][v];
-        }
-    }
-    let lo = _mm512_set1_ps((b.conv.lo - b.conv.out_zero_point) as f32);
-    let hi = _mm512_set1_ps((b.conv.hi - b.conv.out_zero_point) as f32);
-    let zero_point = _mm512_set1_epi32(b.conv.out_zero_point);
-    for v in 0..V {
-        let channels = (b.channels - 16 * v).min(16);
-        // SAFETY: 16 of the channels.
-        let multiplier = unsafe { _mm512_loadu_ps(b.multipliers.as_ptr().add(16 * v)) };
-        for (r, sums) in sums.iter().enumerate() {
-            let mut sum = sums[v];
-            if b.conv.weight_zero_point != 0 {
-                sum = _mm512_add_epi32(sum, _mm512_set1_epi32(b.row_terms[row + r]));
-            }
-            let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
-            let value = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(value, lo), hi));
-            let bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(value, zero_point));
-            // SAFETY: the caller's rows of `output`, of which the channels of this vector are written below.
-            let to = unsafe { output.as_mut_ptr().add((row + r) * b.stride + 16 * v) };
-            match channels {
-                // SAFETY: 16 channels.
-                16 => unsafe { _mm_storeu_si128(to.cast(), bytes) },
-                // SAFETY: 8 channels.
-                8 => unsafe { _mm_storel_epi64(to.cast(), bytes) },
-                // SAFETY: the mask has one bit for each channel.
-                _ => unsafe { _mm_mask_storeu_epi8(to.cast(), (1 << channels) - 1, bytes) },
-            }
-        }
-    }
-    R
-}
-
-impl RowKernel for Avx512Vnni {
-    const LANES: usize = 32;
-    const DTYPE: DType = DType::UInt8;
-
-    fn constants_len(taps: usize) -> usize {
-        256 + taps.div_ceil(4) * 128
-    }
-
-    #[inline(always)]
-    fn prepare(self, c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
-        // SAFETY: `self` proves the features.
-        unsafe { prepare(c, first, zero_point, constants) }
-    }
-
-    #[inline(always)]
-    fn row(self, r: &Row<'_>, output: &mut [u8]) {
-        // SAFETY: `self` proves the features.
-        unsafe {
-            match r.taps.len() {
-                9 => row::<9>(r, output),
-                25 => row::<25>(r, output),
-                _ => row::<0>(r, output),
-            }
-        }
-    }
-}
-
-/// Four taps of 32 channels, so that each 32 bits are the four taps of one channel. Vector `v` has the channels
-/// `4 * v..4 * v + 4` and `16 + 4 * v..16 + 4 * v + 4`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn interleave([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
-    let (ab0, ab1) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
-    let (cd0, cd1) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
-    [
-        _mm256_unpacklo_epi16(ab0, cd0),
-        _mm256_unpackhi_epi16(ab0, cd0),
-        _mm256_unpacklo_epi16(ab1, cd1),
-        _mm256_unpackhi_epi16(ab1, cd1),
-    ]
-}
-
-/// `[bias 32][multiplier 32][four taps][channel 32][4]`, 32 bits each but the last, bytes; channels as [`interleave`] puts
-/// them. What lies beyond the channels is 0.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn prepare(c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
-    let (taps, c16) = (c.window.taps(), c.c16());
-    assert!(constants.len() == Avx512Vnni::constants_len(taps));
-    // The channels of vector `v`, 0 beyond the last.
-    let pick = |v: usize, four: &dyn Fn(usize) -> __m128i| {
-        let far = first + 16 + 4 * v;
-        let high = if far < c16 { four(far) } else { _mm_setzero_si128() };
-        _mm256_set_m128i(high, four(first + 4 * v))
-    };
-    let bias = |n: usize| {
-        let four = &c.bias[n..n + 4];
-        // SAFETY: `four` has 16 bytes.
-        unsafe { _mm_loadu_si128(four.as_ptr().cast()) }
-    };
-    let multipliers = |n: usize| {
-        let four = &c.multipliers[n..n + 4];
-        // SAFETY: `four` has 16 bytes.
-        unsafe { _mm_loadu_si128(four.as_ptr().cast()) }
-    };
-    let (head, quads) = constants.split_at_mut(256);
-    let mut put = |at: usize, v: __m256i| {
-        let to = &mut head[at..at + 32];
-        // SAFETY: `to` has 32 bytes.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
-    };
-    let mut sums = [_mm256_setzero_si256(); 4];
-    let weights = |tap: usize| {
-        let mut weights = [0i8; 32];
-        if tap < taps {
-            let have = (c16 - first).min(32);
-            weights[..have].copy_from_slice(&c.weights[tap * c16 + first..][..have]);
-        }
-        // SAFETY: `weights` has 32 bytes.
-        unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }
-    };
-    for (quad, constants) in quads.chunks_exact_mut(128).enumerate() {
-        let quads = interleave(core::array::from_fn(|tap| weights(4 * quad + tap)));
-        for ((quad, sum), to) in quads.into_iter().zip(&mut sums).zip(constants.chunks_exact_mut(32)) {
-            *sum = _mm256_dpbusd_epi32(*sum, _mm256_set1_epi8(1), quad);
-            // SAFETY: `to` has 32 bytes.
-            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), quad) };
-        }
-    }
-    for (v, sum) in sums.into_iter().enumerate() {
-        // The zero point of the input, taken off once.
-        let product = _mm256_mullo_epi32(sum, _mm256_set1_epi32(zero_point));
-        put(32 * v, _mm256_sub_epi32(pick(v, &bias), product));
-        put(128 + 32 * v, pick(v, &multipliers));
-    }
-}
-
-/// One output row, 32 channels at a time. `T` is the number of taps, or 0 if only known at run time.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn row<const T: usize>(r: &Row<'_>, output: &mut [u8]) {
-    let taps = if T == 0 { r.taps } else { &r.taps[..T] };
-    let pixels = output.len() / r.conv.out_c;
-    let constants_len = Avx512Vnni::constants_len(taps.len());
-    let last = taps.iter().max().map_or(0, |tap| tap + (pixels - 1) * r.step + r.channels);
-    assert!(!taps.is_empty() && pixels > 0 && last <= r.ring.len());
-    assert!(r.channels == r.conv.out_c.next_multiple_of(32));
-    assert!(r.constants.len() == r.channels / 32 * constants_len);
-    let lo = _mm256_set1_ps((r.conv.lo - r.conv.out_zero_point) as f32);
-    let hi = _mm256_set1_ps((r.conv.hi - r.conv.out_zero_point) as f32);
-    let zero_point = _mm256_set1_epi16(r.conv.out_zero_point as i16);
-    let low = _mm256_set1_epi16(0xff);
-    for (group, constants) in r.constants.chunks_exact(constants_len).enumerate() {
-        let channels = (r.conv.out_c - 32 * group).min(32);
-        let constant = |at: usize| {
-            debug_assert!(at + 32 <= constants.len());
-            // SAFETY: `at` is a multiple of 32 below the length of the constants, itself a multiple of 128.
-            unsafe { _mm256_loadu_si256(constants.as_ptr().add(at).cast()) }
-        };
-        for (pixel, output) in output.chunks_exact_mut(r.conv.out_c).enumerate() {
-            // SAFETY: for this pixel and group, each tap has 32 bytes in the ring: `last` is beyond the largest.
-            let at = unsafe { r.ring.as_ptr().add(pixel * r.step + 32 * group) };
-            let cells = |tap: usize| {
-                if tap >= taps.len() {
-                    return _mm256_setzero_si256();
-                }
-                // SAFETY: as above.
-                unsafe { _mm256_loadu_si256(at.add(taps[tap]).cast()) }
-            };
-            let mut acc = [constant(0), constant(32), constant(64), constant(96)];
-            for quad in 0..taps.len().div_ceil(4) {
-                let cells =
-                    interleave([cells(4 * quad), cells(4 * quad + 1), cells(4 * quad + 2), cells(4 * quad + 3)]);
-                for v in 0..4 {
-                    acc[v] = _mm256_dpbusd_epi32(acc[v], cells[v], constant(256 + 128 * quad + 32 * v));
-                }
-            }
-            let requantize = |v: usize| {
-                let value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[v]), _mm256_castsi256_ps(constant(128 + 32 * v)));
-                _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(value, lo), hi))
-            };
-            let pair = |v: usize| {
-                let words = _mm256_packs_epi32(requantize(v), requantize(v + 1));
-                _mm256_and_si256(_mm256_add_epi16(words, zero_point), low)
-            };
-            let bytes = _mm256_packus_epi16(pair(0), pair(2));
-            let to = output[32 * group..].as_mut_ptr();
-            match channels {
-                // SAFETY: 32 channels of `output` from `32 * group` on.
-                32 => unsafe { _mm256_storeu_si256(to.cast(), bytes) },
-                // SAFETY: 16 channels.
-                16 => unsafe { _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(bytes)) },
-                // SAFETY: the mask has one bit for each channel.
-                _ => unsafe { _mm256_mask_storeu_epi8(to.cast(), (1 << channels) - 1, bytes) },
-            }
+        let (from, to) = (&input[i * run.from_step..][..run.len], &mut cells[i * run.to_step..][..run.len]);
+        for (cell, x) in to.iter_mut().zip(from) {
+            *cell = x ^ flip;
         }
     }
 }

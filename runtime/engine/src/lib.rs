@@ -21,6 +21,6 @@ mod step;
 
 pub use error::EngineError;
 pub use fleetfoot_kernels::Kernels;
-pub use model::{Model, Tensor};
+pub use model::{Model, Prepared, Tensor};
 pub use session::Session;
 pub use step::StepInfo;

@@ -1,7 +1,7 @@
 //! A model: the bytes of a plan and of its weights, proved sound.
 
 use fleetfoot_format::{
-    graph::{DType, Graph, Io, Record, Span, Steps},
+    graph::{DType, Graph, Io, Record, Span, Step, Steps},
     limits::{MAX_DIMS, MAX_IO},
 };
 use fleetfoot_kernels::Kernels;
@@ -34,6 +34,13 @@ pub struct Model<B> {
     tensors_len: usize,
     inputs: heapless::Vec<Tensor, MAX_IO>,
     outputs: heapless::Vec<Tensor, MAX_IO>,
+}
+
+/// A step, decoded once. Who has memory to spare keeps all of them; small networks then run faster.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    step: Step,
+    scratch_len: usize,
 }
 
 /// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
@@ -123,6 +130,41 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// None for bytes that [`open`](Self::open) took.
     pub fn graph(&self) -> Result<Graph<'_>, EngineError> {
         Ok(Graph::parse(self.graph.as_ref())?)
+    }
+
+    /// The steps decoded, for [`run_prepared`](Self::run_prepared).
+    pub fn prepare(&self, kernels: Kernels) -> impl Iterator<Item = Prepared> {
+        let weights = self.weights.as_ref();
+        self.records()
+            .map(move |r| Prepared { scratch_len: step::scratch_len(kernels, &r.step, weights), step: r.step })
+    }
+
+    /// As [`run_observed`](Self::run_observed), without decoding the steps anew: `steps` are those that
+    /// [`prepare`](Self::prepare) gave for this model and these kernels.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`].
+    pub fn run_prepared(
+        &self,
+        kernels: Kernels,
+        steps: &[Prepared],
+        arena: &mut [u8],
+        mut observe: impl FnMut(StepInfo),
+    ) -> Result<(), EngineError> {
+        let have = arena.len();
+        let too_small = |need| EngineError::ArenaTooSmall { need, have };
+        let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
+            return Err(too_small(self.arena_len(kernels)));
+        };
+        for (index, prepared) in steps.iter().enumerate() {
+            if scratch.len() < prepared.scratch_len {
+                return Err(too_small(self.arena_len(kernels)));
+            }
+            step::run(kernels, &prepared.step, self.weights.as_ref(), tensors, scratch)
+                .map_err(|fault| fault.at(index as u32))?;
+            observe(StepInfo { index });
+        }
+        Ok(())
     }
 
     /// One inference: reads the inputs from the arena, leaves the outputs in it. Inputs may be overwritten on the way.

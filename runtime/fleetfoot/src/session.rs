@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleetfoot_engine::StepInfo;
+use fleetfoot_engine::{Prepared, StepInfo};
 use fleetfoot_kernels::Kernels;
 use fleetfoot_plan::Aligned;
 
@@ -14,6 +14,7 @@ use crate::{error::Error, model::Model};
 pub struct Session {
     model: Arc<Model>,
     kernels: Kernels,
+    steps: Vec<Prepared>,
     arena: Aligned,
 }
 
@@ -24,7 +25,8 @@ impl Session {
     /// None today; the signature leaves room for limits.
     pub fn new(model: Arc<Model>, kernels: Kernels) -> Result<Self, Error> {
         let arena = Aligned::zeroed(model.arena_len(kernels));
-        Ok(Self { model, kernels, arena })
+        let steps = model.engine().prepare(kernels).collect();
+        Ok(Self { model, kernels, steps, arena })
     }
 
     /// The model.
@@ -67,7 +69,7 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`].
     pub fn run(&mut self) -> Result<(), Error> {
-        Ok(self.model.engine().run(self.kernels, self.arena.as_mut())?)
+        self.run_observed(|_| ())
     }
 
     /// As [`run`](Self::run), and calls `observe` after every step.
@@ -75,7 +77,7 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`].
     pub fn run_observed(&mut self, observe: impl FnMut(StepInfo)) -> Result<(), Error> {
-        Ok(self.model.engine().run_observed(self.kernels, self.arena.as_mut(), observe)?)
+        Ok(self.model.engine().run_prepared(self.kernels, &self.steps, self.arena.as_mut(), observe)?)
     }
 
     /// The bytes of output `index` of the last run.

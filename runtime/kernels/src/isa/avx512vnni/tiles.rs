@@ -85,6 +85,10 @@ pub(super) fn block(
     unsafe {
         if rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1 {
             match (vectors, rows.signed) {
+                (1, true) => return line::<1, true>(&shared, output),
+                (1, false) => return line::<1, false>(&shared, output),
+                (2, true) => return line::<2, true>(&shared, output),
+                (2, false) => return line::<2, false>(&shared, output),
                 (4, true) => return line::<4, true>(&shared, output),
                 (4, false) => return line::<4, false>(&shared, output),
                 _ => {}

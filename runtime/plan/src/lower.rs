@@ -497,12 +497,14 @@ impl<'g> Lower<'g> {
         const LIMIT: f64 = (1u64 << 31) as f64;
         let (lo, hi) = input.dtype.range();
         let largest = i64::from((lo - input.zero_point).abs().max((hi - input.zero_point).abs()));
-        let magnitude = |w: i8| i64::from((i32::from(w) - weight_zero_point).abs());
+        let magnitude = |&w: &i8| (i32::from(w) - weight_zero_point).abs();
+        // At most 255 each: 65,536 of them stay inside 32 bits.
+        let sum = |row: &[i8]| row.chunks(1 << 16).map(|w| i64::from(w.iter().map(magnitude).sum::<i32>())).sum();
         for (channel, (&bias, &m)) in bias.iter().zip(multipliers).enumerate() {
             let sum: i64 = match layout {
-                Layout::Dense { k } => weights[channel * k..][..k].iter().map(|&w| magnitude(w)).sum(),
+                Layout::Dense { k } => sum(&weights[channel * k..][..k]),
                 Layout::Depthwise => {
-                    weights.iter().skip(channel).step_by(multipliers.len()).map(|&w| magnitude(w)).sum()
+                    weights.iter().skip(channel).step_by(multipliers.len()).map(|w| i64::from(magnitude(w))).sum()
                 }
             };
             let bound = (i64::from(bias).abs() + sum * largest) as f64;

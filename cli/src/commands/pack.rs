@@ -146,9 +146,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     }
     write_file(&args.output, &bytes)?;
     let digest = fleetfoot::hex(&sha256(&bytes));
+    let removed = match plan.removed {
+        fleetfoot_plan::Removed { channels: 0, .. } => String::new(),
+        fleetfoot_plan::Removed { channels, macs } => {
+            format!(" ({channels} constant channels and {macs} MACs taken out)")
+        }
+    };
     let people = || {
         format!(
-            "{}: {} {} (release {number}), {} bytes, {} golden cases, {} of {} signatures\nsha256 {digest}\narena {} bytes (lower bound {}), weights {} bytes, {} MACs",
+            "{}: {} {} (release {number}), {} bytes, {} golden cases, {} of {} signatures\nsha256 {digest}\narena {} bytes (lower bound {}), weights {} bytes, {} MACs{removed}",
             args.output.display(),
             args.name,
             args.version,
@@ -168,6 +174,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             "digest": digest, "golden_cases": cases.len(), "signatures": signing.len(), "signers": signers.len(),
             "arena_bytes": plan.arena_len, "arena_lower_bound_bytes": plan.arena_lower_bound,
             "weights_bytes": plan.weights.len(), "macs": plan.macs,
+            "removed_channels": plan.removed.channels, "removed_macs": plan.removed.macs,
         })
     })
 }

@@ -10,14 +10,16 @@
 extern crate alloc;
 
 mod aligned;
+mod constant_channels;
 mod error;
 pub mod graph;
 mod lower;
 mod memory;
 mod pack;
 mod plan;
+mod ranges;
 pub mod tables;
 
 pub use aligned::{ALIGN, Aligned};
 pub use error::PlanError;
-pub use plan::{Plan, plan};
+pub use plan::{Plan, Removed, plan, plan_as_written};

@@ -20,11 +20,11 @@ pub(crate) struct Lower<'g> {
 
 /// An activation operand.
 #[derive(Clone, Copy)]
-struct Operand<'g> {
-    tensor: &'g Tensor,
+pub(crate) struct Operand<'g> {
+    pub(crate) tensor: &'g Tensor,
     dtype: DType,
     scale: f32,
-    zero_point: i32,
+    pub(crate) zero_point: i32,
     span: Span,
 }
 
@@ -390,7 +390,7 @@ impl<'g> Lower<'g> {
         Ok(Step::Lut(graph::Lut { input: input.span, output: output.span, table: packer.push(&table) }))
     }
 
-    fn window(
+    pub(crate) fn window(
         &self,
         kernel: [usize; 2],
         stride: [usize; 2],
@@ -422,8 +422,23 @@ impl<'g> Lower<'g> {
         })
     }
 
+    /// The fused activation of this operator.
+    pub(crate) const fn activation(&self) -> Activation {
+        match &self.op.kind {
+            OpKind::Conv2d { activation, .. }
+            | OpKind::DepthwiseConv2d { activation, .. }
+            | OpKind::FullyConnected { activation }
+            | OpKind::Add { activation }
+            | OpKind::Sub { activation }
+            | OpKind::Mul { activation }
+            | OpKind::AveragePool2d { activation, .. }
+            | OpKind::MaxPool2d { activation, .. } => *activation,
+            _ => Activation::None,
+        }
+    }
+
     /// Weights as stored: int8 as they are, uint8 less 128; with the zero point of the stored form.
-    fn weights(&self, tensor: &Tensor) -> Result<(Vec<i8>, i32), PlanError> {
+    pub(crate) fn weights(&self, tensor: &Tensor) -> Result<(Vec<i8>, i32), PlanError> {
         let data = tensor.data.as_deref().unwrap_or_default();
         let zero_points = tensor.quant.as_ref().map_or(&[][..], |q| &q.zero_points[..]);
         match tensor.dtype {
@@ -439,7 +454,7 @@ impl<'g> Lower<'g> {
         }
     }
 
-    fn bias(&self, out_c: usize) -> Result<Vec<i32>, PlanError> {
+    pub(crate) fn bias(&self, out_c: usize) -> Result<Vec<i32>, PlanError> {
         let Some(id) = self.op.inputs.get(2).copied().flatten() else {
             return Ok(alloc::vec![0; out_c]);
         };
@@ -451,7 +466,7 @@ impl<'g> Lower<'g> {
         if bias.len() == out_c { Ok(bias) } else { Err(self.shape(id, alloc::vec![out_c])) }
     }
 
-    fn multipliers(
+    pub(crate) fn multipliers(
         &self,
         input: &Operand<'_>,
         weights: &Tensor,
@@ -471,7 +486,7 @@ impl<'g> Lower<'g> {
     }
 
     /// `|bias| + sum |w - z_w| * max |x - z_in|` and its product with the multiplier stay below 2^31.
-    fn no_overflow(
+    pub(crate) fn no_overflow(
         &self,
         input: &Operand<'_>,
         weights: &[i8],
@@ -483,12 +498,14 @@ impl<'g> Lower<'g> {
         const LIMIT: f64 = (1u64 << 31) as f64;
         let (lo, hi) = input.dtype.range();
         let largest = i64::from((lo - input.zero_point).abs().max((hi - input.zero_point).abs()));
-        let magnitude = |w: i8| i64::from((i32::from(w) - weight_zero_point).abs());
+        let magnitude = |&w: &i8| (i32::from(w) - weight_zero_point).abs();
+        // At most 255 each: 65,536 of them stay inside 32 bits.
+        let sum = |row: &[i8]| row.chunks(1 << 16).map(|w| i64::from(w.iter().map(magnitude).sum::<i32>())).sum();
         for (channel, (&bias, &m)) in bias.iter().zip(multipliers).enumerate() {
             let sum: i64 = match layout {
-                Layout::Dense { k } => weights[channel * k..][..k].iter().map(|&w| magnitude(w)).sum(),
+                Layout::Dense { k } => sum(&weights[channel * k..][..k]),
                 Layout::Depthwise => {
-                    weights.iter().skip(channel).step_by(multipliers.len()).map(|&w| magnitude(w)).sum()
+                    weights.iter().skip(channel).step_by(multipliers.len()).map(|w| i64::from(magnitude(w))).sum()
                 }
             };
             let bound = (i64::from(bias).abs() + sum * largest) as f64;
@@ -500,7 +517,7 @@ impl<'g> Lower<'g> {
         Ok(())
     }
 
-    fn input(&self, index: usize) -> Result<Operand<'g>, PlanError> {
+    pub(crate) fn input(&self, index: usize) -> Result<Operand<'g>, PlanError> {
         let id = self.op.inputs.get(index).copied().flatten();
         let id = id.ok_or_else(|| self.unsupported("a missing operand"))?;
         if self.graph.tensor(id).data.is_some() {
@@ -515,7 +532,7 @@ impl<'g> Lower<'g> {
         self.operand(id.ok_or_else(|| self.unsupported("a missing operand"))?)
     }
 
-    fn output(&self) -> Result<Operand<'g>, PlanError> {
+    pub(crate) fn output(&self) -> Result<Operand<'g>, PlanError> {
         self.operand(self.op.outputs[0])
     }
 
@@ -531,7 +548,7 @@ impl<'g> Lower<'g> {
         Ok(Operand { tensor, dtype, scale, zero_point, span: (self.span)(id) })
     }
 
-    fn constant(&self, index: usize) -> Result<&'g Tensor, PlanError> {
+    pub(crate) fn constant(&self, index: usize) -> Result<&'g Tensor, PlanError> {
         let id = self.op.inputs.get(index).copied().flatten();
         let tensor = id.map(|id| self.graph.tensor(id)).filter(|t| t.data.is_some());
         tensor.ok_or_else(|| self.unsupported("weights that are not constant"))
@@ -582,8 +599,9 @@ struct ConvShape {
     out_c: usize,
 }
 
+/// Which weights an output channel sums over.
 #[derive(Clone, Copy)]
-enum Layout {
+pub(crate) enum Layout {
     Dense { k: usize },
     Depthwise,
 }
@@ -602,7 +620,7 @@ fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, padding: Pa
 }
 
 /// Bounds of a fused activation by XNNPACK's rule: one rounding, half to even, of `f32(f32(v / s) + z)`.
-fn bounds_xnnpack(activation: Activation, output: &Operand<'_>) -> (i32, i32) {
+pub(crate) fn bounds_xnnpack(activation: Activation, output: &Operand<'_>) -> (i32, i32) {
     let (lo, hi) = output.dtype.range();
     let (from, to) = real_bounds(activation);
     let bound = |v: f32| libm::rintf((v / output.scale + output.zero_point as f32).clamp(lo as f32, hi as f32)) as i32;

@@ -1,10 +1,13 @@
 //! Where every tensor lies in the arena.
 //!
 //! A tensor lives from the step that writes it to the last step that reads it. Tensors whose lives overlap must not share
-//! bytes. Largest first, each takes the lowest gap among those already placed whose lives it meets (the *greedy by size* of
-//! Pisarchyk and Lee, arXiv 2001.03288).
+//! bytes. One after the other, each takes the lowest gap among those already placed whose lives it meets. All depends on the
+//! order: largest first is nearly always good (the *greedy by size* of Pisarchyk and Lee, arXiv 2001.03288), longest life,
+//! first written and last read are tried as well. As long as the arena is above the bound, the tensor that reaches its end
+//! moves to the front of the order, and all are placed again. The best attempt counts.
 
 use alloc::{vec, vec::Vec};
+use core::cmp::Reverse;
 
 use fleetfoot_format::graph::Span;
 
@@ -29,32 +32,76 @@ impl Life {
     }
 }
 
+/// How often tensors are placed at most. More find nothing, see `tests/tests/plans.rs`.
+const ATTEMPTS: usize = 24;
+
+/// Above this number of tensors one attempt has to do.
+const MANY: usize = 1024;
+
 /// Places for all lives, and the length of the arena. `None` if it would pass 32 bits.
 pub(crate) fn place(lives: &[Life]) -> Option<(Vec<Span>, u32)> {
-    let mut order: Vec<usize> = (0..lives.len()).collect();
-    order.sort_by_key(|&i| (core::cmp::Reverse(lives[i].len), lives[i].first, i));
-    let mut spans = vec![Span::default(); lives.len()];
-    let mut placed: Vec<usize> = Vec::new();
-    let mut end = 0u64;
-    for &i in &order {
-        let mut busy: Vec<(u64, u64)> = placed
-            .iter()
-            .filter(|&&j| lives[j].meets(&lives[i]))
-            .map(|&j| (u64::from(spans[j].offset), u64::from(spans[j].offset) + lives[j].padded()))
-            .collect();
+    let bound = padded_lower_bound(lives);
+    let size = |i: usize| Reverse(lives[i].len);
+    let mut best: Option<(Vec<u64>, u64)> = None;
+    for order in 0..4 {
+        let mut order: Vec<usize> = {
+            let mut all: Vec<usize> = (0..lives.len()).filter(|&i| lives[i].len != 0).collect();
+            match order {
+                0 => all.sort_by_key(|&i| (size(i), lives[i].first, i)),
+                1 => all.sort_by_key(|&i| (Reverse(lives[i].last - lives[i].first), size(i), i)),
+                2 => all.sort_by_key(|&i| (lives[i].first, size(i), i)),
+                _ => all.sort_by_key(|&i| (Reverse(lives[i].last), size(i), i)),
+            }
+            all
+        };
+        for _ in 0..ATTEMPTS {
+            let (offsets, end) = in_order(lives, &order);
+            let top = order.iter().position(|&i| offsets[i] + lives[i].padded() == end);
+            if best.as_ref().is_none_or(|(_, least)| end < *least) {
+                best = Some((offsets, end));
+            }
+            if end <= bound || lives.len() > MANY {
+                break;
+            }
+            // The one at the end is placed first from now on, where it has all room.
+            let Some(top) = top.filter(|&top| top != 0) else { break };
+            order[..=top].rotate_right(1);
+        }
+        if best.as_ref().is_some_and(|(_, end)| *end <= bound) {
+            break;
+        }
+    }
+    let (offsets, end) = best?;
+    let span = |(offset, life): (u64, &Life)| Some(Span { offset: u32::try_from(offset).ok()?, len: life.len });
+    Some((offsets.into_iter().zip(lives).map(span).collect::<Option<_>>()?, u32::try_from(end).ok()?))
+}
+
+/// Each tensor of `order` into the lowest gap that is free during its life: the offsets of all, and the end of the last.
+fn in_order(lives: &[Life], order: &[usize]) -> (Vec<u64>, u64) {
+    let mut offsets = vec![0u64; lives.len()];
+    let (mut end, mut busy) = (0, Vec::new());
+    for (n, &i) in order.iter().enumerate() {
+        busy.clear();
+        let placed = order[..n].iter().filter(|&&j| lives[j].meets(&lives[i]));
+        busy.extend(placed.map(|&j| (offsets[j], offsets[j] + lives[j].padded())));
         busy.sort_unstable();
         let mut offset = 0;
-        for (from, to) in busy {
+        for &(from, to) in &busy {
             if from >= offset + lives[i].padded() {
                 break;
             }
             offset = offset.max(to);
         }
+        offsets[i] = offset;
         end = end.max(offset + lives[i].padded());
-        spans[i] = Span { offset: u32::try_from(offset).ok()?, len: lives[i].len };
-        placed.push(i);
     }
-    Some((spans, u32::try_from(end).ok()?))
+    (offsets, end)
+}
+
+/// The lower bound for tensors that begin at multiples of [`TENSOR_ALIGN`].
+fn padded_lower_bound(lives: &[Life]) -> u64 {
+    let at = |step| lives.iter().filter(|l| l.first <= step && step <= l.last).map(Life::padded).sum();
+    lives.iter().map(|l| at(l.first)).max().unwrap_or(0)
 }
 
 /// No arena can be smaller: the largest sum of tensors that live at one step.

@@ -39,6 +39,11 @@ impl Packer {
         self.push(&bytes)
     }
 
+    /// What was pushed so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The section, or its length where it passes 32 bits.
     pub(crate) fn finish(self) -> Result<Vec<u8>, u64> {
         if self.too_large || u32::try_from(self.bytes.len()).is_err() {

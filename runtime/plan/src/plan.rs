@@ -1,6 +1,7 @@
 //! The whole way from a graph to a plan.
 //!
 //! ```text
+//! constant_channels   channels that cannot change are taken out, their constants folded into the next bias
 //! alias     reshapes (and requantizations that change nothing) share the tensor they read
 //! memory    each remaining tensor gets its place in the arena by the span of its life
 //! lower     each operator becomes one step; its weights, multipliers and tables go to the section weights
@@ -14,6 +15,7 @@ use fleetfoot_format::{
 };
 
 use crate::{
+    constant_channels,
     error::PlanError,
     graph::{Graph, OpKind, TensorId},
     lower::{self, Lower},
@@ -34,6 +36,17 @@ pub struct Plan {
     pub arena_lower_bound: u64,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
+    /// What the passes that rewrite the network took out of it.
+    pub removed: Removed,
+}
+
+/// What planning took out of a network without changing one of its results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Channels of convolutions of all kinds that cannot change.
+    pub channels: usize,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
 }
 
 /// Plans `graph`.
@@ -41,6 +54,15 @@ pub struct Plan {
 /// # Errors
 /// A [`PlanError`] that names the operator and the tensor.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
+    let Some((smaller, removed)) = constant_channels::remove(graph)? else { return plan_as_written(graph) };
+    Ok(Plan { removed, ..plan_as_written(&smaller)? })
+}
+
+/// Plans `graph` operator by operator, with nothing taken out: the same results for more work.
+///
+/// # Errors
+/// As [`plan()`].
+pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
     let roots = alias(graph);
     let lives = lives(graph, &roots);
     let (places, arena_len) = match memory::place(&lives) {
@@ -74,6 +96,7 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
         arena_len,
         arena_lower_bound: memory::lower_bound(&lives, graph.ops.len() + 1),
         macs: records.iter().map(|r| r.step.macs()).sum(),
+        removed: Removed::default(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! A model: the bytes of a plan and of its weights, proved sound.
 
+use core::borrow::Borrow;
+
 use fleetfoot_format::{
     graph::{DType, Graph, Io, Record, Span, Step, Steps},
     limits::{MAX_DIMS, MAX_IO},
@@ -77,8 +79,7 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch.
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
-        let weights = self.weights.as_ref();
-        let scratch = self.records().map(|r| step::scratch_len(kernels, &r.step, weights)).max();
+        let scratch = self.prepare(kernels).map(|p| p.scratch_len).max();
         self.tensors_len + scratch.unwrap_or(0)
     }
 
@@ -149,6 +150,16 @@ impl<B: AsRef<[u8]>> Model<B> {
         kernels: Kernels,
         steps: &[Prepared],
         arena: &mut [u8],
+        observe: impl FnMut(StepInfo),
+    ) -> Result<(), EngineError> {
+        self.run_steps(kernels, steps.iter(), arena, observe)
+    }
+
+    fn run_steps(
+        &self,
+        kernels: Kernels,
+        steps: impl Iterator<Item = impl Borrow<Prepared>>,
+        arena: &mut [u8],
         mut observe: impl FnMut(StepInfo),
     ) -> Result<(), EngineError> {
         let have = arena.len();
@@ -156,11 +167,12 @@ impl<B: AsRef<[u8]>> Model<B> {
         let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
             return Err(too_small(self.arena_len(kernels)));
         };
-        for (index, prepared) in steps.iter().enumerate() {
-            if scratch.len() < prepared.scratch_len {
+        for (index, prepared) in steps.enumerate() {
+            let Prepared { step, scratch_len } = prepared.borrow();
+            if scratch.len() < *scratch_len {
                 return Err(too_small(self.arena_len(kernels)));
             }
-            step::run(kernels, &prepared.step, self.weights.as_ref(), tensors, scratch)
+            step::run(kernels, step, self.weights.as_ref(), tensors, scratch)
                 .map_err(|fault| fault.at(index as u32))?;
             observe(StepInfo { index });
         }
@@ -183,22 +195,9 @@ impl<B: AsRef<[u8]>> Model<B> {
         &self,
         kernels: Kernels,
         arena: &mut [u8],
-        mut observe: impl FnMut(StepInfo),
+        observe: impl FnMut(StepInfo),
     ) -> Result<(), EngineError> {
-        let have = arena.len();
-        let too_small = |need| EngineError::ArenaTooSmall { need, have };
-        let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
-            return Err(too_small(self.arena_len(kernels)));
-        };
-        for (index, record) in self.records().enumerate() {
-            if scratch.len() < step::scratch_len(kernels, &record.step, self.weights.as_ref()) {
-                return Err(too_small(self.arena_len(kernels)));
-            }
-            step::run(kernels, &record.step, self.weights.as_ref(), tensors, scratch)
-                .map_err(|fault| fault.at(index as u32))?;
-            observe(StepInfo { index });
-        }
-        Ok(())
+        self.run_steps(kernels, self.prepare(kernels), arena, observe)
     }
 }
 

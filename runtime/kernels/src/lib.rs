@@ -22,6 +22,8 @@ pub mod params;
 mod pool;
 pub mod reference;
 mod requantize;
+#[cfg(target_arch = "x86_64")]
+mod ring;
 mod softmax;
 
 pub use kernels::Kernels;

@@ -270,6 +270,68 @@ fn depthwise() {
     Layer::new(&mut r, true, &window, 20, 20, 0).check(&mut r, 1, window, 20, 20, 0);
 }
 
+/// Kernel, stride and channels for which instruction sets have loops of their own, at sizes around those of their tiles.
+#[test]
+fn shapes_of_the_reference_networks() {
+    let mut r = Random(6);
+    let window = |r: &mut Random, (kernel_h, kernel_w): (usize, usize), stride: usize, widest: usize| {
+        let (pad_top, pad_left) = (r.extent(0, kernel_h / 2), r.extent(0, kernel_w / 2));
+        let (out_h, out_w) = (r.extent(1, 5), r.extent(1, widest));
+        // The last window ends inside the image or up to the same border beyond it.
+        let extent =
+            |out: usize, kernel: usize, pad: usize| ((out - 1) * stride + kernel).saturating_sub(2 * pad).max(1);
+        Window {
+            in_h: extent(out_h, kernel_h, pad_top),
+            in_w: extent(out_w, kernel_w, pad_left),
+            out_h,
+            out_w,
+            kernel_h,
+            kernel_w,
+            stride_h: stride,
+            stride_w: stride,
+            pad_top,
+            pad_left,
+            ..Window::pointwise(1)
+        }
+    };
+    for kernel in [(3, 3), (5, 5), (3, 5), (4, 3), (8, 5), (1, 3)] {
+        for stride in [1, 2] {
+            for channels in [4, 8, 16, 24, 32, 40, 64, 72, 96, 130] {
+                let w = window(&mut r, kernel, stride, 20);
+                Layer::new(&mut r, true, &w, channels, channels, 0).check(&mut r, 2, w, channels, channels, 0);
+            }
+        }
+    }
+    for kernel in [(1, 1), (3, 3), (10, 4), (1, 7), (5, 5)] {
+        for stride in [1, 2] {
+            for in_c in [1, 3, 8, 16, 20] {
+                for out_c in [8, 16, 24, 32, 48, 64, 100] {
+                    let w = window(&mut r, kernel, stride, 30);
+                    Layer::new(&mut r, false, &w, in_c, out_c, 0).check(&mut r, 1, w, in_c, out_c, 0);
+                }
+            }
+        }
+    }
+}
+
+/// Products beyond 32 bits: multipliers of 1 and more.
+#[test]
+fn large_multipliers() {
+    let mut r = Random(7);
+    for multiplier in [0.999_999_94, 1.0, 1.5, 255.9] {
+        for depthwise in [false, true] {
+            for bias in [i32::MIN, i32::MAX, 0] {
+                let window =
+                    Window { kernel_h: 3, kernel_w: 3, in_h: 5, in_w: 6, out_h: 3, out_w: 4, ..Window::pointwise(1) };
+                let mut layer = Layer::new(&mut r, depthwise, &window, 16, 16, 0);
+                layer.multipliers[..16].fill(multiplier);
+                layer.bias[..16].fill(bias);
+                layer.check(&mut r, 1, window, 16, 16, 0);
+            }
+        }
+    }
+}
+
 /// The largest sums: all inputs and weights at an end, accumulators that wrap.
 #[test]
 fn sums_that_wrap() {

@@ -9,7 +9,10 @@
 //! and bytes have the sign that the instruction wants. It costs a few percent of the arithmetic.
 
 use super::direct;
-use crate::params::{Conv, DType};
+use crate::{
+    params::{Conv, DType},
+    ring::Ring,
+};
 
 /// The loop of an instruction set.
 pub(crate) trait RowKernel: Copy {
@@ -48,25 +51,9 @@ pub(crate) struct Row<'a> {
 /// Windows with more taps take the plain way.
 const MAX_TAPS: usize = 64;
 
-/// Sizes of the ring.
-struct Ring {
-    rows: usize,
-    pitch: usize,
-    channels: usize,
-}
-
-impl Ring {
-    fn new<K: RowKernel>(c: &Conv<'_>) -> Self {
-        let w = &c.window;
-        let reach = |kernel: usize, dilation: usize| (kernel - 1).saturating_mul(dilation).saturating_add(1);
-        let columns = (w.out_w - 1).saturating_mul(w.stride_w).saturating_add(reach(w.kernel_w, w.dilation_w));
-        let channels = c.out_c.next_multiple_of(K::LANES);
-        Self { rows: reach(w.kernel_h, w.dilation_h), pitch: columns.saturating_mul(channels), channels }
-    }
-
-    fn len(&self) -> usize {
-        self.rows.saturating_mul(self.pitch)
-    }
+/// Channels in the ring.
+fn channels<K: RowKernel>(c: &Conv<'_>) -> usize {
+    c.out_c.next_multiple_of(K::LANES)
 }
 
 /// Bytes of scratch.
@@ -74,8 +61,9 @@ pub(crate) fn scratch_len<K: RowKernel>(c: &Conv<'_>) -> usize {
     if c.window.taps() > MAX_TAPS || c.window.taps() == 0 || c.window.out_w == 0 {
         return 0;
     }
-    let ring = Ring::new::<K>(c);
-    let constants = (ring.channels / K::LANES).saturating_mul(K::constants_len(c.window.taps()));
+    let channels = channels::<K>(c);
+    let ring = Ring::new(&c.window, channels, 0);
+    let constants = (channels / K::LANES).saturating_mul(K::constants_len(c.window.taps()));
     ring.len().saturating_add(constants)
 }
 
@@ -86,7 +74,8 @@ pub(crate) fn run<K: RowKernel>(kernel: K, c: &Conv<'_>, input: &[u8], output: &
     if w.taps() > MAX_TAPS {
         return direct(c, input, output);
     }
-    let ring = Ring::new::<K>(c);
+    let channels = channels::<K>(c);
+    let ring = Ring::new(w, channels, 0);
     let flip = if c.in_dtype == K::DTYPE { 0 } else { 0x80 };
     let zero_point = match (c.in_dtype, K::DTYPE) {
         (DType::Int8, DType::UInt8) => c.in_zero_point + 128,
@@ -95,37 +84,25 @@ pub(crate) fn run<K: RowKernel>(kernel: K, c: &Conv<'_>, input: &[u8], output: &
     };
     let constants_len = K::constants_len(w.taps());
     let (rows, constants) = scratch.split_at_mut(ring.len());
-    let constants = &mut constants[..ring.channels / K::LANES * constants_len];
+    let constants = &mut constants[..channels / K::LANES * constants_len];
     for (group, constants) in constants.chunks_exact_mut(constants_len).enumerate() {
         kernel.prepare(c, group * K::LANES, zero_point, constants);
     }
     let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
     for (input, output) in images {
-        // Rows of the image with its border, counted from the top of the border.
         let mut have = 0;
         for (y, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
             let top = y * w.stride_h;
-            for row in have.max(top)..top + ring.rows {
-                let to = &mut rows[row % ring.rows * ring.pitch..][..ring.pitch];
-                let from = row.wrapping_sub(w.pad_top);
-                let line = if from < w.in_h { &input[from * w.in_w * c.in_c..][..w.in_w * c.in_c] } else { &[] };
-                copy_row(c, &ring, line, flip, zero_point as u8, to);
-            }
-            have = top + ring.rows;
+            ring.advance(c, top, &mut have, input, rows, |line, to| {
+                copy_row(c, channels, line, flip, zero_point as u8, to);
+            });
             let mut taps = [0; MAX_TAPS];
             for (tap, offset) in taps[..w.taps()].iter_mut().enumerate() {
                 let (ky, kx) = (tap / w.kernel_w, tap % w.kernel_w);
-                let row = (top + ky * w.dilation_h) % ring.rows;
-                *offset = row * ring.pitch + kx * w.dilation_w * ring.channels;
+                *offset = ring.at(top + ky * w.dilation_h) + kx * w.dilation_w * channels;
             }
-            let row = Row {
-                conv: c,
-                ring: rows,
-                taps: &taps[..w.taps()],
-                step: w.stride_w * ring.channels,
-                channels: ring.channels,
-                constants,
-            };
+            let row =
+                Row { conv: c, ring: rows, taps: &taps[..w.taps()], step: w.stride_w * channels, channels, constants };
             kernel.row(&row, output);
         }
     }
@@ -133,9 +110,8 @@ pub(crate) fn run<K: RowKernel>(kernel: K, c: &Conv<'_>, input: &[u8], output: &
 
 /// Copies one input row with its border; an empty `line` is all border.
 #[inline(always)]
-fn copy_row(c: &Conv<'_>, ring: &Ring, line: &[u8], flip: u8, border: u8, to: &mut [u8]) {
-    let (w, n) = (&c.window, ring.channels);
-    let before = (w.pad_left * n).min(to.len());
+fn copy_row(c: &Conv<'_>, n: usize, line: &[u8], flip: u8, border: u8, to: &mut [u8]) {
+    let before = (c.window.pad_left * n).min(to.len());
     let inside = (line.len() / c.in_c * n).min(to.len() - before);
     let (left, rest) = to.split_at_mut(before);
     let (middle, right) = rest.split_at_mut(inside);

@@ -21,6 +21,7 @@ use super::{Avx2, Isa};
 use crate::{
     conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
     params::{Conv, DType},
+    ring::Ring,
 };
 use tiles::Rows;
 
@@ -87,7 +88,8 @@ impl Path {
             return Self::Flat;
         }
         let cell = w.taps() == 1 && (w.pad_top, w.pad_left) == (0, 0);
-        let inside = (w.out_h - 1) * w.stride_h < w.in_h && (w.out_w - 1) * w.stride_w < w.in_w;
+        let last = |out: usize, stride: usize| out.saturating_sub(1).saturating_mul(stride);
+        let inside = last(w.out_h, w.stride_h) < w.in_h && last(w.out_w, w.stride_w) < w.in_w;
         if whole && cell && inside {
             return Self::Strided;
         }
@@ -134,9 +136,12 @@ impl Isa for Avx512Vnni {
         match Path::of(c) {
             Path::Avx2 => panel_scratch_len::<Avx2>(c),
             Path::Panels => panel_scratch_len::<Self>(c),
-            Path::Flat if flips_first(c) => FLIPPED_LEN.max(12 * c.in_c),
+            Path::Flat if flips_first(c) => FLIPPED_LEN.max(c.in_c.saturating_mul(12)),
             Path::Flat | Path::Strided => 0,
-            Path::Ring { gather } => Ring::new(c).len(gather),
+            Path::Ring { gather } => {
+                let lines = Ring::new(&c.window, c.in_c, SLACK).len();
+                lines.saturating_add(if gather { together_len(c) } else { 0 })
+            }
         }
     }
 
@@ -254,59 +259,33 @@ fn strided(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
     }
 }
 
-/// Input rows with their border, as many as a window spans.
-#[derive(Clone, Copy)]
-struct Ring {
-    rows: usize,
-    pitch: usize,
-    /// Bytes of the windows of one output row, put together.
-    panel: usize,
-}
-
 /// Bytes that may be read or written beyond a run when runs are put together.
 const SLACK: usize = 16;
 
-impl Ring {
-    #[inline(always)]
-    fn new(c: &Conv<'_>) -> Self {
-        let w = &c.window;
-        let columns = (w.out_w - 1).saturating_mul(w.stride_w).saturating_add(w.kernel_w);
-        Self {
-            rows: (w.kernel_h - 1).saturating_mul(w.dilation_h).saturating_add(1),
-            pitch: columns.saturating_mul(c.in_c).saturating_add(SLACK),
-            panel: w.out_w.saturating_mul(c.k().next_multiple_of(4)).saturating_add(SLACK),
-        }
-    }
-
-    #[inline(always)]
-    fn len(&self, gather: bool) -> usize {
-        self.rows.saturating_mul(self.pitch).saturating_add(if gather { self.panel } else { 0 })
-    }
+/// Bytes of the windows of one output row, put together.
+fn together_len(c: &Conv<'_>) -> usize {
+    c.window.out_w.saturating_mul(c.k().next_multiple_of(4)).saturating_add(SLACK)
 }
 
 /// Windows of several cells, one output row at a time.
 #[inline(always)]
 fn ring(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
-    let (w, ring) = (&c.window, Ring::new(c));
+    let w = &c.window;
+    let ring = Ring::new(w, c.in_c, SLACK);
     let (run, k4) = (w.kernel_w * c.in_c, c.k().next_multiple_of(4));
-    let (lines, panel) = scratch.split_at_mut(ring.rows * ring.pitch);
+    let (lines, panel) = scratch.split_at_mut(ring.len());
     let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
     for (input, output) in images {
-        // Rows of the image with its border, counted from the top of the border.
         let mut have = 0;
         for (y, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
             let top = y * w.stride_h;
-            for row in have.max(top)..top + ring.rows {
-                let to = &mut lines[row % ring.rows * ring.pitch..][..ring.pitch];
-                let from = row.wrapping_sub(w.pad_top);
-                let line = if from < w.in_h { &input[from * w.in_w * c.in_c..][..w.in_w * c.in_c] } else { &[] };
+            ring.advance(c, top, &mut have, input, lines, |line, to| {
                 // SAFETY: the token proves the features.
-                unsafe { copy_line(c, w.pad_left * c.in_c, line, to) };
-            }
-            have = top + ring.rows;
+                unsafe { copy_line(c, w.pad_left * c.in_c, line, to) }
+            });
             let mut runs = [0; MAX_KERNEL_H];
             for (ky, at) in runs[..w.kernel_h].iter_mut().enumerate() {
-                *at = (top + ky * w.dilation_h) % ring.rows * ring.pitch;
+                *at = ring.at(top + ky * w.dilation_h);
             }
             let runs = &runs[..w.kernel_h];
             let mut rows = Rows {

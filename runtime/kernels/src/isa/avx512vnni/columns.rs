@@ -9,7 +9,7 @@
 use core::arch::x86_64::*;
 
 use super::{copy_line, products_fit, tiles::Epilogue, unsigned_zero_point};
-use crate::params::Conv;
+use crate::{params::Conv, ring::Ring};
 
 /// Bytes behind a row of the ring that loads may touch.
 const SLACK: usize = 192;
@@ -31,13 +31,11 @@ pub(super) fn takes(c: &Conv<'_>) -> bool {
 /// Bytes of scratch.
 pub(super) fn scratch_len(c: &Conv<'_>) -> usize {
     let constants = c.out_c.div_ceil(64).saturating_mul(chunk_len(c));
-    pitch(c).saturating_mul(c.window.kernel_h).saturating_add(constants)
+    ring(c).len().saturating_add(constants)
 }
 
-fn pitch(c: &Conv<'_>) -> usize {
-    let w = &c.window;
-    let columns = (w.out_w - 1).saturating_mul(w.stride_w).saturating_add(w.kernel_w);
-    columns.saturating_mul(c.in_c).saturating_add(SLACK)
+fn ring(c: &Conv<'_>) -> Ring {
+    Ring::new(&c.window, c.in_c, SLACK)
 }
 
 /// Registers for the rows of a column.
@@ -53,8 +51,8 @@ fn chunk_len(c: &Conv<'_>) -> usize {
 /// The convolution.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn run(c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-    let (w, pitch) = (&c.window, pitch(c));
-    let (ring, constants) = scratch.split_at_mut(w.kernel_h * pitch);
+    let (w, ring) = (&c.window, ring(c));
+    let (lines, constants) = scratch.split_at_mut(ring.len());
     let constants = &mut constants[..c.out_c.div_ceil(64) * chunk_len(c)];
     for (chunk, to) in constants.chunks_exact_mut(chunk_len(c)).enumerate() {
         prepare(c, chunk, to);
@@ -63,24 +61,14 @@ pub(super) fn run(c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [
     let epilogue = Epilogue::new(c);
     let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
     for (input, output) in images {
-        // Rows of the image with its border, counted from the top of the border.
         let mut have = 0;
         for (y, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
             let top = y * w.stride_h;
-            for row in have.max(top)..top + w.kernel_h {
-                let to = &mut ring[row % w.kernel_h * pitch..][..pitch];
-                let from = row.wrapping_sub(w.pad_top);
-                let line = if from < w.in_h { &input[from * w.in_w * c.in_c..][..w.in_w * c.in_c] } else { &[] };
-                copy_line(c, w.pad_left * c.in_c, line, to);
-            }
-            have = top + w.kernel_h;
+            ring.advance(c, top, &mut have, input, lines, |line, to| copy_line(c, w.pad_left * c.in_c, line, to));
             // Rows that the kernel does not have meet zero weights.
-            let rows = core::array::from_fn(|ky| {
-                let row = (top + ky.min(w.kernel_h - 1)) % w.kernel_h;
-                ring[row * pitch..][..pitch].as_ptr()
-            });
+            let rows = core::array::from_fn(|ky| lines[ring.at(top + ky.min(w.kernel_h - 1))..][..ring.pitch].as_ptr());
             let row = Row { c, rows, epilogue, constants };
-            // SAFETY: every row of the ring is `pitch` bytes: all columns of the output row and `SLACK`.
+            // SAFETY: every row of the ring has `pitch` bytes: all columns of the output row and `SLACK`.
             unsafe {
                 match (w.kernel_w, w.stride_w, quads(c)) {
                     (3, 1, _) if flat => match c.out_c {
@@ -237,6 +225,17 @@ unsafe fn column<const Q: usize>(rows: &[*const u8; 8], at: usize) -> [Four; Q] 
     })
 }
 
+/// The weights of 64 channels.
+///
+/// # Safety
+/// `constants` are those of `K` columns of `Q` quads.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn kernel<const K: usize, const Q: usize>(constants: *const u8) -> [[Four; Q]; K] {
+    // SAFETY: the caller's.
+    core::array::from_fn(|kx| core::array::from_fn(|q| unsafe { four(constants.add(HEAD + (kx * Q + q) * 256)) }))
+}
+
 /// Requantizes 64 sums and writes `n` of them.
 ///
 /// # Safety
@@ -269,8 +268,7 @@ unsafe fn wide_row<const K: usize, const Q: usize>(r: &Row<'_>, output: &mut [u8
         // SAFETY: the constants of `K` columns of `Q` quads; columns up to the last of the last pixel; `n` bytes of a pixel.
         unsafe {
             let constants = constants.as_ptr();
-            let weights: [[Four; Q]; K] =
-                core::array::from_fn(|kx| core::array::from_fn(|q| four(constants.add(HEAD + (kx * Q + q) * 256))));
+            let weights = kernel::<K, Q>(constants);
             let mut acc = [four(constants); K];
             let out = output.as_mut_ptr().add(first);
             let add = |acc: &mut [Four; K], at: usize| {
@@ -313,8 +311,7 @@ unsafe fn wide_row_by_two<const K: usize, const P: usize, const Q: usize>(r: &Ro
         // SAFETY: as in `wide_row`.
         unsafe {
             let constants = constants.as_ptr();
-            let weights: [[Four; Q]; K] =
-                core::array::from_fn(|kx| core::array::from_fn(|q| four(constants.add(HEAD + (kx * Q + q) * 256))));
+            let weights = kernel::<K, Q>(constants);
             let mut acc = [four(constants); P];
             let out = output.as_mut_ptr().add(first);
             for t in 0..pixels + P - 1 {

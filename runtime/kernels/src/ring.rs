@@ -1,0 +1,57 @@
+//! The input rows that a window spans, with their border: each is copied once, when the window first reaches it.
+//!
+//! Rows are counted from the top of the border. Row `r` lies at [`Ring::at`], over the row that left the window.
+
+use crate::params::{Conv, Window};
+
+/// Sizes of the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring {
+    /// Rows that a window spans.
+    pub(crate) rows: usize,
+    /// Bytes from a row to the next.
+    pub(crate) pitch: usize,
+}
+
+impl Ring {
+    /// For pixels of `cell` bytes, with `slack` bytes behind each row. `usize::MAX` where a size cannot be counted.
+    pub(crate) fn new(w: &Window, cell: usize, slack: usize) -> Self {
+        let reach =
+            |kernel: usize, dilation: usize| kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
+        let steps = w.out_w.saturating_sub(1).saturating_mul(w.stride_w);
+        let columns = steps.saturating_add(reach(w.kernel_w, w.dilation_w));
+        Self { rows: reach(w.kernel_h, w.dilation_h), pitch: columns.saturating_mul(cell).saturating_add(slack) }
+    }
+
+    /// Bytes of the buffer.
+    pub(crate) const fn len(&self) -> usize {
+        self.rows.saturating_mul(self.pitch)
+    }
+
+    /// Where `row` lies in the buffer.
+    #[inline(always)]
+    pub(crate) const fn at(&self, row: usize) -> usize {
+        row % self.rows * self.pitch
+    }
+
+    /// Brings in the rows of the window that begins at row `top`; `have` counts the rows of this image that were. `copy` is
+    /// given a row of the image, empty if it is all border, and its place.
+    #[inline(always)]
+    pub(crate) fn advance(
+        &self,
+        c: &Conv<'_>,
+        top: usize,
+        have: &mut usize,
+        input: &[u8],
+        buffer: &mut [u8],
+        mut copy: impl FnMut(&[u8], &mut [u8]),
+    ) {
+        let (w, len) = (&c.window, c.window.in_w * c.in_c);
+        for row in (*have).max(top)..top + self.rows {
+            let from = row.wrapping_sub(w.pad_top);
+            let line = if from < w.in_h { &input[from * len..][..len] } else { &[] };
+            copy(line, &mut buffer[self.at(row)..][..self.pitch]);
+        }
+        *have = top + self.rows;
+    }
+}

@@ -2,8 +2,8 @@
 //!
 //! A token (`Scalar`, `Avx2`, ...) exists only where the CPU has the instructions. An operation ([`Op`]) is written once and
 //! compiled for each token inside a function that enables the instructions, so plain loops become that set's vectors. Only
-//! the two inner loops that need certain instructions are methods of [`Isa`]: a block of a matrix product and a depthwise
-//! convolution.
+//! the inner loops that need certain instructions are methods of [`Isa`]: a block of a matrix product, a depthwise
+//! convolution, a table.
 //!
 //! A new instruction set is a file under `isa/`, a variant of [`Selected`] with its row in [`Selected::fastest_first`], and an
 //! arm in [`Selected::run`].
@@ -13,6 +13,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86_tables;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -66,6 +68,14 @@ pub(crate) trait Isa: Copy {
     #[inline(always)]
     fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], _scratch: &mut [u8]) {
         depthwise::direct(c, input, output);
+    }
+
+    /// `output[i] = table[input[i]]`; both have one length.
+    #[inline(always)]
+    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        for (output, &input) in output.iter_mut().zip(input) {
+            *output = table[usize::from(input)];
+        }
     }
 }
 

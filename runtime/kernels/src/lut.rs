@@ -13,9 +13,7 @@ impl Op for RunLut<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(self, _isa: I) {
-        for (output, &input) in self.output.iter_mut().zip(self.input) {
-            *output = self.table[usize::from(input)];
-        }
+    fn eval<I: Isa>(self, isa: I) {
+        isa.lut(self.table, self.input, self.output);
     }
 }

@@ -17,7 +17,7 @@ mod tiles;
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::{Avx2, Isa};
+use super::{Avx2, Isa, x86_tables};
 use crate::{
     conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
     params::{Conv, DType},
@@ -26,7 +26,11 @@ use crate::{
 use tiles::Rows;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx512Vnni(Avx2);
+pub(crate) struct Avx512Vnni {
+    avx2: Avx2,
+    /// Whether the CPU has VBMI too.
+    vbmi: bool,
+}
 
 impl Avx512Vnni {
     /// The token, if this CPU has AVX-512 F, BW, VL and VNNI.
@@ -36,6 +40,8 @@ impl Avx512Vnni {
             && std::is_x86_feature_detected!("avx512bw")
             && std::is_x86_feature_detected!("avx512vl")
             && std::is_x86_feature_detected!("avx512vnni");
+        #[cfg(feature = "std")]
+        let vbmi = std::is_x86_feature_detected!("avx512vbmi");
         #[cfg(not(feature = "std"))]
         let have = cfg!(all(
             target_feature = "avx512f",
@@ -43,7 +49,9 @@ impl Avx512Vnni {
             target_feature = "avx512vl",
             target_feature = "avx512vnni"
         ));
-        Avx2::new().filter(|_| have).map(Self)
+        #[cfg(not(feature = "std"))]
+        let vbmi = cfg!(target_feature = "avx512vbmi");
+        Avx2::new().filter(|_| have).map(|avx2| Self { avx2, vbmi })
     }
 }
 
@@ -148,7 +156,7 @@ impl Isa for Avx512Vnni {
     #[inline(always)]
     fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         match Path::of(c) {
-            Path::Avx2 => by_panels(self.0, c, input, output, scratch),
+            Path::Avx2 => by_panels(self.avx2, c, input, output, scratch),
             Path::Panels => by_panels(self, c, input, output, scratch),
             Path::Flat => flat(self, c, input, output, scratch),
             Path::Strided => strided(self, c, input, output),
@@ -157,7 +165,7 @@ impl Isa for Avx512Vnni {
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
-        if columns::takes(c) { columns::scratch_len(c) } else { self.0.depthwise_scratch_len(c) }
+        if columns::takes(c) { columns::scratch_len(c) } else { self.avx2.depthwise_scratch_len(c) }
     }
 
     #[inline(always)]
@@ -166,7 +174,17 @@ impl Isa for Avx512Vnni {
             // SAFETY: `self` proves the features.
             unsafe { columns::run(c, input, output, scratch) }
         } else {
-            self.0.depthwise(c, input, output, scratch);
+            self.avx2.depthwise(c, input, output, scratch);
+        }
+    }
+
+    #[inline(always)]
+    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        if self.vbmi {
+            // SAFETY: `self` proves the features.
+            unsafe { x86_tables::by_permutes(table, input, output) }
+        } else {
+            self.avx2.lut(table, input, output);
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 
 use fleetfoot_format::{
-    graph::{DType, Graph, Io, Record, Span, Step, Steps},
+    graph::{DType, Graph, Io, Record, Span, Steps},
     limits::{MAX_DIMS, MAX_IO},
 };
 use fleetfoot_kernels::Kernels;
@@ -40,10 +40,7 @@ pub struct Model<B> {
 
 /// A step, decoded once. Who has memory to spare keeps all of them; small networks then run faster.
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    step: Step,
-    scratch_len: usize,
-}
+pub struct Prepared(step::Prepared);
 
 /// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +76,7 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch.
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
-        let scratch = self.prepare(kernels).map(|p| p.scratch_len).max();
+        let scratch = self.prepare(kernels).map(|p| p.0.scratch_len).max();
         self.tensors_len + scratch.unwrap_or(0)
     }
 
@@ -136,8 +133,7 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// The steps decoded, for [`run_prepared`](Self::run_prepared).
     pub fn prepare(&self, kernels: Kernels) -> impl Iterator<Item = Prepared> {
         let weights = self.weights.as_ref();
-        self.records()
-            .map(move |r| Prepared { scratch_len: step::scratch_len(kernels, &r.step, weights), step: r.step })
+        self.records().map(move |r| Prepared(step::Prepared::new(kernels, r.step, weights)))
     }
 
     /// As [`run_observed`](Self::run_observed), without decoding the steps anew: `steps` are those that
@@ -168,11 +164,11 @@ impl<B: AsRef<[u8]>> Model<B> {
             return Err(too_small(self.arena_len(kernels)));
         };
         for (index, prepared) in steps.enumerate() {
-            let Prepared { step, scratch_len } = prepared.borrow();
-            if scratch.len() < *scratch_len {
+            let prepared = &prepared.borrow().0;
+            if scratch.len() < prepared.scratch_len {
                 return Err(too_small(self.arena_len(kernels)));
             }
-            step::run(kernels, step, self.weights.as_ref(), tensors, scratch)
+            step::run(kernels, prepared, self.weights.as_ref(), tensors, scratch)
                 .map_err(|fault| fault.at(index as u32))?;
             observe(StepInfo { index });
         }

@@ -31,19 +31,34 @@ impl Fault {
     }
 }
 
-/// Bytes of scratch that `step` needs.
-pub(crate) fn scratch_len(kernels: Kernels, step: &Step, weights: &[u8]) -> usize {
-    match step {
-        Step::Conv(c) | Step::FullyConnected(c) => conv(c, weights).map_or(0, |c| kernels.conv_scratch_len(&c)),
-        Step::Depthwise(c) => conv(c, weights).map_or(0, |c| kernels.depthwise_scratch_len(&c)),
-        _ => 0,
+/// A step, decoded once, and what its kernel needs to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    step: Step,
+    /// Bytes of scratch.
+    pub(crate) scratch_len: usize,
+    /// Of a convolution: see [`kernels::Conv::below_one`].
+    below_one: bool,
+}
+
+impl Prepared {
+    pub(crate) fn new(kernels: Kernels, step: Step, weights: &[u8]) -> Self {
+        let (scratch_len, below_one) = match &step {
+            Step::Conv(c) | Step::FullyConnected(c) | Step::Depthwise(c) => match conv(c, weights) {
+                Ok(c) if matches!(step, Step::Depthwise(_)) => (kernels.depthwise_scratch_len(&c), c.below_one),
+                Ok(c) => (kernels.conv_scratch_len(&c), c.below_one),
+                Err(_) => (0, false),
+            },
+            _ => (0, false),
+        };
+        Self { step, scratch_len, below_one }
     }
 }
 
-/// Runs `step` on the tensors of the arena.
+/// Runs a step on the tensors of the arena.
 pub(crate) fn run(
     isa: Kernels,
-    step: &Step,
+    Prepared { step, below_one, .. }: &Prepared,
     weights: &[u8],
     tensors: &mut [u8],
     scratch: &mut [u8],
@@ -51,11 +66,11 @@ pub(crate) fn run(
     match step {
         Step::Conv(c) | Step::FullyConnected(c) => {
             let (input, output) = pair(tensors, c.input, c.output)?;
-            isa.conv(&conv(c, weights)?, input, output, scratch);
+            isa.conv(&conv_known(c, weights, *below_one)?, input, output, scratch);
         }
         Step::Depthwise(c) => {
             let (input, output) = pair(tensors, c.input, c.output)?;
-            isa.depthwise(&conv(c, weights)?, input, output, scratch);
+            isa.depthwise(&conv_known(c, weights, *below_one)?, input, output, scratch);
         }
         Step::Add(p) => {
             let params = add(p);
@@ -93,6 +108,12 @@ pub(crate) fn run(
 
 /// The parameters of a convolution with its weights in place.
 pub(crate) fn conv<'a>(c: &graph::Conv, weights: &'a [u8]) -> Result<kernels::Conv<'a>, Fault> {
+    let below_one = kernels::Conv::below_one(cast(weights, c.multipliers, "multipliers")?);
+    conv_known(c, weights, below_one)
+}
+
+/// As [`conv`], without a look at the multipliers.
+fn conv_known<'a>(c: &graph::Conv, weights: &'a [u8], below_one: bool) -> Result<kernels::Conv<'a>, Fault> {
     Ok(kernels::Conv {
         batch: c.batch as usize,
         window: window(&c.window),
@@ -105,6 +126,7 @@ pub(crate) fn conv<'a>(c: &graph::Conv, weights: &'a [u8]) -> Result<kernels::Co
         bias: cast(weights, c.bias, "bias")?,
         sums: cast(weights, c.sums, "sums")?,
         multipliers: cast(weights, c.multipliers, "multipliers")?,
+        below_one,
         out_zero_point: c.out_zero_point,
         lo: c.lo,
         hi: c.hi,

@@ -115,6 +115,7 @@ fn measure(kernels: Kernels, layer: (&str, u32, usize, usize, usize, usize)) -> 
         bias: &bias,
         sums: &sums,
         multipliers: &multipliers,
+        below_one: true,
         out_zero_point: -128,
         lo: -128,
         hi: 127,

@@ -118,6 +118,9 @@ pub struct Conv<'a> {
     pub sums: &'a [i32],
     /// Scale from accumulator to output.
     pub multipliers: &'a [f32],
+    /// Whether every multiplier is below 1, so that no product with a sum leaves 32 bits: faster kernels may be taken.
+    /// [`below_one`](Self::below_one) tells; to say `false` is never wrong.
+    pub below_one: bool,
     /// Zero point of the output.
     pub out_zero_point: i32,
     /// Lowest output value; in the range of the output type.
@@ -127,6 +130,12 @@ pub struct Conv<'a> {
 }
 
 impl Conv<'_> {
+    /// Whether every one of `multipliers` is below 1. Worth asking once, not for every inference.
+    #[must_use]
+    pub fn below_one(multipliers: &[f32]) -> bool {
+        multipliers.iter().fold(true, |below, &m| below & (m < 1.0))
+    }
+
     /// Length of the dot product of one output of a convolution (not depthwise).
     #[must_use]
     pub const fn k(&self) -> usize {

@@ -60,12 +60,6 @@ const MAX_KERNEL_H: usize = 16;
 /// Rows of the input that are multiplied by all weights in turn, in bytes: most of the first cache level.
 const CHUNK_LEN: usize = 24 * 1024;
 
-/// Whether no product of a sum and its multiplier leaves 32 bits: all multipliers are below 1.
-#[inline(always)]
-fn products_fit(c: &Conv<'_>) -> bool {
-    c.multipliers.iter().fold(true, |fit, &m| fit & (m < 1.0))
-}
-
 /// How a layer is computed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Path {
@@ -85,7 +79,7 @@ impl Path {
     #[inline(always)]
     fn of(c: &Conv<'_>) -> Self {
         let w = &c.window;
-        if !products_fit(c) {
+        if !c.below_one {
             return Self::Avx2;
         }
         if c.weight_zero_point != 0 {

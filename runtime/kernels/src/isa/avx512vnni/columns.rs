@@ -8,7 +8,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::{copy_line, products_fit, tiles::Epilogue, unsigned_zero_point};
+use super::{copy_line, tiles::Epilogue, unsigned_zero_point};
 use crate::{params::Conv, ring::Ring};
 
 /// Bytes behind a row of the ring that loads may touch.
@@ -25,7 +25,7 @@ pub(super) fn takes(c: &Conv<'_>) -> bool {
         && (w.dilation_h, w.dilation_w) == (1, 1)
         && matches!((w.kernel_w, w.kernel_h), (3, 1..=4) | (5, 1..=8))
         && matches!(w.stride_w, 1 | 2)
-        && products_fit(c)
+        && c.below_one
 }
 
 /// Bytes of scratch.

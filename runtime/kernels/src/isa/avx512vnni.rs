@@ -223,6 +223,11 @@ fn flips_first(c: &Conv<'_>) -> bool {
 /// The input is the matrix; some rows at a time, so that they stay in the first cache level.
 #[inline(always)]
 fn flat(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    let signed = c.in_dtype == DType::Int8;
+    if output.len() == c.out_c {
+        let rows = Rows { cells: input, count: 1, step: c.in_c, runs: &[0], len: c.in_c, signed, terms: &[] };
+        return all_channels(isa, c, &rows, output);
+    }
     let total = output.len() / c.out_c;
     let flips = flips_first(c);
     let most = match c.out_c {
@@ -238,7 +243,7 @@ fn flat(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch:
             step: c.in_c,
             runs: &[0],
             len: c.in_c,
-            signed: c.in_dtype == DType::Int8,
+            signed,
             terms: &[],
         };
         if flips {

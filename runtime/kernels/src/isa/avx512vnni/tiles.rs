@@ -193,9 +193,6 @@ unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(s: &Shared<'_
     unsafe { store(s, &acc, output.add(row * s.stride)) }
 }
 
-/// Bytes by which weights that are read only once are fetched in advance.
-const AHEAD: usize = 2048;
-
 /// One row of one run, four steps at a time with sums of their own, or the multiplications would wait for each other.
 ///
 /// # Safety
@@ -216,11 +213,9 @@ unsafe fn line<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut 
         }
         for (v, acc) in acc.iter_mut().enumerate() {
             // SAFETY: 64 bytes for each step of each vector.
-            let weights = w.wrapping_add(v * s.weights_step + 64 * step);
-            // Weights are read once and no faster than the next cache level gives them: ask for them early.
-            _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD));
             // SAFETY: 64 bytes for each step of each vector.
-            *acc = _mm512_dpbusd_epi32(*acc, cells, unsafe { _mm512_loadu_si512(weights.cast()) });
+            let weights = unsafe { _mm512_loadu_si512(w.add(v * s.weights_step + 64 * step).cast()) };
+            *acc = _mm512_dpbusd_epi32(*acc, cells, weights);
         }
     };
     let mut step = 0;

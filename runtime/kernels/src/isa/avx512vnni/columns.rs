@@ -185,7 +185,7 @@ fn prepare(c: &Conv<'_>, chunk: usize, to: &mut [u8]) {
         }
     };
     bias.into_iter().chain(multipliers).for_each(&mut put);
-    let mut bytes = [0u8; 64];
+    let n = (c.out_c - 64 * chunk).min(64);
     for kx in 0..w.kernel_w {
         for quad in 0..quads(c) {
             let taps = core::array::from_fn(|i| {
@@ -193,19 +193,15 @@ fn prepare(c: &Conv<'_>, chunk: usize, to: &mut [u8]) {
                 if ky >= w.kernel_h {
                     return _mm512_setzero_si512();
                 }
-                let row = &c.weights[(ky * w.kernel_w + kx) * c16..][..c16];
-                if repeat {
-                    for (i, to) in bytes.iter_mut().enumerate() {
-                        *to = row[i % c.out_c].cast_unsigned();
-                    }
-                } else {
-                    bytes.fill(0);
-                    for (to, &from) in bytes.iter_mut().zip(&row[64 * chunk..]) {
-                        *to = from.cast_unsigned();
-                    }
+                let row = &c.weights[(ky * w.kernel_w + kx) * c16 + 64 * chunk..][..n];
+                // SAFETY: the mask keeps to the row.
+                let row = unsafe { _mm512_maskz_loadu_epi8(u64::MAX >> (64 - n), row.as_ptr().cast()) };
+                match c.out_c {
+                    8 if repeat => _mm512_broadcastq_epi64(_mm512_castsi512_si128(row)),
+                    16 if repeat => _mm512_shuffle_i64x2(row, row, 0),
+                    32 if repeat => _mm512_shuffle_i64x2(row, row, 0x44),
+                    _ => row,
                 }
-                // SAFETY: 64 bytes.
-                unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
             });
             interleave(taps).into_iter().for_each(&mut put);
         }

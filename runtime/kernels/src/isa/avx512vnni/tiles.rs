@@ -309,14 +309,17 @@ unsafe fn store<const R: usize, const V: usize>(s: &Shared<'_>, acc: &[[__m512i;
 }
 
 /// Accumulators to bytes. The value is rounded, the zero point is added in 16 bits with saturation (it cannot change which
-/// limit is met, as |zero point| <= 255), and limits that are those of the type cost nothing.
+/// limit is met, as |zero point| <= 255), and packing to the output's type is a clamp to its limits.
 #[derive(Clone, Copy)]
 pub(super) struct Epilogue {
-    /// 16 bits; relative to the lowest value of the type.
+    /// Whether bytes are packed as uint8; int8 otherwise.
+    unsigned: bool,
+    /// Whether the limits are narrower than those of the type.
+    clamps: bool,
+    /// 16 bits.
     zero_point: __m512i,
     lo: __m512i,
     hi: __m512i,
-    flip: __m512i,
     order: __m512i,
     /// Flips the top bits of inputs. A value that the compiler does not know: it would not finish selecting instructions
     /// for `xor` of a broadcast load and a constant.
@@ -327,14 +330,16 @@ impl Epilogue {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     pub(super) fn new(c: &Conv<'_>) -> Self {
-        // Outputs of either type, or values that both have.
-        let offset = if c.hi > 127 { 0 } else { 128 };
-        let byte = |v: i32| _mm512_set1_epi8((v + offset).clamp(0, 255) as u8 as i8);
+        // Outputs of either type; values that both have may be packed as either.
+        let unsigned = c.hi > 127;
+        let (least, most) = if unsigned { (0, 255) } else { (-128, 127) };
+        let byte = |v: i32| _mm512_set1_epi8(v.clamp(least, most) as u8 as i8);
         Self {
-            zero_point: _mm512_set1_epi16((c.out_zero_point + offset) as i16),
+            unsigned,
+            clamps: c.lo > least || c.hi < most,
+            zero_point: _mm512_set1_epi16(c.out_zero_point as i16),
             lo: byte(c.lo),
             hi: byte(c.hi),
-            flip: _mm512_set1_epi8(offset as u8 as i8),
             order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
             input_flip: _mm512_set1_epi32(core::hint::black_box(0x8080_8080_u32 as i32)),
         }
@@ -353,8 +358,12 @@ impl Epilogue {
     pub(super) fn interleaved(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
         let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
         let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.zero_point);
-        let p = _mm512_packus_epi16(ab, cd);
-        _mm512_xor_si512(_mm512_min_epu8(_mm512_max_epu8(p, self.lo), self.hi), self.flip)
+        match (self.unsigned, self.clamps) {
+            (false, false) => _mm512_packs_epi16(ab, cd),
+            (true, false) => _mm512_packus_epi16(ab, cd),
+            (false, true) => _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(ab, cd), self.lo), self.hi),
+            (true, true) => _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(ab, cd), self.lo), self.hi),
+        }
     }
 
     /// Four vectors to bytes, one vector after the other.

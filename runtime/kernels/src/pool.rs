@@ -60,11 +60,16 @@ fn window(p: &Pool, input: &[u8], cells: (Range<usize>, Range<usize>), channel: 
             fold(p, input, cells, channel, lanes, 0, |acc, x| acc.wrapping_add(x.into()))
         }
     };
+    // The quotient of integers below 2^24 rounds to an integer only if it is one, so its floor is that of the division.
+    let exact = n <= 1 << 16;
     for (output, acc) in output.iter_mut().zip(acc) {
         let result = match p.kind {
             PoolKind::Max => acc,
-            PoolKind::Average if acc > 0 => (acc + n / 2) / n,
-            PoolKind::Average => (acc - n / 2) / n,
+            PoolKind::Average => {
+                let near = if acc > 0 { acc + n / 2 } else { acc - n / 2 };
+                // A sum of so few cells is far from the limits of the conversion.
+                if exact { (near as f32 / n as f32) as i32 } else { near / n }
+            }
         };
         *output = result.max(p.lo).min(p.hi) as u8;
     }

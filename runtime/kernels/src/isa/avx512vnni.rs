@@ -5,7 +5,8 @@
 //!
 //! - a window of one cell: the input itself, flipped as it is loaded;
 //! - larger windows: a few input rows with their border, copied and flipped once, so that a kernel row is one run of bytes;
-//!   if that run is no multiple of four bytes (a first layer of three channels), the runs of a pixel are put together first;
+//!   if that run is no multiple of four bytes (a first layer of three channels), the runs of a pixel are put together
+//!   first, for several output rows at a time;
 //! - dilated columns, weights with a zero point: panels, as in [`by_panels`];
 //! - multipliers of 1 or more, whose products could leave 32 bits: the AVX2 way.
 //!
@@ -96,8 +97,7 @@ impl Path {
             return Self::Strided;
         }
         if w.dilation_w == 1 && w.kernel_h <= MAX_KERNEL_H {
-            let gather = !(w.kernel_w * c.in_c).is_multiple_of(4);
-            return Self::Ring { gather };
+            return Self::Ring { gather: !(w.kernel_w * c.in_c).is_multiple_of(4) };
         }
         Self::Panels
     }
@@ -279,47 +279,64 @@ fn strided(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
 /// Bytes that may be read or written beyond a run when runs are put together.
 const SLACK: usize = 16;
 
-/// Bytes of the windows of one output row, put together.
-fn together_len(c: &Conv<'_>) -> usize {
-    c.window.out_w.saturating_mul(c.k().next_multiple_of(4)).saturating_add(SLACK)
+/// Bytes of windows that are put together at a time, unless one output row has more.
+const TOGETHER_LEN: usize = 12 * 1024;
+
+/// Output rows whose windows are put together at a time.
+fn together_rows(c: &Conv<'_>) -> usize {
+    let row = c.window.out_w.saturating_mul(c.k().next_multiple_of(4));
+    (TOGETHER_LEN / row.max(1)).clamp(1, c.window.out_h)
 }
 
-/// Windows of several cells, one output row at a time.
+/// Bytes for the windows of so many output rows.
+fn together_len(c: &Conv<'_>) -> usize {
+    let row = c.window.out_w.saturating_mul(c.k().next_multiple_of(4));
+    row.saturating_mul(together_rows(c)).saturating_add(SLACK)
+}
+
+/// Windows of several cells, some output rows at a time.
 #[inline(always)]
 fn ring(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
     let w = &c.window;
     let ring = Ring::new(w, c.in_c, SLACK);
-    let (run, k4) = (w.kernel_w * c.in_c, c.k().next_multiple_of(4));
+    let k4 = c.k().next_multiple_of(4);
     let (lines, panel) = scratch.split_at_mut(ring.len());
+    let at_once = if gather { together_rows(c) } else { 1 };
     let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
     for (input, output) in images {
         let mut have = 0;
-        for (y, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
-            let top = y * w.stride_h;
-            ring.advance(c, top, &mut have, input, lines, |line, to| {
-                // SAFETY: the token proves the features.
-                unsafe { copy_line(c, w.pad_left * c.in_c, line, to) }
-            });
-            let mut runs = [0; MAX_KERNEL_H];
-            for (ky, at) in runs[..w.kernel_h].iter_mut().enumerate() {
-                *at = ring.at(top + ky * w.dilation_h);
+        for (first, output) in output.chunks_mut(at_once * w.out_w * c.out_c).enumerate() {
+            for (i, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
+                let top = (first * at_once + i) * w.stride_h;
+                ring.advance(c, top, &mut have, input, lines, |line, to| {
+                    // SAFETY: the token proves the features.
+                    unsafe { copy_line(c, w.pad_left * c.in_c, line, to) }
+                });
+                let mut runs = [0; MAX_KERNEL_H];
+                for (ky, at) in runs[..w.kernel_h].iter_mut().enumerate() {
+                    *at = ring.at(top + ky * w.dilation_h);
+                }
+                let rows = Rows {
+                    cells: lines,
+                    count: w.out_w,
+                    step: w.stride_w * c.in_c,
+                    runs: &runs[..w.kernel_h],
+                    len: w.kernel_w * c.in_c,
+                    signed: false,
+                    terms: &[],
+                };
+                if gather {
+                    // SAFETY: the token proves the features.
+                    unsafe { put_together(&rows, k4, &mut panel[i * w.out_w * k4..]) };
+                } else {
+                    all_channels(isa, c, &rows, output);
+                }
             }
-            let runs = &runs[..w.kernel_h];
-            let mut rows = Rows {
-                cells: lines,
-                count: w.out_w,
-                step: w.stride_w * c.in_c,
-                runs,
-                len: run,
-                signed: false,
-                terms: &[],
-            };
             if gather {
-                // SAFETY: the token proves the features.
-                unsafe { put_together(&rows, k4, panel) };
-                rows = Rows { cells: panel, step: k4, runs: &[0], len: k4, ..rows };
+                let count = output.len() / c.out_c;
+                let rows = Rows { cells: panel, count, step: k4, runs: &[0], len: k4, signed: false, terms: &[] };
+                all_channels(isa, c, &rows, output);
             }
-            all_channels(isa, c, &rows, output);
         }
     }
 }

@@ -12,6 +12,7 @@ QuantizeLinear and DequantizeLinear (u8 activations, NCHW), it writes into FOLDE
     fp32.mnn, fp32.ncnn.{param,bin} that, converted by the tools of MNN and ncnn
     about.json                      {samples, shape, scale, zero_point, absent: {form: why}}; scale of the output
 """
+import importlib.util
 import json
 import os
 import subprocess
@@ -23,21 +24,18 @@ SAMPLES = 4
 
 
 def cut_softmax(model):
-    """Ends the network before its last Softmax: ... -> Quantize -> (Dequantize -> Softmax -> Quantize)."""
-    import onnx
+    """Dequantize -> (Reshape ->) Softmax -> Quantize becomes Dequantize -> (Reshape ->) Quantize with the scale before it."""
     graph = model.graph
     made_by = {name: node for node in graph.node for name in node.output}
     last = made_by[graph.output[0].name]
     softmax = made_by.get(last.input[0])
     if softmax is None or softmax.op_type != "Softmax":
         return model
-    logits = made_by[softmax.input[0]].input[0]
-    tail = [last, softmax, made_by[softmax.input[0]]]
-    dims = [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim]
-    for node in tail:
-        graph.node.remove(node)
-    del graph.output[:]
-    graph.output.append(onnx.helper.make_tensor_value_info(logits, onnx.TensorProto.UINT8, dims))
+    before = made_by[softmax.input[0]]
+    while before.op_type == "Reshape":
+        before = made_by[before.input[0]]
+    last.input[:] = [softmax.input[0], *before.input[1:]]
+    graph.node.remove(softmax)
     return model
 
 
@@ -136,7 +134,10 @@ def main():
         tool = lambda name: os.path.join(os.path.dirname(sys.executable), name)
         convert("mnn", "fp32.mnn", [tool("mnnconvert"), "-f", "ONNX", "--modelFile", "fp32.onnx", "--MNNModel", "fp32.mnn",
                                     "--bizCode", "peers"], folder, absent)
-        convert("ncnn", "fp32.ncnn.param", [tool("pnnx"), "fp32.onnx", "fp16=0"], folder, absent)
+        # The program inside the package: its Python module wants a whole framework that this does not need.
+        pnnx = importlib.util.find_spec("pnnx")
+        pnnx = os.path.join(pnnx.submodule_search_locations[0], "pnnx") if pnnx else "pnnx"
+        convert("ncnn", "fp32.ncnn.param", [pnnx, "fp32.onnx", "fp16=0"], folder, absent)
     scale, zero = exit_["quantization"]
     about = {"samples": len(inputs), "shape": [1, *nchw.shape[1:]], "scale": scale, "zero_point": zero, "absent": absent}
     with open(path("about.json"), "w") as file:

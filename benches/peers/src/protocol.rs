@@ -62,8 +62,8 @@ impl Args {
                 "--input" => this.input = std::fs::read(&value).map_err(|e| format!("{value}: {e}"))?,
                 "--output" => this.output = value,
                 "--shape" => {
-                    this.shape =
-                        value.split(',').map(str::parse).collect::<std::result::Result<_, _>>().map_err(text)?
+                    let extents: std::result::Result<_, _> = value.split(',').map(str::parse).collect();
+                    this.shape = extents.map_err(text)?;
                 }
                 "--threads" => this.threads = value.parse().map_err(text)?,
                 _ => return Err(format!("unknown: {flag}")),

@@ -5,8 +5,8 @@
 //!   for each round:  every peer runs it for a while, one peer after another, so that noise hits all of them
 //! ```
 //! What is compared are the least time and the median over all rounds. Outputs are compared before: ours with LiteRT's bit by
-//! bit, the others' by the highest output and the largest difference. A peer that cannot be installed or does not take a
-//! network is a row that says why. `benches/peers/prepare.py` makes the forms of the networks that they get.
+//! bit, the others' by the highest output and the largest difference. A peer that cannot be installed, does not take a
+//! network or answers with something else is a row that says why. `benches/peers/prepare.py` makes the forms of the networks that they get.
 
 mod child;
 mod forms;
@@ -132,7 +132,13 @@ fn measure(forms: &Forms, network: &Network, peers: &[&Peer], threads: usize, ro
             Ok(Start { child, version, output }) => {
                 row.version = version;
                 row.compare(network, &output);
-                Some(child)
+                // A peer that computes something else, for instance after a bad conversion, has no time worth a row.
+                if row.max_difference.is_finite() {
+                    Some(child)
+                } else {
+                    row.absent = format!("{} outputs, not {}", output.len(), network.golden.len());
+                    None
+                }
             }
             Err(why) => {
                 row.absent = why;

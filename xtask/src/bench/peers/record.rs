@@ -20,7 +20,7 @@ pub(super) struct Row {
     /// Samples whose highest output is the golden one's, of all.
     top1: (usize, usize),
     /// Largest difference from the golden outputs, in steps of the output.
-    max_difference: f32,
+    pub(super) max_difference: f32,
     /// Ours, and not the golden bytes.
     pub(super) is_wrong: bool,
 }

@@ -1,0 +1,20 @@
+//! `cargo xtask bench WHAT`: measurements. They are no checks: CI does not run them, a shared machine cannot pass or fail them.
+//!
+//! ```text
+//! peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]   other runtimes beside ours, in turn, on one core
+//! ```
+
+mod peers;
+
+use crate::shell::{Result, Tree};
+
+/// What stands after `bench`.
+pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]";
+
+/// `cargo xtask bench ARGS`.
+pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
+    match args.split_first().map(|(what, rest)| (what.as_str(), rest)) {
+        Some(("peers", rest)) => peers::run(tree, rest),
+        _ => Err(USAGE.into()),
+    }
+}

@@ -14,6 +14,7 @@ mod record;
 
 use std::{collections::BTreeSet, time::Duration};
 
+pub(super) use self::forms::NETWORKS;
 use self::{
     child::{Child, Start},
     forms::{Forms, Network},

@@ -15,7 +15,7 @@ use super::{
 use crate::shell::{Cmd, Result, Tree};
 
 /// Short name, int8 `.tflite` without the suffix, its QDQ form; beside the checkout in `shared/models`.
-const NETWORKS: &[(&str, &str, &str)] = &[
+pub(in crate::bench) const NETWORKS: &[(&str, &str, &str)] = &[
     ("ad", "mlperf-tiny/ad_int8", "mlperf-tiny/ad_qdq_u8"),
     ("kws", "mlperf-tiny/kws_logits_int8", "mlperf-tiny/kws_logits_qdq_u8"),
     ("vww", "mlperf-tiny/vww_logits_int8", "mlperf-tiny/vww_logits_qdq_u8"),

@@ -78,17 +78,6 @@ static const char *const names[AMOUNTS] = {
     "load", "store", "vload", "vstore", "dot", "mmla", "wmul", "imul", "fmul", "shift", "convert", "simd", "branch",
     "gpmul", "gp", "sve", "load8", "load16", "store8", "store16", "vstore8", "wide", "wide8", "half", "v0",
 };
-static const uint64_t MARK = UINT64_C(0x5A5A0000);
-static const int64_t LSEEK = 62; /* of AArch64 Linux */
-
-struct block {
-    struct block *next;
-    uint64_t executed;
-    uint32_t sums[AMOUNTS];
-};
-static struct block *blocks;
-static FILE *out;
-
 static unsigned field(uint32_t word, unsigned high, unsigned low)
 {
     return (word >> low) & ((1u << (high - low + 1)) - 1);
@@ -131,7 +120,8 @@ static int memory(uint32_t w, unsigned *bytes)
         if (simd) {
             *bytes = 1u << (size | field(w, 23, 23) << 2);
         } else {
-            load = field(w, 23, 22) != 0;
+            bool atomic = field(w, 24, 24) == 0 && field(w, 21, 21) && field(w, 11, 10) == 0;
+            load = field(w, 23, 22) != 0 || atomic;
             *bytes = size == 3 && field(w, 23, 22) == 2 ? 0 : 1u << size;
         }
     }
@@ -141,7 +131,7 @@ static int memory(uint32_t w, unsigned *bytes)
 /* Vectors, "three registers" and "two registers": bits 28-24 = 01110. */
 static int vectors(uint32_t w)
 {
-    unsigned size = field(w, 23, 22), u = field(w, 29, 29);
+    unsigned size = field(w, 23, 22);
     if (field(w, 21, 21) == 0) {
         if (field(w, 15, 15) && field(w, 10, 10)) {
             unsigned opcode = field(w, 14, 11);
@@ -150,6 +140,8 @@ static int vectors(uint32_t w)
             if (opcode <= 1) return IMUL; /* sqrdmlah, sqrdmlsh */
             return FMUL;                  /* complex numbers, bfloat16 */
         }
+        bool half_precision = field(w, 22, 21) == 2 && field(w, 15, 14) == 0 && field(w, 10, 10);
+        if (half_precision) return field(w, 13, 11) == 1 || field(w, 13, 11) == 3 ? FMUL : SIMD;
         return SIMD; /* permutes, copies, tables */
     }
     if (field(w, 11, 10) == 0) return field(w, 15, 12) >= 8 ? WMUL : SIMD;
@@ -165,8 +157,8 @@ static int vectors(uint32_t w)
     if (field(w, 20, 17) != 0) return SIMD;
     if (opcode == 0x02 || opcode == 0x06) return SHIFT;                   /* saddlp, sadalp */
     if (opcode == 0x12 || opcode == 0x13 || opcode == 0x14) return SHIFT; /* xtn, sqxtun, shll, sqxtn */
-    if (opcode >= 0x16 && opcode != 0x1f) return opcode == 0x1c && !u ? SIMD : CONVERT;
-    return SIMD;
+    if ((opcode == 0x1c || opcode == 0x1d) && size >= 2) return SIMD; /* estimates of reciprocals */
+    return opcode >= 0x16 && opcode != 0x1f ? CONVERT : SIMD;
 }
 
 /* Vectors by an element, and shifts by an immediate: bits 28-24 = 01111. */
@@ -196,7 +188,7 @@ static int scalars(uint32_t w)
     if (field(w, 21, 21) == 0) return CONVERT;
     if (field(w, 11, 10) == 2) { unsigned opcode = field(w, 15, 12); return opcode == 0 || opcode == 8 ? FMUL : SIMD; }
     if (field(w, 15, 10) == 0) return field(w, 18, 17) == 3 ? SIMD : CONVERT; /* fmov, or to and from integers */
-    if (field(w, 14, 10) == 0x10 && field(w, 20, 18) != 0) return CONVERT;    /* frint, fcvt */
+    if (field(w, 14, 10) == 0x10 && field(w, 20, 15) >= 4) return CONVERT;    /* frint, fcvt */
     return SIMD;
 }
 
@@ -215,6 +207,18 @@ static int class_of(uint32_t w, unsigned *bytes)
     if (field(w, 30, 21) == 0xd6 && field(w, 15, 11) == 1) return GPMUL; /* udiv, sdiv */
     return GP;
 }
+
+#ifndef CHECK_CLASSES
+static const uint64_t MARK = UINT64_C(0x5A5A0000);
+static const int64_t LSEEK = 62; /* of AArch64 Linux */
+
+struct block {
+    struct block *next;
+    uint64_t executed;
+    uint32_t sums[AMOUNTS];
+};
+static struct block *blocks;
+static FILE *out;
 
 /* Adds one instruction to the sums of its block. */
 static void add(uint32_t *sums, uint32_t word, int class, unsigned bytes)
@@ -310,3 +314,25 @@ EXPORT int qemu_plugin_install(plugin_id id, const plugin_info *info, int argc, 
     qemu_plugin_register_vcpu_syscall_cb(id, syscalled);
     return 0;
 }
+
+#else /* A program that compares lines "WORD CLASS BYTES INSTRUCTION" with what is decoded here. */
+int main(void)
+{
+    char line[256], name[16], text[128];
+    unsigned word, bytes, found, lines = 0, wrong = 0;
+    while (fgets(line, sizeof line, stdin)) {
+        if (line[0] == '#') continue;
+        if (sscanf(line, "%x %15s %u %127[^\n]", &word, name, &bytes, text) != 4) {
+            printf("not understood: %s", line);
+            return 1;
+        }
+        const char *class = names[class_of(word, &found)];
+        lines++;
+        if (strcmp(class, name) == 0 && found == bytes) continue;
+        printf("%s: %s %u, not %s %u\n", text, class, found, name, bytes);
+        wrong++;
+    }
+    printf("%u instructions, %u wrong\n", lines, wrong);
+    return wrong != 0 || lines == 0;
+}
+#endif

@@ -52,7 +52,7 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
     }
     record::summary(&rows);
     // A part of the networks, CPUs or subjects is a trial: it leaves the record alone.
-    if args.is_empty() {
+    if args.is_empty() && tree.shared().is_some() {
         record::write_csv(tree, &rows)?;
     }
     let failed: Vec<String> = rows.iter().filter(|row| row.is_ours() && row.counts.is_none()).map(Row::title).collect();

@@ -41,13 +41,15 @@ const PACKAGES: [&str; 14] = [
     "libpython3.11-minimal",
     "libpython3.11-stdlib",
 ];
-/// Part numbers and features that `/proc/cpuinfo` shows, by the beginning of the CPU's name; the first is for the unknown.
+/// Part numbers and features that `/proc/cpuinfo` shows, by the beginning of the CPU's name; the first is for the unknown. `max`
+/// shows itself as a Neoverse N2: it has matrix products, and of the parts that have them the peers die of some (0xd41, 0xd47),
+/// for want of the caches that they expect.
 const PARTS: [(&str, &str, &str); 5] = [
     ("cortex-a53", "0xd03", ""),
     ("cortex-a55", "0xd05", " atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"),
     ("cortex-a76", "0xd0b", " atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"),
     ("neoverse-n1", "0xd0c", " atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"),
-    ("max", "0xd47", " atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp asimdfhm i8mm bf16"),
+    ("max", "0xd49", " atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp asimdfhm i8mm bf16"),
 ];
 
 /// Whose instructions are counted.
@@ -111,6 +113,7 @@ impl Machine {
         let mut run = Command::new("timeout");
         run.args(["-k", "5", &TIMEOUT_S.to_string(), "qemu-aarch64", "-cpu", cpu, "-plugin"]);
         run.arg(format!("{},out={}", self.folder.join("icount.so").display(), marks.display()));
+        let mut softmax = false;
         match subject {
             Subject::Ours(isa) => {
                 run.args(["-L", "/"]).arg(&self.ours).arg(&network.tflite).args([&network.golden]);
@@ -122,6 +125,7 @@ impl Machine {
                     (_, Some(qdq)) => qdq,
                     (_, None) => return Err("no ONNX form of this network".into()),
                 };
+                softmax = ends_with_softmax(model) && !ends_with_softmax(&network.tflite);
                 if let Some(why) = &self.peers_absent {
                     return Err(why.clone());
                 }
@@ -134,6 +138,9 @@ impl Machine {
             match line.split_once(' ') {
                 Some(("isa" | "version", name)) => row.version = name.into(),
                 Some(("have", names)) => row.have = names.split(' ').map(String::from).collect(),
+                Some(("equal" | "differ", _)) if softmax => {
+                    row.outputs = "not comparable: with a softmax at the end".into();
+                }
                 Some(("equal" | "differ", _)) => row.outputs = line.into(),
                 _ => {}
             }
@@ -155,6 +162,11 @@ impl Machine {
         run.arg("-E").arg(format!("PYTHONPATH={}", root.join("site").display())).arg(root.join("usr/bin/python3.11"));
         Ok(())
     }
+}
+
+/// Whether the network ends with probabilities: the reference networks say so in their names.
+fn ends_with_softmax(model: &Path) -> bool {
+    !model.to_string_lossy().contains("logits")
 }
 
 /// The last thing that a program said before it failed.
@@ -237,14 +249,34 @@ fn write(path: &Path, text: &str) -> Result {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, path::Path, process::Command};
+
     use super::cpuinfo;
+
+    /// `classes.txt` was encoded by an assembler; the plugin's decoder, built as a program, must agree with it.
+    #[test]
+    fn the_plugin_knows_the_instructions() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/arm");
+        let program = std::env::temp_dir().join(format!("fleetfoot-classes-{}", std::process::id()));
+        let built = Command::new("cc")
+            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-DCHECK_CLASSES", "-o"])
+            .args([&program, &sources.join("icount.c")])
+            .status()
+            .expect("a C compiler");
+        assert!(built.success());
+        let classes = File::open(sources.join("classes.txt")).expect("classes.txt");
+        let output = Command::new(&program).stdin(classes).output().expect("it runs");
+        std::fs::remove_file(&program).expect("it was built");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.ends_with("222 instructions, 0 wrong\n"), "{said}");
+    }
 
     #[test]
     fn cpuinfo_is_of_the_emulated_cpu() {
         for (cpu, part, dot) in [
             ("cortex-a53", "0xd03", false),
             ("cortex-a76", "0xd0b", true),
-            ("max,sve=off", "0xd47", true),
+            ("max,sve=off", "0xd49", true),
             ("x", "0xd03", false),
         ] {
             let text = cpuinfo(cpu);

@@ -5,9 +5,11 @@
 //!   prints   isa NAME        the instruction set in use: ISA, or the fastest of this CPU
 //!            have NAME...    all that there are on this CPU
 //!            equal N         N outputs were compared with ARRAY of GOLDEN and are the same, byte for byte
+//!             layer OP MACS NAME     one for each step
 //! ```
 //! The counting plugin (`icount.c`) writes a line when a file is set to a position from [`MARK`] on. Lines 0 and 1 have
-//! nothing between them: their difference is what a mark costs. Lines 2i and 2i + 1 enclose run i.
+//! nothing between them: their difference is what a mark costs. Lines 2i and 2i + 1 enclose run i. After them comes one run
+//! with a line from [`LAYERS`] on before the first step and after each, which `layer` lines name.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -23,8 +25,10 @@ use fleetfoot::{Kernels, Model, Session};
 
 /// Positions from here on are marks for the plugin.
 const MARK: u64 = 0x5A5A_0000;
+/// The mark before the first step of the run that is counted step by step.
+const LAYERS: u64 = 100;
 /// Counted runs, after one that is not.
-const RUNS: u64 = 2;
+const RUNS: u64 = 3;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +69,7 @@ fn count(model: &Path, golden: &Path, array: &str, isa: Option<&str>) -> Result<
     mark(0)?;
     mark(1)?;
     for run in 0..=RUNS {
-        // The first run is as the second for the plugin, and not looked at.
+        // The first run warms up and has no marks.
         let sample = run as usize % n;
         session.set_input(0, &inputs[sample * input_len..][..input_len])?;
         if run == 0 {
@@ -82,6 +86,17 @@ fn count(model: &Path, golden: &Path, array: &str, isa: Option<&str>) -> Result<
         }
     }
     println!("equal {}", RUNS + 1);
+
+    session.set_input(0, &inputs[..input_len])?;
+    mark(LAYERS)?;
+    let mut failed = None;
+    session.run_observed(|step| failed = mark(LAYERS + 1 + step.index as u64).err().or(failed.take()))?;
+    if let Some(fault) = failed {
+        return Err(fault.into());
+    }
+    for record in session.model().engine().records() {
+        println!("layer {} {} {}", record.step.op(), record.step.macs(), record.name);
+    }
     Ok(())
 }
 

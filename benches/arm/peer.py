@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 MARK = 0x5A5A0000
-RUNS = 2
+RUNS = 3
 
 
 def litert(path):
@@ -72,7 +72,7 @@ def main():
     for i in range(RUNS + 1):
         sample = i % len(inputs)
         prepare(inputs[sample])
-        # The first run is not looked at.
+        # The first run warms up and has no marks.
         before, after = MARK + 2 * i, MARK + 2 * i + 1
         if i == 0:
             run()

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]   other runtimes beside ours, in turn, on one core
-//! arm [--models A,B] [--cpus A,B] [--peers A,B] [--isa auto|all|NAME] executed AArch64 instructions, ours and theirs, in an emulator
+//! arm [--models A,B] [--cpus A,B] [--peers A,B] [--isa auto|all|NAME] [--layers]
+//!     executed AArch64 instructions in an emulator, ours and theirs; `benches/arm/README.md`
 //! ```
 
 mod arm;
@@ -12,7 +13,7 @@ use crate::shell::{Result, Tree};
 
 /// What stands after `bench`.
 pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]
-       arm [--models A,B] [--cpus A,B] [--peers litert,onnxruntime|none] [--isa auto|all|NAME]";
+       arm [--models A,B] [--cpus A,B] [--peers litert,onnxruntime|none] [--isa auto|all|NAME] [--layers]";
 
 /// `cargo xtask bench ARGS`.
 pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! for each network:  for each emulated CPU:  ours (each instruction set it offers), LiteRT, ONNX Runtime
-//!     qemu-aarch64 -cpu CPU -plugin icount.so PROGRAM    loads, runs once, and marks the beginning and the end of two more runs
-//!     marks -> counts of those runs alone; the second is what is reported, the first shows how much two runs differ
+//!     qemu-aarch64 -cpu CPU -plugin icount.so PROGRAM    loads, runs once, and marks the beginning and the end of three more runs
+//!     marks -> counts of those runs alone; the least is what is reported, the most shows by how much runs differ
 //! ```
 //! Time under emulation means nothing and is not looked at. Counts are exact for the program and CPU model; cycles are an
 //! estimate from published throughputs (`cost.rs`), not measured on hardware, and are called that wherever they stand.
@@ -26,6 +26,8 @@ use crate::shell::{Result, Tree};
 const CPUS: [&str; 3] = ["cortex-a53", "cortex-a76", "max,sve=off"];
 const PEERS: [&str; 2] = ["litert", "onnxruntime"];
 const OURS: &str = "fleetfoot";
+/// How our program says that the CPU lacks an instruction set.
+const LACKS: &str = ": this CPU has ";
 
 struct Options {
     models: Vec<String>,
@@ -33,6 +35,8 @@ struct Options {
     peers: Vec<String>,
     /// Ours: `auto` is what it picks by itself, `all` everything that the CPU has.
     isa: String,
+    /// Ours step by step as well.
+    layers: bool,
 }
 
 /// `cargo xtask bench arm ARGS`.
@@ -47,6 +51,9 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
             let mut measured = ours(&machine, network, cpu, &options.isa);
             measured.extend(peers.iter().map(|peer| machine.row(network, cpu, Subject::Peer(peer))));
             print!("{}", record::table(network.name, cpu, &measured));
+            if options.layers {
+                measured.iter().filter(|row| row.is_ours()).for_each(|row| print!("{}", record::layers(row)));
+            }
             rows.extend(measured);
         }
     }
@@ -55,7 +62,9 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
     if args.is_empty() && tree.shared().is_some() {
         record::write_csv(tree, &rows)?;
     }
-    let failed: Vec<String> = rows.iter().filter(|row| row.is_ours() && row.counts.is_none()).map(Row::title).collect();
+    // An instruction set that was asked for and that this CPU lacks is a row that says so, no fault.
+    let is_fault = |row: &&Row| row.is_ours() && row.counts.is_none() && !row.absent.contains(LACKS);
+    let failed: Vec<String> = rows.iter().filter(is_fault).map(Row::title).collect();
     if failed.is_empty() {
         Ok(())
     } else {
@@ -81,9 +90,14 @@ fn ours(machine: &Machine, network: &Network, cpu: &str, isa: &str) -> Vec<Row> 
 
 fn options(args: &[String]) -> Result<Options> {
     let text = |names: &[&str]| names.iter().map(ToString::to_string).collect();
-    let mut options = Options { models: Vec::new(), cpus: text(&CPUS), peers: text(&PEERS), isa: "auto".into() };
+    let mut options =
+        Options { models: Vec::new(), cpus: text(&CPUS), peers: text(&PEERS), isa: "auto".into(), layers: false };
     let mut args = args.iter();
     while let Some(flag) = args.next() {
+        if flag == "--layers" {
+            options.layers = true;
+            continue;
+        }
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--models" => options.models = list(value),
@@ -135,7 +149,8 @@ mod tests {
         let parse = |args: &[&str]| options(&args.iter().map(ToString::to_string).collect::<Vec<_>>());
         let plain = parse(&[]).expect("no arguments");
         assert_eq!((plain.cpus.len(), plain.peers.len(), plain.isa.as_str()), (CPUS.len(), 2, "auto"));
-        let none = parse(&["--peers", "none", "--isa", "scalar", "--cpus", "max,sve=off"]).expect("known");
+        let none = parse(&["--peers", "none", "--isa", "scalar", "--layers", "--cpus", "max,sve=off"]).expect("known");
+        assert!(none.layers && !plain.layers);
         assert_eq!((none.isa.as_str(), none.cpus.as_slice()), ("scalar", &["max,sve=off".to_string()][..]));
         for wrong in [&["--peers", "ncnn"][..], &["--cpus", ""], &["--cpu", "x"], &["--models"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");

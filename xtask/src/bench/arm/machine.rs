@@ -137,6 +137,7 @@ impl Machine {
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             match line.split_once(' ') {
                 Some(("isa" | "version", name)) => row.version = name.into(),
+                Some(("layer", layer)) => row.layers.push((layer.into(), 0)),
                 Some(("have", names)) => row.have = names.split(' ').map(String::from).collect(),
                 Some(("equal" | "differ", _)) if softmax => {
                     row.outputs = "not comparable: with a softmax at the end".into();
@@ -150,6 +151,8 @@ impl Machine {
         }
         let (counts, spread) = count::read(&marks)?;
         (row.counts, row.spread) = (Some(counts), spread);
+        let each = count::layers(&marks, row.layers.len())?;
+        row.layers.iter_mut().zip(each).for_each(|(layer, count)| layer.1 = count);
         Ok(())
     }
 
@@ -166,7 +169,7 @@ impl Machine {
 
 /// Whether the network ends with probabilities: the reference networks say so in their names.
 fn ends_with_softmax(model: &Path) -> bool {
-    !model.to_string_lossy().contains("logits")
+    !model.file_name().is_some_and(|name| name.to_string_lossy().contains("logits"))
 }
 
 /// The last thing that a program said before it failed.

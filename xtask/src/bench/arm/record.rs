@@ -20,9 +20,11 @@ pub(super) struct Row {
     pub(super) version: String,
     /// Ours: every instruction set that it offers on this CPU.
     pub(super) have: Vec<String>,
+    /// Ours: operator, MACs and name of each step, and its instructions.
+    pub(super) layers: Vec<(String, u64)>,
     /// Of one inference.
     pub(super) counts: Option<Counts>,
-    /// By how many instructions two runs differ.
+    /// By how many instructions its runs differ.
     pub(super) spread: u64,
     /// How its outputs compare with the golden ones.
     pub(super) outputs: String,
@@ -42,6 +44,7 @@ impl Row {
             subject: subject.into(),
             version: version.into(),
             have: Vec::new(),
+            layers: Vec::new(),
             counts: None,
             spread: 0,
             outputs: String::new(),
@@ -91,6 +94,22 @@ pub(super) fn table(model: &str, cpu: &str, rows: &[Row]) -> String {
             let _ = write!(text, " {:>10}", cost::cycles(core, counts).map_or_else(|| "-".into(), thousands));
         }
         let _ = writeln!(text, "  {}", row.outputs);
+    }
+    text
+}
+
+/// Instructions of ours step by step, and for each multiply-accumulate.
+pub(super) fn layers(row: &Row) -> String {
+    let mut text =
+        format!("\n{}\n{:>12} {:>10} {:>8}  operator, name\n", row.title(), "instructions", "MACs", "per MAC");
+    for (layer, count) in &row.layers {
+        // `OP MACS NAME`
+        let mut words = layer.splitn(3, ' ');
+        let (op, macs, name) = (words.next(), words.next(), words.next());
+        let macs: u64 = macs.and_then(|macs| macs.parse().ok()).unwrap_or(0);
+        let each = if macs == 0 { String::new() } else { format!("{:.3}", *count as f64 / macs as f64) };
+        let (op, name) = (op.unwrap_or_default(), name.unwrap_or_default());
+        let _ = writeln!(text, "{count:>12} {macs:>10} {each:>8}  {op} {name}");
     }
     text
 }
@@ -165,7 +184,7 @@ fn csv(rows: &[Row]) -> String {
     let mut text = format!("# executed instructions of one inference; cycles_*: {}\n", cost::LABEL);
     let _ = writeln!(
         text,
-        "model,cpu,program,version,total,{},cycles_a55,cycles_a76,two_runs_differ,outputs,absent",
+        "model,cpu,program,version,total,{},cycles_a55,cycles_a76,runs_differ,outputs,absent",
         NAMES.join(",")
     );
     let plain = |words: &str| words.replace([',', '"', '\n'], " ");
@@ -186,7 +205,7 @@ fn csv(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, Row, csv, distinct, mean};
+    use super::{Counts, Row, csv, distinct, layers, mean};
 
     fn row(counts: Option<Counts>, absent: &str) -> Row {
         Row {
@@ -195,6 +214,7 @@ mod tests {
             subject: "litert".into(),
             version: "1".into(),
             have: Vec::new(),
+            layers: Vec::new(),
             counts,
             spread: 3,
             outputs: "equal 3".into(),
@@ -215,6 +235,15 @@ mod tests {
             [at(1, "cpu"), at(1, "total"), at(1, "dot"), at(1, "cycles_a55"), at(1, "cycles_a76"), at(1, "absent")];
         assert_eq!(cells, ["max sve=off", "8", "8", "8", "4", ""]);
         assert_eq!([at(2, "total"), at(2, "absent")], ["", "crashed  badly"]);
+    }
+
+    #[test]
+    fn steps() {
+        let mut row = row(None, "");
+        row.layers = vec![("conv 200 a b".into(), 50), ("softmax 0 c".into(), 7)];
+        let text = layers(&row);
+        let lines: Vec<Vec<&str>> = text.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines, [&["50", "200", "0.250", "conv", "a", "b"][..], &["7", "0", "softmax", "c"]], "{text}");
     }
 
     #[test]

@@ -52,12 +52,14 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
             measured.extend(peers.iter().map(|peer| machine.row(network, cpu, Subject::Peer(peer))));
             print!("{}", record::table(network.name, cpu, &measured));
             if options.layers {
-                measured.iter().filter(|row| row.is_ours()).for_each(|row| print!("{}", record::layers(row)));
+                measured.iter().filter(|row| !row.layers.is_empty()).for_each(|row| print!("{}", record::layers(row)));
             }
             rows.extend(measured);
         }
     }
-    record::summary(&rows);
+    if !peers.is_empty() {
+        record::summary(&rows);
+    }
     // A part of the networks, CPUs or subjects is a trial: it leaves the record alone.
     if args.is_empty() && tree.shared().is_some() {
         record::write_csv(tree, &rows)?;

@@ -3,12 +3,15 @@
 //! Kernels select by the CPU they find, so the emulated CPU is part of the test: without dot products, with them, and with
 //! everything that qemu knows.
 
+use std::path::PathBuf;
+
 use crate::{
     setup::DEBIAN_RUSTC,
     shell::{Cmd, Result, Tree},
 };
 
-const TARGET: &str = "aarch64-unknown-linux-gnu";
+/// The triple.
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The instruction sets that matter, by a CPU that has them. `pauth-impdef` only makes emulation faster.
 const CPUS: [&str; 3] = ["cortex-a53", "cortex-a76", "max,pauth-impdef=on"];
 /// Seconds for one test binary; an emulator that hangs must not hang the run.
@@ -20,23 +23,16 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let mut failed = Vec::new();
     for cpu in CPUS {
         for (package, test) in TESTS {
-            let mut cargo = Cmd::cargo(tree, ["test", "--target", TARGET, "-p", package]);
-            cargo = match test {
-                Some(test) => cargo.args(["--test", test]),
+            let args = match test {
+                Some(test) => ["-p", package, "--test", test].to_vec(),
                 // Documentation examples are the host's business.
-                None => cargo.args(["--lib", "--tests"]),
+                None => ["-p", package, "--lib", "--tests"].to_vec(),
             };
             let runner = format!("timeout -k 5 {TIMEOUT_S} qemu-aarch64 -cpu {cpu} -L /");
-            let done = cargo
-                .arg("--target-dir")
-                .arg(tree.target.join("aarch64"))
+            let done = cargo(tree, "test", &args)
                 .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner)
-                .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
-                .env("RUSTC", DEBIAN_RUSTC)
                 // Tests leave out what would take hours in an emulator.
                 .env("FLEETFOOT_EMULATED", "1")
-                // Cargo points it to the libraries of the compiler that built this program; that is another one.
-                .env_remove("LD_LIBRARY_PATH")
                 .run();
             if let Err(fault) = done {
                 println!("{fault}");
@@ -45,4 +41,21 @@ pub(crate) fn check(tree: &Tree) -> Result {
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join(", ")) }
+}
+
+/// Where builds for [`TARGET`] go: beside those for this machine.
+pub(crate) fn target_folder(tree: &Tree) -> PathBuf {
+    tree.target.join("aarch64")
+}
+
+/// `cargo COMMAND ARGS` for [`TARGET`].
+pub(crate) fn cargo(tree: &Tree, command: &str, args: &[&str]) -> Cmd {
+    Cmd::cargo(tree, [command, "--target", TARGET])
+        .args(args)
+        .arg("--target-dir")
+        .arg(target_folder(tree))
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+        .env("RUSTC", DEBIAN_RUSTC)
+        // Cargo points it to the libraries of the compiler that built this program; that is another one.
+        .env_remove("LD_LIBRARY_PATH")
 }

@@ -60,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-format", &[]),
     // Only tests and tasks: nothing of ours above or below them.
     ("fleetfoot-tests", &["*"]),
+    ("fleetfoot-benches", &["*"]),
     ("xtask", &[]),
 ];
 

@@ -5,11 +5,13 @@
 //! cargo xtask test [CHECK...]     every check, or the named ones; one table at the end
 //! cargo xtask tidy                fmt, clippy and the look of the files: before you push
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
+//! cargo xtask bench WHAT [ARGS...] measurements: see `bench.rs`
 //! ```
 //! `test` streams what each check prints, goes on after a failure, and exits with 1 if any check failed. A check whose
 //! tools are missing is skipped, and says which; where the environment has CI=true that is a failure.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checks;
 mod cross;
 mod direction;
@@ -31,9 +33,11 @@ fn main() -> ExitCode {
         Some(("test", names)) => checks::run(&tree, names),
         Some(("tidy", [])) => tidy(&tree),
         Some(("demo", rest)) => demo(&tree, rest),
+        Some(("bench", rest)) => bench::run(&tree, rest),
         _ => {
-            eprintln!("usage: cargo xtask setup | test [CHECK...] | tidy | demo [ARGS...]");
+            eprintln!("usage: cargo xtask setup | test [CHECK...] | tidy | demo [ARGS...] | bench WHAT [ARGS...]");
             eprintln!("checks: {}", checks::names().join(" "));
+            eprintln!("{}", bench::USAGE);
             return ExitCode::from(2);
         }
     };

@@ -15,12 +15,15 @@
 
 mod check;
 mod error;
+mod fork;
 mod model;
 mod session;
+mod split;
 mod step;
 
 pub use error::EngineError;
 pub use fleetfoot_kernels::Kernels;
+pub use fork::{Fork, MAX_THREADS, Part};
 pub use model::{Model, Prepared, Tensor};
 pub use session::Session;
 pub use step::StepInfo;

@@ -11,6 +11,8 @@ use fleetfoot_kernels::Kernels;
 use crate::{
     check,
     error::EngineError,
+    fork::Fork,
+    split::{self, Cut},
     step::{self, StepInfo},
 };
 
@@ -43,6 +45,14 @@ pub struct Model<B> {
 pub struct Prepared {
     step: Step,
     scratch_len: usize,
+    cut: Option<Cut>,
+}
+
+impl Prepared {
+    /// Bytes of scratch, whole or in parts.
+    fn most_scratch_len(&self) -> usize {
+        self.cut.map_or(0, |cut| cut.scratch_len()).max(self.scratch_len)
+    }
 }
 
 /// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
@@ -80,6 +90,13 @@ impl<B: AsRef<[u8]>> Model<B> {
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
         let scratch = self.prepare(kernels).map(|p| p.scratch_len).max();
+        self.tensors_len + scratch.unwrap_or(0)
+    }
+
+    /// As [`arena_len`](Self::arena_len), for [`run_forked`](Self::run_forked): each of `threads` has scratch of its own.
+    #[must_use]
+    pub fn arena_len_for(&self, kernels: Kernels, threads: usize) -> usize {
+        let scratch = self.prepare_for(kernels, threads).map(|p| p.most_scratch_len()).max();
         self.tensors_len + scratch.unwrap_or(0)
     }
 
@@ -136,8 +153,18 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// The steps decoded, for [`run_prepared`](Self::run_prepared).
     pub fn prepare(&self, kernels: Kernels) -> impl Iterator<Item = Prepared> {
         let weights = self.weights.as_ref();
-        self.records()
-            .map(move |r| Prepared { scratch_len: step::scratch_len(kernels, &r.step, weights), step: r.step })
+        self.records().map(move |r| Prepared {
+            scratch_len: step::scratch_len(kernels, &r.step, weights),
+            step: r.step,
+            cut: None,
+        })
+    }
+
+    /// As [`prepare`](Self::prepare), for [`run_forked`](Self::run_forked) with up to `threads` threads, at most
+    /// [`MAX_THREADS`](crate::MAX_THREADS).
+    pub fn prepare_for(&self, kernels: Kernels, threads: usize) -> impl Iterator<Item = Prepared> {
+        let weights = self.weights.as_ref();
+        self.prepare(kernels).map(move |p| Prepared { cut: Cut::new(kernels, &p.step, weights, threads), ..p })
     }
 
     /// As [`run_observed`](Self::run_observed), without decoding the steps anew: `steps` are those that
@@ -155,6 +182,38 @@ impl<B: AsRef<[u8]>> Model<B> {
         self.run_steps(kernels, steps.iter(), arena, observe)
     }
 
+    /// As [`run_prepared`](Self::run_prepared), and hands the parts of large steps to `fork`: `steps` are those that
+    /// [`prepare_for`](Self::prepare_for) gave. The bytes are the same.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`] below [`arena_len_for`](Self::arena_len_for).
+    pub fn run_forked(
+        &self,
+        kernels: Kernels,
+        steps: &[Prepared],
+        arena: &mut [u8],
+        fork: &(impl Fork + ?Sized),
+        mut observe: impl FnMut(StepInfo),
+    ) -> Result<(), EngineError> {
+        let (have, weights) = (arena.len(), self.weights.as_ref());
+        let need = || self.tensors_len + steps.iter().map(Prepared::most_scratch_len).max().unwrap_or(0);
+        let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
+            return Err(EngineError::ArenaTooSmall { need: need(), have });
+        };
+        for (index, prepared) in steps.iter().enumerate() {
+            if scratch.len() < prepared.most_scratch_len() {
+                return Err(EngineError::ArenaTooSmall { need: need(), have });
+            }
+            match &prepared.cut {
+                None => step::run(kernels, &prepared.step, weights, tensors, scratch),
+                Some(cut) => split::run(kernels, (&prepared.step, cut), weights, tensors, scratch, fork),
+            }
+            .map_err(|fault| fault.at(index as u32))?;
+            observe(StepInfo { index });
+        }
+        Ok(())
+    }
+
     fn run_steps(
         &self,
         kernels: Kernels,
@@ -168,7 +227,7 @@ impl<B: AsRef<[u8]>> Model<B> {
             return Err(too_small(self.arena_len(kernels)));
         };
         for (index, prepared) in steps.enumerate() {
-            let Prepared { step, scratch_len } = prepared.borrow();
+            let Prepared { step, scratch_len, .. } = prepared.borrow();
             if scratch.len() < *scratch_len {
                 return Err(too_small(self.arena_len(kernels)));
             }

@@ -54,6 +54,12 @@ enum By {
 impl Cut {
     /// The cut of `step` for `threads`; nothing where it stays whole.
     pub(crate) fn new(kernels: Kernels, step: &Step, weights: &[u8], threads: usize) -> Option<Self> {
+        let most = usize::try_from(work(step) / MIN_WORK).unwrap_or(usize::MAX);
+        Self::into_parts(kernels, step, weights, threads.min(most))
+    }
+
+    /// The cut into `threads` parts or fewer, however small they are.
+    fn into_parts(kernels: Kernels, step: &Step, weights: &[u8], threads: usize) -> Option<Self> {
         let threads = threads.min(MAX_THREADS);
         let (by, total, grain) = match step {
             Step::Conv(c) | Step::FullyConnected(c) => dense(&step::conv(c, weights).ok()?, threads),
@@ -64,8 +70,7 @@ impl Cut {
             Step::Lut(p) => Some((By::Elements, p.output.len as usize, LINE)),
             _ => None,
         }?;
-        let most = usize::try_from(work(step) / MIN_WORK).unwrap_or(usize::MAX);
-        let parts = threads.min(most).min(total.div_ceil(grain));
+        let parts = threads.min(total.div_ceil(grain));
         if parts < 2 {
             return None;
         }
@@ -290,3 +295,6 @@ fn part_of_windows((batch, w): (usize, &Window), by: By, range: Range<usize>) ->
     let window = Window { in_h: end - first, out_h: range.len(), pad_top: w.pad_top.saturating_sub(top), ..*w };
     (batch, window, first * w.in_w..end * w.in_w)
 }
+
+#[cfg(test)]
+mod tests;

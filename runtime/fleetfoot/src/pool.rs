@@ -229,3 +229,6 @@ fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T>
 
 /// Some 20 to 60 microseconds: longer than the small layers between two large ones.
 const SPINS: u32 = 2000;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Every reference network gives the recorded output of LiteRT with XNNPACK, byte for byte, with every instruction set of
-//! this CPU, with one, two and four threads, and in one batch. Arguments, all optional: parts of names of models.
+//! this CPU, with one, two and four threads, in one batch, and as a
+//! network of several images. Arguments, all optional: parts of names of models.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -93,6 +94,22 @@ fn check(model: &Path, golden: &Path, output: &str, kernels: Kernels, limit: usi
             let batch = session.run_batch(&[&inputs[..samples * input_len]]).map_err(|e| text(&e))?;
             assert_eq!(batch[0].len(), samples * output_len);
             differ(&format!("a batch on {threads} threads"), 0, &batch[0])?;
+        }
+    }
+    if samples > 1 {
+        // The same network for all of a few samples at once.
+        let images = samples.min(3);
+        let mut graph = graph;
+        graph.tensors.iter_mut().filter(|tensor| tensor.data.is_none()).for_each(|tensor| tensor.shape[0] *= images);
+        let plan = fleetfoot_plan::plan(&graph).map_err(|e| text(&e))?;
+        let model = Arc::new(Model::open_unsigned(&plan).map_err(|e| text(&e))?);
+        for threads in [1, 2] {
+            let mut session = Session::with_threads(Arc::clone(&model), kernels, threads).map_err(|e| text(&e))?;
+            session.set_input(0, &inputs[..images * input_len]).map_err(|e| text(&e))?;
+            session.run().map_err(|e| text(&e))?;
+            let output = session.output(0).map_err(|e| text(&e))?;
+            assert_eq!(output.len(), images * output_len);
+            differ(&format!("{images} images, {threads} threads"), 0, output)?;
         }
     }
     Ok(samples)

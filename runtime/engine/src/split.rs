@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | images | images of a batch | convolutions, depthwise convolutions, pools |
 //! | rows | output rows of one image, with the input rows that their windows see | the same |
-//! | pixels | pixels, of all images together | convolutions of one cell, fully connected layers |
+//! | pixels | pixels, of all images together | convolutions of one cell, fully connected layers, products with one row |
 //! | channels | blocks of 16 output channels | convolutions with one output pixel |
 //! | elements | bytes | sums, products, tables |
 //!
 //! All of them are contiguous in the output, so that it is cut with `split_at_mut`. A step too small to gain from it stays
-//! whole ([`MIN_WORK`]).
+//! whole ([`min_work`]).
 
 use core::ops::Range;
 
@@ -21,9 +21,6 @@ use crate::{
     step::{self, Fault},
 };
 
-/// Work that a part has at least, in multiply-accumulates of a convolution. A fork and a join cost one to two microseconds
-/// where the threads are awake, as much as this work with the fastest kernels.
-const MIN_WORK: u64 = 400_000;
 /// Parts begin at a multiple of this many pixels, a whole number of tiles for most kernels.
 const TILE: usize = 12;
 /// Scratch of a part is a multiple of this, so that no two threads write to one line of a cache.
@@ -54,7 +51,7 @@ enum By {
 impl Cut {
     /// The cut of `step` for `threads`; nothing where it stays whole.
     pub(crate) fn new(kernels: Kernels, step: &Step, weights: &[u8], threads: usize) -> Option<Self> {
-        let most = usize::try_from(work(step) / MIN_WORK).unwrap_or(usize::MAX);
+        let most = usize::try_from(work(step) / min_work(kernels)).unwrap_or(usize::MAX);
         Self::into_parts(kernels, step, weights, threads.min(most))
     }
 
@@ -67,6 +64,7 @@ impl Cut {
             Step::Pool(p) => windows(p.batch as usize, &step::window(&p.window)),
             Step::Add(p) => Some((By::Elements, p.output.len as usize, LINE)),
             Step::Mul(p) if p.a.len == p.b.len => Some((By::Elements, p.output.len as usize, LINE)),
+            Step::Mul(p) if p.batch == 1 => Some((By::Pixels, p.output.len.checked_div(p.channels)? as usize, 1)),
             Step::Lut(p) => Some((By::Elements, p.output.len as usize, LINE)),
             _ => None,
         }?;
@@ -163,6 +161,9 @@ impl Part<'_> {
                 kernels.pool(&Pool { batch, window, ..*p }, &input[from], output);
             }
             Work::Add(p, a, b) => kernels.add(p, &a[range.clone()], &b[range.clone()], output),
+            Work::Mul(p, a, b) if *by == By::Pixels => {
+                kernels.mul(p, &a[range.start * p.channels..range.end * p.channels], b, output);
+            }
             Work::Mul(p, a, b) => {
                 kernels.mul(&Mul { batch: 1, channels: 1, ..*p }, &a[range.clone()], &b[range.clone()], output);
             }
@@ -215,16 +216,30 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// Work that a part has at least, in multiply-accumulates of a convolution: some two microseconds. A fork and a join cost about
+/// one where the threads are awake. Only time depends on it, and only roughly, so that kernels not named here are no fault.
+fn min_work(kernels: Kernels) -> u64 {
+    match kernels.name() {
+        "avx512vnni" => 400_000,
+        "avx2" => 150_000,
+        "scalar" => 10_000,
+        _ => 60_000,
+    }
+}
+
 /// About how long a step takes, in multiply-accumulates of a convolution.
 fn work(step: &Step) -> u64 {
     match step {
-        // Few operations for each byte that is loaded.
-        Step::Depthwise(_) => step.macs().saturating_mul(4),
+        // A few channels leave much of the vectors empty.
+        Step::Conv(c) if c.in_c < 8 => step.macs().saturating_mul(4),
+        // Few operations for each byte that is loaded, and constants that each part prepares anew.
+        Step::Depthwise(_) => step.macs().saturating_mul(3),
         Step::Pool(p) => {
             let taps = u64::from(p.window.kernel_h) * u64::from(p.window.kernel_w);
-            u64::from(p.output.len).saturating_mul(taps).saturating_mul(8)
+            u64::from(p.output.len).saturating_mul(taps).saturating_mul(16)
         }
-        Step::Add(_) | Step::Mul(_) => step.bytes().saturating_mul(4),
+        Step::Add(_) => step.bytes().saturating_mul(8),
+        Step::Mul(_) => step.bytes().saturating_mul(12),
         Step::Lut(_) => step.bytes().saturating_mul(32),
         _ => step.macs(),
     }

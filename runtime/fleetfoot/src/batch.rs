@@ -100,7 +100,7 @@ impl Session {
             }
             Ok(())
         };
-        pool.run(seats, &|| {
+        pool.run(seats, &|_| {
             // There are as many arenas as threads.
             let Some(arena) = lock(&arenas).pop() else { return };
             while let Some((item, row)) = { lock(items).next() } {

@@ -14,11 +14,10 @@
 //! `State::job` and counts itself in `State::active` under one lock; `run` empties `State::job` under that lock and then
 //! waits until the count is 0; nothing between posting and waiting can unwind, because the caller's own call of the job
 //! is caught.
-#![allow(unsafe_code, reason = "see the module documentation")]
 
 use std::{
     any::Any,
-    fmt, io, mem,
+    array, fmt, io, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process,
     sync::{
@@ -28,10 +27,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use fleetfoot_engine::{Fork, Part};
+use fleetfoot_engine::{Fork, MAX_THREADS, Part};
 
-/// What helpers are given: any of them may call it, any number of times.
-type Job<'a> = &'a (dyn Fn() + Sync);
+/// What helpers are given: each that takes it calls it with its number; the caller's is 0.
+type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Helpers that run beside the caller.
 pub(crate) struct Pool {
@@ -64,7 +63,7 @@ struct State {
     round: usize,
     /// Helpers that are inside the job.
     active: usize,
-    /// Helpers that sleep.
+    /// Helpers that sleep and were not called yet; too many where one woke up by itself.
     asleep: usize,
     caller_sleeps: bool,
     /// What a helper panicked with.
@@ -83,7 +82,7 @@ impl Pool {
         for index in 1..=helpers {
             let shared = Arc::clone(&pool.shared);
             let thread = thread::Builder::new().name(format!("fleetfoot-{index}"));
-            pool.helpers.push(thread.spawn(move || shared.help())?);
+            pool.helpers.push(thread.spawn(move || shared.help(index))?);
         }
         Ok(pool)
     }
@@ -101,6 +100,7 @@ impl Pool {
     /// Calls `job` here and on up to `seats` helpers at once, and returns when all calls have returned. A panic of any
     /// of them goes on in the caller.
     pub(crate) fn run(&self, seats: usize, job: Job<'_>) {
+        #[allow(unsafe_code, reason = "see the module documentation")]
         // SAFETY: no helper has the reference when this function returns or unwinds: see the module documentation.
         let lent: Job<'static> = unsafe { mem::transmute::<Job<'_>, Job<'static>>(job) };
         let mut state = self.shared.lock();
@@ -109,9 +109,10 @@ impl Pool {
         state.round = state.round.wrapping_add(1);
         self.shared.round.store(state.round, Ordering::Relaxed);
         let wake = state.asleep.min(seats);
+        state.asleep -= wake;
         drop(state);
         (0..wake).for_each(|_| self.shared.posted.notify_one());
-        let own = catch_unwind(AssertUnwindSafe(job));
+        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
         let mut state = self.shared.lock();
         state.job = None;
         if state.active > 0 {
@@ -134,12 +135,17 @@ impl Pool {
 
 impl Fork for Pool {
     fn run(&self, parts: &mut [Part<'_>]) {
-        let seats = parts.len().saturating_sub(1);
-        let parts = Mutex::new(parts.iter_mut());
-        self.run(seats, &|| {
-            // The lock is free again before the part runs.
-            while let Some(part) = { lock(&parts).next() } {
-                part.run();
+        let n = parts.len();
+        let mut parts = parts.iter_mut();
+        let parts: [Mutex<Option<&mut Part<'_>>>; MAX_THREADS] = array::from_fn(|_| Mutex::new(parts.next()));
+        // Each thread begins with the same part of every step, whose input is in its cache then, and goes on with those
+        // that nobody has taken.
+        self.run(n.saturating_sub(1), &|thread| {
+            for at in thread..thread + n {
+                let part = lock(&parts[at % n]).take();
+                if let Some(part) = part {
+                    part.run();
+                }
             }
         });
     }
@@ -170,7 +176,7 @@ impl fmt::Debug for Pool {
 
 impl Shared {
     /// The life of a helper.
-    fn help(&self) {
+    fn help(&self, index: usize) {
         let mut seen = 0;
         loop {
             self.spin(|| self.round.load(Ordering::Relaxed) != seen);
@@ -178,7 +184,6 @@ impl Shared {
             while state.round == seen && !state.stop {
                 state.asleep += 1;
                 state = wait(&self.posted, state);
-                state.asleep -= 1;
             }
             if state.stop {
                 return;
@@ -189,7 +194,7 @@ impl Shared {
             state.active += 1;
             self.active.store(state.active, Ordering::Relaxed);
             drop(state);
-            let outcome = catch_unwind(AssertUnwindSafe(job));
+            let outcome = catch_unwind(AssertUnwindSafe(|| job(index)));
             let mut state = self.lock();
             if let Err(panic) = outcome {
                 state.panic.get_or_insert(panic);

@@ -5,7 +5,7 @@ use std::{format, vec, vec::Vec};
 use fleetfoot_format::graph::{Add, Conv, DType, Lut, Mul, Pool, PoolKind, Span, Step, Window};
 use fleetfoot_kernels::Kernels;
 
-use super::{By, Cut};
+use super::{By, Cut, LINE};
 use crate::{
     fork::{Fork, MAX_THREADS, Part},
     step,
@@ -252,11 +252,12 @@ fn elements_and_pools() {
         let threads = random.pick(&[2, 3, 5, MAX_THREADS]);
         for step in [Step::Add(add), Step::Mul(mul), Step::Lut(Lut { input: a, output, table: span(0, 256) })] {
             let cut = check(&step, &table, &arena, threads, &Backwards);
-            assert_eq!(cut.is_some(), len > 64, "{step:?}");
+            assert_eq!(cut.is_some(), len > LINE as u32, "{step:?}");
         }
-        // The rows of an image are one mean each: left whole.
-        let rows = Step::Mul(Mul { b: span(len, 1), channels: 1, ..mul });
-        assert!(len == 1 || check(&rows, &table, &arena, threads, &Backwards).is_none());
+        let channels = random.pick(&[1, 2, 3].map(|d| if len.is_multiple_of(d) { len / d } else { len }));
+        let row = Step::Mul(Mul { b: span(len, channels), channels, ..mul });
+        let cut = check(&row, &table, &arena, threads, &Backwards);
+        assert_eq!(cut.is_some(), if channels < len { true } else { len > LINE as u32 }, "{row:?}");
 
         let window = Window { dilation_h: 1, dilation_w: 1, ..random.window(4, 1) };
         let (batch, channels) = (random.pick(&[1, 1, 3]), random.within(1, 20));

@@ -15,7 +15,8 @@ use super::{Pool, lock};
 fn add_one(pool: &Pool, seats: usize, pieces: &mut [usize]) -> usize {
     let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let queue = Mutex::new(pieces.iter_mut());
-    pool.run(seats, &|| {
+    pool.run(seats, &|thread| {
+        assert!(thread <= pool.threads());
         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         while let Some(piece) = { lock(&queue).next() } {
             *piece += 1;
@@ -48,7 +49,7 @@ fn helpers_do_help() {
     for _ in 0..100 {
         // Nobody leaves before all four are there.
         let together = Barrier::new(4);
-        pool.run(3, &|| {
+        pool.run(3, &|_| {
             together.wait();
         });
     }
@@ -61,7 +62,7 @@ fn helpers_that_sleep() {
     for _ in 0..20 {
         thread::sleep(std::time::Duration::from_millis(3));
         let together = Barrier::new(3);
-        pool.run(2, &|| {
+        pool.run(2, &|_| {
             together.wait();
         });
     }
@@ -103,7 +104,7 @@ fn a_panic_goes_on_in_the_caller_and_the_pool_goes_on() {
         for _ in 0..20 {
             let together = Barrier::new(3);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                pool.run(2, &|| {
+                pool.run(2, &|_| {
                     together.wait();
                     // One of the two sides panics; the others finish first or later.
                     if (thread::current().id() != caller) == helper {

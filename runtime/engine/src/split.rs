@@ -92,10 +92,11 @@ impl Cut {
     }
 
     /// What part `index` computes.
-    const fn range(&self, index: usize) -> Range<usize> {
+    fn range(&self, index: usize) -> Range<usize> {
         let units = self.total.div_ceil(self.grain);
-        let end = if index + 1 == self.parts { self.total } else { units * (index + 1) / self.parts * self.grain };
-        units * index / self.parts * self.grain..end
+        let (each, more) = (units / self.parts, units % self.parts);
+        let start = |index: usize| (each * index + index.min(more)).saturating_mul(self.grain).min(self.total);
+        start(index)..start(index + 1)
     }
 
     /// The parts of `work`.

@@ -1,6 +1,7 @@
 //! A session has the threads that it was asked for, and none beyond: counted in `/proc`, in a test of its own because
 //! the threads of other tests would be counted, too.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a session that cannot be made must fail the test")]
 
 use std::{fs, sync::Arc, thread, time::Duration};
 

@@ -1,5 +1,6 @@
 //! Sessions with threads give the bytes of sessions without, many at a time and from any thread; batches give those of
 //! their items.
+#![allow(clippy::unwrap_used, reason = "a session that cannot be made must fail the test")]
 
 use std::{sync::Arc, thread};
 

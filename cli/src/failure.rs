@@ -129,7 +129,11 @@ impl From<fleetfoot::Error> for Failure {
             E::Format(_) | E::Engine(_) => Exit::Unsupported,
             E::Refused(_) => Exit::Refused,
             E::Transport(_) | E::Missing { .. } => Exit::Network,
-            E::StoreBusy { .. } | E::BadName { .. } | E::NotInstalled { .. } | E::NoSuchVersion { .. } => Exit::Usage,
+            E::StoreBusy { .. }
+            | E::BadName { .. }
+            | E::NotInstalled { .. }
+            | E::NoSuchVersion { .. }
+            | E::ThreadCount { .. } => Exit::Usage,
             _ => Exit::Unexpected,
         };
         let failure = Self::new(exit, &error).code(code);

@@ -1,5 +1,6 @@
 //! Every reference network gives the recorded output of LiteRT with XNNPACK, byte for byte, with every instruction set of
-//! this CPU. Arguments, all optional: parts of names of models.
+//! this CPU, with one, two and four threads, in one batch, and as a
+//! network of several images. Arguments, all optional: parts of names of models.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
@@ -69,19 +70,46 @@ fn check(model: &Path, golden: &Path, output: &str, kernels: Kernels, limit: usi
     let graph = fleetfoot_import::tflite(&bytes).map_err(|e| text(&e))?;
     let plan = fleetfoot_plan::plan(&graph).map_err(|e| text(&e))?;
     let model = Arc::new(Model::open_unsigned(&plan).map_err(|e| text(&e))?);
-    let mut session = Session::new(model, kernels).map_err(|e| text(&e))?;
     let ((shape, inputs), (_, expected)) = (npz(golden, "input"), npz(golden, output));
     let n = shape[0] as usize;
     let (input_len, output_len) = (inputs.len() / n, expected.len() / n);
     let samples = n.min(limit);
-    for sample in 0..samples {
-        session.set_input(0, &inputs[sample * input_len..][..input_len]).map_err(|e| text(&e))?;
-        session.run().map_err(|e| text(&e))?;
-        let (found, expected) =
-            (session.output(0).map_err(|e| text(&e))?, &expected[sample * output_len..][..output_len]);
-        if found != expected {
-            let differ = found.iter().zip(expected).filter(|(a, b)| a != b).count();
-            return Err(format!("sample {sample}: {differ} of {output_len} bytes differ"));
+    let differ = |how: &str, sample: usize, found: &[u8]| {
+        let expected = &expected[sample * output_len..][..found.len()];
+        match found.iter().zip(expected).filter(|(a, b)| a != b).count() {
+            0 => Ok(()),
+            n => Err(format!("{how}, from sample {sample}: {n} of {} bytes differ", found.len())),
+        }
+    };
+    for threads in [1, 2, 4] {
+        let mut session = Session::with_threads(Arc::clone(&model), kernels, threads).map_err(|e| text(&e))?;
+        // One after the other on one thread; a few of them cut into parts; most of them spread over the threads.
+        let singles = if threads == 1 { samples } else { samples.min(2) };
+        for sample in 0..singles {
+            session.set_input(0, &inputs[sample * input_len..][..input_len]).map_err(|e| text(&e))?;
+            session.run().map_err(|e| text(&e))?;
+            differ(&format!("{threads} threads"), sample, session.output(0).map_err(|e| text(&e))?)?;
+        }
+        if threads > 1 {
+            let batch = session.run_batch(&[&inputs[..samples * input_len]]).map_err(|e| text(&e))?;
+            assert_eq!(batch[0].len(), samples * output_len);
+            differ(&format!("a batch on {threads} threads"), 0, &batch[0])?;
+        }
+    }
+    if samples > 1 {
+        // The same network for all of a few samples at once.
+        let images = samples.min(3);
+        let mut graph = graph;
+        graph.tensors.iter_mut().filter(|tensor| tensor.data.is_none()).for_each(|tensor| tensor.shape[0] *= images);
+        let plan = fleetfoot_plan::plan(&graph).map_err(|e| text(&e))?;
+        let model = Arc::new(Model::open_unsigned(&plan).map_err(|e| text(&e))?);
+        for threads in [1, 2] {
+            let mut session = Session::with_threads(Arc::clone(&model), kernels, threads).map_err(|e| text(&e))?;
+            session.set_input(0, &inputs[..images * input_len]).map_err(|e| text(&e))?;
+            session.run().map_err(|e| text(&e))?;
+            let output = session.output(0).map_err(|e| text(&e))?;
+            assert_eq!(output.len(), images * output_len);
+            differ(&format!("{images} images, {threads} threads"), 0, output)?;
         }
     }
     Ok(samples)

@@ -9,13 +9,13 @@ use fleetfoot::Session;
 use serde_json::json;
 
 use crate::{
-    commands::run::{kernels, one_thread},
+    commands::run::{kernels, threads},
     failure::Failure,
     models,
     output::{Output, table},
 };
 
-/// Measure a model on this machine, one thread.
+/// Measure a model on this machine, on one thread unless told otherwise.
 ///
 /// Example: fleetfoot bench kws.tflite --runs 500 --per-op
 #[derive(clap::Args)]
@@ -28,9 +28,9 @@ pub(crate) struct Args {
     /// Inferences before the measured ones.
     #[arg(long, default_value_t = 20)]
     warmup: u32,
-    /// Threads; one is all that is there today.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    /// Threads, 1 to 64.
+    #[arg(long, default_value_t = 1, value_parser = threads())]
+    threads: u16,
     /// Instruction set, instead of the fastest of this machine.
     #[arg(long)]
     isa: Option<String>,
@@ -46,11 +46,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
-    one_thread(args.threads)?;
     let kernels = kernels(args.isa.as_deref())?;
     let start = Instant::now();
     let loaded = models::load(&args.model, &args.key, output)?;
-    let mut session = Session::new(loaded.model.clone(), kernels)?;
+    let mut session = Session::with_threads(loaded.model.clone(), kernels, args.threads.into())?;
     let load_us = micros(start.elapsed());
     let fill = |session: &mut Session| -> Result<(), Failure> {
         // A run may overwrite its inputs; the pattern keeps the work that of real data.
@@ -104,14 +103,15 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             percentile(times, 50)
         })
         .collect();
-    let arena_bytes = loaded.model.arena_len(kernels);
+    let (arena_bytes, n_threads) = (session.arena_len(), session.threads());
     let name =
         loaded.info.as_ref().map_or_else(|| args.model.display().to_string(), |i| format!("{} {}", i.model, i.version));
     let (min, p50, p99) = (times.first().copied().unwrap_or(0.0), percentile(&times, 50), percentile(&times, 99));
     let people = || {
         let mut text = format!(
-            "{name}, {}, 1 thread, {macs} MACs, arena {arena_bytes} bytes, weights {} bytes\n",
+            "{name}, {}, {n_threads} {}, {macs} MACs, arena {arena_bytes} bytes, weights {} bytes\n",
             kernels.name(),
+            if n_threads == 1 { "thread" } else { "threads" },
             loaded.weights_len
         );
         text += &format!("load {load_us:.0} us, first inference {first_us:.0} us\n");
@@ -141,7 +141,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             .map(|((name, op, macs, bytes), us)| json!({ "name": name, "op": op, "us": us, "macs": macs, "bytes": bytes }))
             .collect();
         json!({
-            "model": name, "isa": kernels.name(), "threads": 1, "runs": runs,
+            "model": name, "isa": kernels.name(), "threads": n_threads, "runs": runs,
             "min_us": min, "p50_us": p50, "p99_us": p99, "load_us": load_us, "first_us": first_us,
             "arena_bytes": arena_bytes, "weights_bytes": loaded.weights_len, "macs": macs,
             "layers": if args.per_op { layers } else { Vec::new() },

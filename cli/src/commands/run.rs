@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use fleetfoot::{Kernels, Session, engine::Tensor, format::graph::DType};
+use fleetfoot::{
+    Kernels, Session,
+    engine::{MAX_THREADS, Tensor},
+    format::graph::DType,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -31,16 +35,15 @@ pub(crate) struct Args {
     /// Instruction set, instead of the fastest of this machine.
     #[arg(long)]
     isa: Option<String>,
-    /// Threads; one is all that is there today.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
+    /// Threads, 1 to 64; the outputs are the same for any number.
+    #[arg(long, default_value_t = 1, value_parser = threads())]
+    threads: u16,
     /// Public keys that must have signed the bundle.
     #[arg(long)]
     key: Vec<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
-    one_thread(args.threads)?;
     let kernels = kernels(args.isa.as_deref())?;
     let loaded = models::load(&args.model, &args.key, output)?;
     let model = loaded.model.clone();
@@ -60,20 +63,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     if n == 0 {
         return Err(Failure::usage("the file holds no sample").in_file(&args.input));
     }
-    let mut session = Session::new(model.clone(), kernels)?;
-    let mut results = vec![Vec::new(); engine.outputs().len()];
-    let mut us = 0.0;
-    for sample in 0..n {
-        for (index, batch) in batches.iter().enumerate() {
-            session.set_input(index, &batch[sample])?;
-        }
-        let start = Instant::now();
-        session.run()?;
-        us += start.elapsed().as_secs_f64() * 1e6;
-        for (index, result) in results.iter_mut().enumerate() {
-            result.extend_from_slice(session.output(index)?);
-        }
-    }
+    let mut session = Session::with_threads(model.clone(), kernels, args.threads.into())?;
+    let batches: Vec<Vec<u8>> = batches.into_iter().map(|batch| batch.concat()).collect();
+    let batches: Vec<&[u8]> = batches.iter().map(Vec::as_slice).collect();
+    let start = Instant::now();
+    let results = session.run_batch(&batches)?;
+    let us = start.elapsed().as_secs_f64() * 1e6;
     if let Some(path) = &args.output {
         for (index, (tensor, bytes)) in engine.outputs().iter().zip(&results).enumerate() {
             let path = if index == 0 { path.clone() } else { path.with_extension(format!("{index}.npy")) };
@@ -105,11 +100,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     })
 }
 
-pub(crate) fn one_thread(threads: usize) -> Result<(), Failure> {
-    match threads {
-        1 => Ok(()),
-        n => Err(Failure::usage(format!("--threads {n}: this version runs one thread")).help("leave --threads out")),
-    }
+/// The values of `--threads`.
+pub(crate) fn threads() -> impl clap::builder::TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..=MAX_THREADS as i64)
 }
 
 /// The kernels called `name`, or the fastest here.

@@ -5,22 +5,30 @@
 //!
 //! ```text
 //! 0 .. arena_len       tensors, at offsets that the plan chose
-//! arena_len ..         scratch of the kernels in use
+//! arena_len ..         scratch of the kernels in use; with threads, of each part of a step
 //! ```
+//! One thread is all that is needed. Where there are more, [`Model::run_forked`] hands them parts of large steps ([`Fork`]).
+//!
 //! The bytes come from a bundle whose signature holds, yet nothing here relies on that: whatever the bytes are, the worst
 //! result is an error.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(test)]
+extern crate std;
+
 mod check;
 mod error;
+mod fork;
 mod model;
 mod session;
+mod split;
 mod step;
 
 pub use error::EngineError;
 pub use fleetfoot_kernels::Kernels;
+pub use fork::{Fork, MAX_THREADS, Part};
 pub use model::{Model, Prepared, Tensor};
 pub use session::Session;
 pub use step::StepInfo;

@@ -11,6 +11,8 @@ use fleetfoot_kernels::Kernels;
 use crate::{
     check,
     error::EngineError,
+    fork::Fork,
+    split::{self, Cut},
     step::{self, StepInfo},
 };
 
@@ -40,7 +42,17 @@ pub struct Model<B> {
 
 /// A step, decoded once. Who has memory to spare keeps all of them; small networks then run faster.
 #[derive(Clone, Debug)]
-pub struct Prepared(step::Prepared);
+pub struct Prepared {
+    step: step::Prepared,
+    cut: Option<Cut>,
+}
+
+impl Prepared {
+    /// Bytes of scratch, whole or in parts.
+    fn most_scratch_len(&self) -> usize {
+        self.cut.map_or(0, |cut| cut.scratch_len()).max(self.step.scratch_len)
+    }
+}
 
 /// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +88,14 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch.
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
-        let scratch = self.prepare(kernels).map(|p| p.0.scratch_len).max();
+        let scratch = self.prepare(kernels).map(|p| p.step.scratch_len).max();
+        self.tensors_len + scratch.unwrap_or(0)
+    }
+
+    /// As [`arena_len`](Self::arena_len), for [`run_forked`](Self::run_forked): each of `threads` has scratch of its own.
+    #[must_use]
+    pub fn arena_len_for(&self, kernels: Kernels, threads: usize) -> usize {
+        let scratch = self.prepare_for(kernels, threads).map(|p| p.most_scratch_len()).max();
         self.tensors_len + scratch.unwrap_or(0)
     }
 
@@ -133,7 +152,14 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// The steps decoded, for [`run_prepared`](Self::run_prepared).
     pub fn prepare(&self, kernels: Kernels) -> impl Iterator<Item = Prepared> {
         let weights = self.weights.as_ref();
-        self.records().map(move |r| Prepared(step::Prepared::new(kernels, r.step, weights)))
+        self.records().map(move |r| Prepared { step: step::Prepared::new(kernels, r.step, weights), cut: None })
+    }
+
+    /// As [`prepare`](Self::prepare), for [`run_forked`](Self::run_forked) with up to `threads` threads, at most
+    /// [`MAX_THREADS`](crate::MAX_THREADS).
+    pub fn prepare_for(&self, kernels: Kernels, threads: usize) -> impl Iterator<Item = Prepared> {
+        let weights = self.weights.as_ref();
+        self.prepare(kernels).map(move |p| Prepared { cut: Cut::new(kernels, &p.step.step, weights, threads), ..p })
     }
 
     /// As [`run_observed`](Self::run_observed), without decoding the steps anew: `steps` are those that
@@ -151,6 +177,38 @@ impl<B: AsRef<[u8]>> Model<B> {
         self.run_steps(kernels, steps.iter(), arena, observe)
     }
 
+    /// As [`run_prepared`](Self::run_prepared), and hands the parts of large steps to `fork`: `steps` are those that
+    /// [`prepare_for`](Self::prepare_for) gave. The bytes are the same.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`] below [`arena_len_for`](Self::arena_len_for).
+    pub fn run_forked(
+        &self,
+        kernels: Kernels,
+        steps: &[Prepared],
+        arena: &mut [u8],
+        fork: &(impl Fork + ?Sized),
+        mut observe: impl FnMut(StepInfo),
+    ) -> Result<(), EngineError> {
+        let (have, weights) = (arena.len(), self.weights.as_ref());
+        let need = || self.tensors_len + steps.iter().map(Prepared::most_scratch_len).max().unwrap_or(0);
+        let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
+            return Err(EngineError::ArenaTooSmall { need: need(), have });
+        };
+        for (index, prepared) in steps.iter().enumerate() {
+            if scratch.len() < prepared.most_scratch_len() {
+                return Err(EngineError::ArenaTooSmall { need: need(), have });
+            }
+            match &prepared.cut {
+                None => step::run(kernels, &prepared.step, weights, tensors, scratch),
+                Some(cut) => split::run(kernels, (&prepared.step, cut), weights, tensors, scratch, fork),
+            }
+            .map_err(|fault| fault.at(index as u32))?;
+            observe(StepInfo { index });
+        }
+        Ok(())
+    }
+
     fn run_steps(
         &self,
         kernels: Kernels,
@@ -164,7 +222,7 @@ impl<B: AsRef<[u8]>> Model<B> {
             return Err(too_small(self.arena_len(kernels)));
         };
         for (index, prepared) in steps.enumerate() {
-            let prepared = &prepared.borrow().0;
+            let prepared = &prepared.borrow().step;
             if scratch.len() < prepared.scratch_len {
                 return Err(too_small(self.arena_len(kernels)));
             }

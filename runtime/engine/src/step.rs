@@ -34,11 +34,11 @@ impl Fault {
 /// A step, decoded once, and what its kernel needs to know of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
-    step: Step,
+    pub(crate) step: Step,
     /// Bytes of scratch.
     pub(crate) scratch_len: usize,
     /// Of a convolution: see [`kernels::Conv::below_one`].
-    below_one: bool,
+    pub(crate) below_one: bool,
 }
 
 impl Prepared {
@@ -94,8 +94,7 @@ pub(crate) fn run(
         }
         Step::Lut(p) => {
             let (input, output) = pair(tensors, p.input, p.output)?;
-            let table = slice(weights, p.table, "table")?;
-            isa.lut(table.first_chunk().ok_or(Fault::OutOfBounds("table"))?, input, output);
+            isa.lut(table(p, weights)?, input, output);
         }
         Step::Softmax(p) => {
             let (input, output) = pair(tensors, p.input, p.output)?;
@@ -113,7 +112,7 @@ pub(crate) fn conv<'a>(c: &graph::Conv, weights: &'a [u8]) -> Result<kernels::Co
 }
 
 /// As [`conv`], without a look at the multipliers.
-fn conv_known<'a>(c: &graph::Conv, weights: &'a [u8], below_one: bool) -> Result<kernels::Conv<'a>, Fault> {
+pub(crate) fn conv_known<'a>(c: &graph::Conv, weights: &'a [u8], below_one: bool) -> Result<kernels::Conv<'a>, Fault> {
     Ok(kernels::Conv {
         batch: c.batch as usize,
         window: window(&c.window),
@@ -144,7 +143,7 @@ pub(crate) fn softmax<'a>(p: &graph::Softmax, weights: &'a [u8]) -> Result<kerne
     })
 }
 
-const fn add(p: &graph::Add) -> kernels::Add {
+pub(crate) const fn add(p: &graph::Add) -> kernels::Add {
     kernels::Add {
         dtype: dtype(p.dtype),
         a_multiplier: p.a_multiplier,
@@ -157,7 +156,7 @@ const fn add(p: &graph::Add) -> kernels::Add {
     }
 }
 
-const fn mul(p: &graph::Mul) -> kernels::Mul {
+pub(crate) const fn mul(p: &graph::Mul) -> kernels::Mul {
     kernels::Mul {
         batch: p.batch as usize,
         channels: p.channels as usize,
@@ -171,7 +170,7 @@ const fn mul(p: &graph::Mul) -> kernels::Mul {
     }
 }
 
-const fn pool(p: &graph::Pool) -> kernels::Pool {
+pub(crate) const fn pool(p: &graph::Pool) -> kernels::Pool {
     kernels::Pool {
         kind: match p.kind {
             PoolKind::Max => kernels::PoolKind::Max,
@@ -202,7 +201,7 @@ fn pad(p: &graph::Pad) -> kernels::Pad {
     kernels::Pad { in_dims: cells(p.in_dims), before: cells(p.before), after: cells(p.after), value: p.value }
 }
 
-const fn window(w: &graph::Window) -> kernels::Window {
+pub(crate) const fn window(w: &graph::Window) -> kernels::Window {
     kernels::Window {
         in_h: w.in_h as usize,
         in_w: w.in_w as usize,
@@ -217,6 +216,11 @@ const fn window(w: &graph::Window) -> kernels::Window {
         pad_top: w.pad_top as usize,
         pad_left: w.pad_left as usize,
     }
+}
+
+/// The table of a function of one variable.
+pub(crate) fn table<'a>(p: &graph::Lut, weights: &'a [u8]) -> Result<&'a [u8; 256], Fault> {
+    slice(weights, p.table, "table")?.first_chunk().ok_or(Fault::OutOfBounds("table"))
 }
 
 const fn dtype(dtype: DType) -> kernels::DType {
@@ -234,13 +238,13 @@ fn cast<'a, T: bytemuck::AnyBitPattern>(weights: &'a [u8], span: Span, what: &'s
     bytemuck::try_cast_slice(slice(weights, span, what)?).map_err(|_| Fault::OutOfBounds(what))
 }
 
-fn pair(tensors: &mut [u8], input: Span, output: Span) -> Result<(&[u8], &mut [u8]), Fault> {
+pub(crate) fn pair(tensors: &mut [u8], input: Span, output: Span) -> Result<(&[u8], &mut [u8]), Fault> {
     let [input, output] = disjoint(tensors, [input.range(), output.range()])?;
     Ok((input, output))
 }
 
 /// Two operands and a result; the operands may be one and the same tensor.
-fn binary(
+pub(crate) fn binary(
     tensors: &mut [u8],
     a: Span,
     b: Span,

@@ -1,5 +1,5 @@
-//! A plan whose passes took work out gives the bytes of the plan as written: random networks, random inputs, every
-//! instruction set of this CPU.
+//! A plan whose passes took work out gives the bytes of the plan as written, and a network of several images those of its
+//! images one by one: random networks, random inputs, every instruction set of this CPU.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a network that cannot be built must fail the test")]
 
 use std::collections::BTreeMap;
@@ -54,6 +54,34 @@ fn smaller_plans_give_the_same_bytes() {
     }
     assert!(with_removed > seeds / 4, "only {with_removed} of {seeds} networks had channels to remove");
     assert!(kinds.len() >= 12, "{kinds:?}");
+}
+
+#[test]
+fn images_together_give_the_bytes_of_each_alone() {
+    for seed in 0..if cfg!(debug_assertions) { 100 } else { 1000 } {
+        let mut random = Random(seed);
+        let single = network(&mut random);
+        let images = 2 + random.below(4) as usize;
+        let together = batched(&single, images);
+        let plans = [&single, &together].map(|graph| plan(graph).unwrap_or_else(|e| panic!("seed {seed}: {e}")));
+        let len = single.tensor(single.inputs[0]).elements();
+        let input: Vec<u8> = (0..images * len).map(|_| random.below(256) as u8).collect();
+        for kernels in Kernels::available() {
+            let alone: Vec<_> = input.chunks_exact(len).map(|image| run(&plans[0], kernels, image)).collect();
+            let outputs = run(&plans[1], kernels, &input);
+            for (index, output) in outputs.iter().enumerate() {
+                let alone: Vec<u8> = alone.iter().flat_map(|outputs| outputs[index].clone()).collect();
+                assert_eq!(*output, alone, "seed {seed}, {images} images, output {index}, {}", kernels.name());
+            }
+        }
+    }
+}
+
+/// The network for `images` at once.
+fn batched(graph: &Graph, images: usize) -> Graph {
+    let mut graph = graph.clone();
+    graph.tensors.iter_mut().filter(|tensor| tensor.data.is_none()).for_each(|tensor| tensor.shape[0] *= images);
+    graph
 }
 
 struct Random(u64);

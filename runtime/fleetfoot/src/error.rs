@@ -102,6 +102,18 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// No session has so many threads, or none at all.
+    #[error("a session has 1 to {} threads, {threads} were asked for", fleetfoot_engine::MAX_THREADS)]
+    ThreadCount {
+        /// What was asked for.
+        threads: usize,
+    },
+    /// The operating system starts no more threads.
+    #[error("cannot start a thread: {source}")]
+    Thread {
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The bundle is not admitted on this device.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -158,6 +170,8 @@ impl Error {
             Self::NoSuchVersion { .. } => 430,
             Self::Transport(TransportError::Sink(_)) => 431,
             Self::Transport(_) => 432,
+            Self::ThreadCount { .. } => 433,
+            Self::Thread { .. } => 434,
             Self::Refused(inner) => inner.reason().0,
             Self::Tuf(inner) => inner.code(),
             Self::Update(inner) => inner.code(),

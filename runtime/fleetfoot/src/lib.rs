@@ -3,7 +3,7 @@
 //! ```text
 //! VerifiedFile   a mapped bundle whose signatures hold
 //! Model          its plan, proved sound; weights stay in the file
-//! Session        an arena and the kernels of this CPU; run() allocates nothing
+//! Session        an arena and the kernels of this CPU; run() allocates nothing; one thread, or as many as are asked for
 //!
 //! Agent          keeps one model up to date: poll, validate, trial, commit, fallback
 //!   Transport    how files of the repository arrive: HTTP, a folder, your own
@@ -14,9 +14,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agent;
+mod batch;
 mod error;
 mod map;
 mod model;
+mod pool;
 mod session;
 pub mod store;
 pub mod transport;

@@ -1,6 +1,6 @@
 //! Read-only bytes that models borrow: a mapped file, or an aligned copy.
 //!
-//! The only `unsafe` of this crate: mapping a file is sound as long as nobody truncates or rewrites it while it is mapped. The
+//! One of two places with `unsafe` in this crate (the other is `pool.rs`): mapping a file is sound as long as nobody truncates or rewrites it while it is mapped. The
 //! store keeps its files private and read-only and replaces them by renaming, never in place; a file that is given by
 //! path is the caller's to leave alone, as it is for every other runtime that maps its models.
 

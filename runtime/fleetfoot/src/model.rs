@@ -43,7 +43,7 @@ impl Model {
         &self.engine
     }
 
-    /// Bytes of arena that a session with `kernels` takes.
+    /// Bytes of arena that a session of one thread with `kernels` takes.
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
         self.engine.arena_len(kernels)

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use fleetfoot_engine::{Prepared, StepInfo};
+use fleetfoot_engine::{MAX_THREADS, Prepared, StepInfo};
 use fleetfoot_kernels::Kernels;
 use fleetfoot_plan::Aligned;
 
-use crate::{error::Error, model::Model};
+use crate::{error::Error, model::Model, pool::Pool};
 
 /// Runs a [`Model`]. Creating one allocates the arena; running allocates nothing. It keeps its model alive, so a
 /// newer version that is swapped in meanwhile does not disturb it.
+///
+/// A session runs on the thread that calls it, unless [`with_threads`](Self::with_threads) gave it more. Outputs are the same
+/// bytes for any number of threads.
 #[derive(Debug)]
 pub struct Session {
-    model: Arc<Model>,
-    kernels: Kernels,
-    steps: Vec<Prepared>,
-    arena: Aligned,
+    pub(crate) model: Arc<Model>,
+    pub(crate) kernels: Kernels,
+    pub(crate) steps: Vec<Prepared>,
+    pub(crate) arena: Aligned,
+    /// Arenas of the other threads, for batches.
+    pub(crate) lanes: Vec<Aligned>,
+    /// The other threads.
+    pub(crate) pool: Option<Pool>,
 }
 
 impl Session {
@@ -24,9 +31,31 @@ impl Session {
     /// # Errors
     /// None today; the signature leaves room for limits.
     pub fn new(model: Arc<Model>, kernels: Kernels) -> Result<Self, Error> {
-        let arena = Aligned::zeroed(model.arena_len(kernels));
-        let steps = model.engine().prepare(kernels).collect();
-        Ok(Self { model, kernels, steps, arena })
+        Self::with_threads(model, kernels, 1)
+    }
+
+    /// As [`new`](Self::new), and starts `threads - 1` threads (at most 63), which sleep between runs and end with the session.
+    /// Large steps are cut into as many parts, each with scratch of its own; how much that gains depends on the model: small
+    /// steps stay on the caller. Where a helper comes late, because the processor is busy, the caller does its part, too.
+    ///
+    /// In a child made by `fork` there are no such threads, and the session runs on the caller alone. If a kernel panics
+    /// on another thread, `run` panics with it.
+    ///
+    /// # Errors
+    /// [`Error::ThreadCount`], or [`Error::Thread`] where the operating system starts no more.
+    pub fn with_threads(model: Arc<Model>, kernels: Kernels, threads: usize) -> Result<Self, Error> {
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(Error::ThreadCount { threads });
+        }
+        if threads == 1 {
+            let arena = Aligned::zeroed(model.arena_len(kernels));
+            let steps = model.engine().prepare(kernels).collect();
+            return Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: None });
+        }
+        let arena = Aligned::zeroed(model.engine().arena_len_for(kernels, threads));
+        let steps = model.engine().prepare_for(kernels, threads).collect();
+        let pool = Pool::new(threads - 1).map_err(|source| Error::Thread { source })?;
+        Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: Some(pool) })
     }
 
     /// The model.
@@ -39,6 +68,18 @@ impl Session {
     #[must_use]
     pub const fn kernels(&self) -> Kernels {
         self.kernels
+    }
+
+    /// Threads that may run, the caller's among them.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(1, Pool::threads)
+    }
+
+    /// Bytes that the session allocated for tensors and scratch, of all threads.
+    #[must_use]
+    pub fn arena_len(&self) -> usize {
+        [&self.arena].into_iter().chain(&self.lanes).map(|arena| arena.as_ref().len()).sum()
     }
 
     /// The bytes of input `index`, to be written before every [`run`](Self::run).
@@ -77,7 +118,18 @@ impl Session {
     /// # Errors
     /// [`Error::Engine`].
     pub fn run_observed(&mut self, observe: impl FnMut(StepInfo)) -> Result<(), Error> {
-        Ok(self.model.engine().run_prepared(self.kernels, &self.steps, self.arena.as_mut(), observe)?)
+        let engine = self.model.engine();
+        let arena = self.arena.as_mut();
+        match self.pool.as_ref().filter(|pool| pool.is_here()) {
+            None => engine.run_prepared(self.kernels, &self.steps, arena, observe)?,
+            Some(pool) => engine.run_forked(self.kernels, &self.steps, arena, pool, observe)?,
+        }
+        Ok(())
+    }
+
+    /// The other threads, where there are any.
+    pub(crate) fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref().filter(|pool| pool.is_here())
     }
 
     /// The bytes of output `index` of the last run.

@@ -1,14 +1,20 @@
-//! The input rows that a window spans, with their border: each is copied once, when the window first reaches it.
+//! The input rows that a window spans, with their border: each is copied once, when the window first reaches it. A small
+//! image is copied whole at the start, as bytes that were just written come slowly back.
 //!
 //! Rows are counted from the top of the border. Row `r` lies at [`Ring::at`], over the row that left the window.
 
 use crate::params::{Conv, Window};
 
+/// Bytes at most of an image that is copied whole.
+const WHOLE_LEN: usize = 4 * 1024;
+
 /// Sizes of the buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ring {
-    /// Rows that a window spans.
-    pub(crate) rows: usize,
+    /// Rows of the buffer, at least those that a window spans.
+    rows: usize,
+    /// Rows that all windows together span.
+    all: usize,
     /// Bytes from a row to the next.
     pub(crate) pitch: usize,
 }
@@ -20,7 +26,11 @@ impl Ring {
             |kernel: usize, dilation: usize| kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
         let steps = w.out_w.saturating_sub(1).saturating_mul(w.stride_w);
         let columns = steps.saturating_add(reach(w.kernel_w, w.dilation_w));
-        Self { rows: reach(w.kernel_h, w.dilation_h), pitch: columns.saturating_mul(cell).saturating_add(slack) }
+        let pitch = columns.saturating_mul(cell).saturating_add(slack);
+        let rows = reach(w.kernel_h, w.dilation_h);
+        let all = w.out_h.saturating_sub(1).saturating_mul(w.stride_h).saturating_add(rows);
+        let rows = if all.saturating_mul(pitch) <= WHOLE_LEN { all } else { rows };
+        Self { rows, all, pitch }
     }
 
     /// Bytes of the buffer.
@@ -47,11 +57,12 @@ impl Ring {
         mut copy: impl FnMut(&[u8], &mut [u8]),
     ) {
         let (w, len) = (&c.window, c.window.in_w * c.in_c);
-        for row in (*have).max(top)..top + self.rows {
+        let end = (top + self.rows).min(self.all);
+        for row in (*have).max(top)..end {
             let from = row.wrapping_sub(w.pad_top);
             let line = if from < w.in_h { &input[from * len..][..len] } else { &[] };
             copy(line, &mut buffer[self.at(row)..][..self.pitch]);
         }
-        *have = top + self.rows;
+        *have = end;
     }
 }

@@ -8,16 +8,22 @@
 //! A new instruction set is a file under `isa/`, a variant of [`Selected`] with its row in [`Selected::fastest_first`], and an
 //! arm in [`Selected::run`].
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512vnni::Avx512Vnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use dotprod::Dotprod;
 pub(crate) use scalar::Scalar;
 
 use crate::{
@@ -84,6 +90,8 @@ pub(crate) enum Selected {
     Avx512Vnni(Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(target_arch = "aarch64")]
+    Dotprod(Dotprod),
     Scalar(Scalar),
 }
 
@@ -95,6 +103,8 @@ impl Selected {
             Avx512Vnni::new().map(Self::Avx512Vnni),
             #[cfg(target_arch = "x86_64")]
             Avx2::new().map(Self::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            Dotprod::new().map(Self::Dotprod),
             Some(Self::Scalar(Scalar)),
         ]
         .into_iter()
@@ -107,6 +117,8 @@ impl Selected {
             Self::Avx512Vnni(_) => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Dotprod(_) => "dotprod",
             Self::Scalar(_) => "scalar",
         }
     }
@@ -131,6 +143,15 @@ impl Selected {
                     op.eval(isa)
                 }
                 // SAFETY: `isa` exists, so the CPU has AVX2.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Dotprod(isa) => {
+                #[target_feature(enable = "neon,dotprod")]
+                fn enter<O: Op>(isa: Dotprod, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these two.
                 unsafe { enter(isa, op) }
             }
             Self::Scalar(isa) => op.eval(isa),

@@ -1,0 +1,384 @@
+//! AArch64 with dot products: `sdot` multiplies four signed bytes by four and adds the sum to 32 bits, exactly.
+//!
+//! A step takes four cells of each row times 16 channels: the layout `n16k4` is four registers for that. The cells of a row
+//! are loaded 16 at a time; `sdot` picks four of them for all its lanes. Five rows x 16 channels are 20 sums, 4 weights and
+//! 5 inputs; blocks of 8 channels or less take eight rows. The loops are assembler, because compilers run out of registers.
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics")]
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use super::{
+    Isa,
+    aarch64::{self, Layer, Matrix, Tiles, epilogue::Epilogue},
+};
+use crate::{
+    conv::{Block, Run},
+    params::Conv,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dotprod(());
+
+impl Dotprod {
+    /// The token, if this CPU has `sdot`.
+    pub(crate) fn new() -> Option<Self> {
+        #[cfg(feature = "std")]
+        let have = std::arch::is_aarch64_feature_detected!("dotprod");
+        #[cfg(not(feature = "std"))]
+        let have = cfg!(target_feature = "dotprod");
+        have.then_some(Self(()))
+    }
+}
+
+impl Isa for Dotprod {
+    const CELL: usize = 1;
+    const ROWS: usize = 5;
+    const CHANNELS: usize = 16;
+
+    #[inline(always)]
+    fn padding(self, c: &Conv<'_>) -> u8 {
+        aarch64::signed_zero_point(c) as u8
+    }
+
+    #[inline(always)]
+    fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
+        aarch64::pack(c, run, input, cells);
+    }
+
+    #[inline(always)]
+    fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
+        // SAFETY: `self` proves the features.
+        unsafe { gemm(b, output) }
+    }
+
+    #[inline(always)]
+    fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
+        aarch64::conv_scratch_len(self, c)
+    }
+
+    #[inline(always)]
+    fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        aarch64::conv(self, c, input, output, scratch);
+    }
+}
+
+impl Tiles for Dotprod {
+    const READ: usize = 4;
+
+    #[inline(always)]
+    fn matrix(self, l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8], _scratch: &mut [u8]) {
+        // SAFETY: `self` proves the features.
+        unsafe { matrix(l, m, output) }
+    }
+}
+
+/// A block of a panel: a matrix of one segment, with a term for each row.
+#[target_feature(enable = "neon,dotprod")]
+fn gemm(b: &Block<'_>, output: &mut [u8]) {
+    let c = aarch64::block_conv(b);
+    let rows = b.row_terms.len();
+    assert!(b.k4 > 0 && b.k4.is_multiple_of(4));
+    assert!(b.panel.len() >= rows * b.k4 && b.weights.len() >= 16 * b.k4);
+    assert!(rows > 0 && output.len() >= (rows - 1) * b.stride + b.channels);
+    let mut init = [0; 16];
+    // SAFETY: 16 values of each.
+    let epilogue = unsafe { Epilogue::prepare(&c, 0, aarch64::signed_zero_point(&c), 0, init.as_mut_ptr()) };
+    for (row, &term) in b.row_terms.iter().enumerate() {
+        let mut bytes = [0; 16];
+        let init = init.map(|init: i32| init.wrapping_add(term));
+        let tile = Tile {
+            cells: b.panel[row * b.k4..].as_ptr(),
+            step: 0,
+            k: b.k4,
+            weights: b.weights.as_ptr(),
+            init: init.as_ptr(),
+            multipliers: c.multipliers.as_ptr(),
+            output: bytes.as_mut_ptr(),
+            out_step: 0,
+        };
+        // SAFETY: one row of `k4` cells, 16 channels.
+        unsafe { tile.wide(1, &epilogue) };
+        output[row * b.stride..][..b.channels].copy_from_slice(&bytes[..b.channels]);
+    }
+}
+
+#[target_feature(enable = "neon,dotprod")]
+pub(super) fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
+    let out_c = l.c.out_c;
+    m.check(l.k4, out_c, output);
+    assert!(l.c.weights.len() >= l.c.c16() * l.k4 && l.init.len() >= 4 * l.c.c16());
+    assert!(l.c.multipliers.len() >= l.c.c16());
+    let (tail, whole) = (out_c % 16, out_c / 16 * 16);
+    if tail > 8 {
+        // SAFETY: the lengths were just checked.
+        unsafe { block::<16>(l, m, whole, output) };
+    } else if tail > 0 {
+        // SAFETY: the lengths were just checked.
+        unsafe { block::<8>(l, m, whole, output) };
+    }
+    for n in (0..whole).step_by(16) {
+        // SAFETY: the lengths were just checked.
+        unsafe { block::<16>(l, m, n, output) };
+    }
+}
+
+/// All rows times the `WIDTH` channels from `n` on, of which some may be beyond the last.
+///
+/// # Safety
+/// `m` was checked; `n` is a multiple of 16 below `out_c`.
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn block<const WIDTH: usize>(l: &Layer<'_>, m: &Matrix<'_>, n: usize, output: &mut [u8]) {
+    let channels = (l.c.out_c - n).min(WIDTH);
+    let most = if WIDTH == 16 { 5 } else { 8 };
+    for segment in 0..m.segments {
+        let mut row = 0;
+        while row < m.rows {
+            let rows = (m.rows - row).min(most);
+            let to = segment * m.out_pitch + row * m.out_step + n;
+            let mut bytes = [0; 80];
+            let room = channels == WIDTH || m.has_room(segment, row + rows - 1, n, WIDTH);
+            // SAFETY: these rows and channels are inside.
+            unsafe {
+                let tile = Tile {
+                    cells: m.cells.as_ptr().add(segment * m.pitch + row * m.step),
+                    step: m.step,
+                    k: l.k4,
+                    weights: l.c.weights.as_ptr().add(n * l.k4),
+                    init: l.init.as_ptr().cast::<i32>().add(n),
+                    multipliers: l.c.multipliers.as_ptr().add(n),
+                    output: if room { output.as_mut_ptr().add(to) } else { bytes.as_mut_ptr() },
+                    out_step: if room { m.out_step } else { WIDTH },
+                };
+                if WIDTH == 16 {
+                    tile.wide(rows, &l.epilogue);
+                } else {
+                    tile.narrow(rows, &l.epilogue);
+                }
+            }
+            if !room {
+                for (i, bytes) in bytes.chunks_exact(WIDTH).take(rows).enumerate() {
+                    output[to + i * m.out_step..][..channels].copy_from_slice(&bytes[..channels]);
+                }
+            }
+            row += rows;
+        }
+    }
+}
+
+/// Rows times one block of channels.
+#[derive(Clone, Copy)]
+struct Tile {
+    cells: *const u8,
+    /// Bytes from a row to the next.
+    step: usize,
+    /// Cells of a row, a multiple of 4.
+    k: usize,
+    /// `[k / 4][16][4]`.
+    weights: *const i8,
+    init: *const i32,
+    multipliers: *const f32,
+    output: *mut u8,
+    out_step: usize,
+}
+
+impl Tile {
+    /// `rows` (1..=5) x 16 channels.
+    ///
+    /// # Safety
+    /// `rows` rows of `k` bytes, 16 channels of everything, 16 bytes of output for each row.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn wide(&self, rows: usize, epilogue: &Epilogue) {
+        // SAFETY: the caller's.
+        unsafe {
+            match rows {
+                5 => epilogue.rows16(&wide5(self), self.multipliers, self.output, self.out_step),
+                4 => epilogue.rows16(&wide4(self), self.multipliers, self.output, self.out_step),
+                3 => epilogue.rows16(&wide3(self), self.multipliers, self.output, self.out_step),
+                2 => epilogue.rows16(&wide2(self), self.multipliers, self.output, self.out_step),
+                _ => epilogue.rows16(&wide1(self), self.multipliers, self.output, self.out_step),
+            }
+        }
+    }
+
+    /// `rows` (1..=8) x 8 channels.
+    ///
+    /// # Safety
+    /// As [`wide`](Self::wide) with 8 channels.
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn narrow(&self, rows: usize, epilogue: &Epilogue) {
+        // SAFETY: the caller's; the first rows of sums are those that there are.
+        unsafe {
+            match rows {
+                8 => epilogue.rows8(&narrow8(self), self.multipliers, self.output, self.out_step),
+                4.. => {
+                    epilogue.rows8(&narrow4(self), self.multipliers, self.output, self.out_step);
+                    if rows > 4 {
+                        self.skip(4).narrow(rows - 4, epilogue);
+                    }
+                }
+                2.. => {
+                    epilogue.rows8(&narrow2(self), self.multipliers, self.output, self.out_step);
+                    if rows > 2 {
+                        self.skip(2).narrow(1, epilogue);
+                    }
+                }
+                _ => epilogue.rows8(&narrow1(self), self.multipliers, self.output, self.out_step),
+            }
+        }
+    }
+
+    /// The tile without its first rows.
+    fn skip(&self, rows: usize) -> Self {
+        Self {
+            cells: self.cells.wrapping_add(rows * self.step),
+            output: self.output.wrapping_add(rows * self.out_step),
+            ..*self
+        }
+    }
+}
+
+/// `sdot` of the weights in v0 to v3 by lane `$lane` of `$x`.
+macro_rules! dot16 {
+    ($lane:literal, $x:tt, $a:tt, $b:tt, $c:tt, $d:tt) => {
+        concat!(
+            "sdot ", $a, ".4s, v0.16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $b, ".4s, v1.16b, ", $x, ".4b[", $lane,
+            "]\n", "sdot ", $c, ".4s, v2.16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $d, ".4s, v3.16b, ", $x, ".4b[",
+            $lane, "]"
+        )
+    };
+}
+
+/// Sums of some rows x 16 channels.
+macro_rules! wide {
+    ($name:ident, $rows:tt; $($i:tt $p:ident $x:tt $a:tt $b:tt $c:tt $d:tt;)+) => {
+        /// # Safety
+        /// The rows of the tile and 16 channels.
+        #[inline]
+        #[target_feature(enable = "neon,dotprod")]
+        unsafe fn $name(t: &Tile) -> [[int32x4_t; 4]; $rows] {
+            let mut sums = [[vdupq_n_s32(0); 4]; $rows];
+            $(let $p = t.cells.wrapping_add($i * t.step);)+
+            // SAFETY: reads `k` bytes of each row, `16 k` of weights and 16 values of `init`.
+            unsafe {
+                asm!(
+                    $(concat!("ld1 {{", $a, ".4s, ", $b, ".4s, ", $c, ".4s, ", $d, ".4s}}, [{init}]"),)+
+                    "cbz {n16}, 3f",
+                    "2:",
+                    $(concat!("ld1 {{", $x, ".16b}}, [{", stringify!($p), "}], #16"),)+
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+                    $(dot16!("0", $x, $a, $b, $c, $d),)+
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+                    $(dot16!("1", $x, $a, $b, $c, $d),)+
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+                    $(dot16!("2", $x, $a, $b, $c, $d),)+
+                    "subs {n16}, {n16}, #1",
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+                    $(dot16!("3", $x, $a, $b, $c, $d),)+
+                    "b.ne 2b",
+                    "3:",
+                    "cbz {n4}, 5f",
+                    "4:",
+                    $(concat!("ld1 {{", $x, ".s}}[0], [{", stringify!($p), "}], #4"),)+
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+                    "subs {n4}, {n4}, #1",
+                    $(dot16!("0", $x, $a, $b, $c, $d),)+
+                    "b.ne 4b",
+                    "5:",
+                    init = in(reg) t.init,
+                    n16 = inout(reg) t.k / 16 => _,
+                    n4 = inout(reg) t.k / 4 % 4 => _,
+                    w = inout(reg) t.weights => _,
+                    $($p = inout(reg) $p => _, out($x) _,)+
+                    $(out($a) sums[$i][0], out($b) sums[$i][1], out($c) sums[$i][2], out($d) sums[$i][3],)+
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+                    options(readonly, nostack)
+                );
+            }
+            sums
+        }
+    };
+}
+
+wide!(wide5, 5;
+    0 p0 "v4" "v9" "v10" "v11" "v12"; 1 p1 "v5" "v13" "v14" "v15" "v16"; 2 p2 "v6" "v17" "v18" "v19" "v20";
+    3 p3 "v7" "v21" "v22" "v23" "v24"; 4 p4 "v8" "v25" "v26" "v27" "v28";);
+wide!(wide4, 4;
+    0 p0 "v4" "v9" "v10" "v11" "v12"; 1 p1 "v5" "v13" "v14" "v15" "v16"; 2 p2 "v6" "v17" "v18" "v19" "v20";
+    3 p3 "v7" "v21" "v22" "v23" "v24";);
+wide!(wide3, 3;
+    0 p0 "v4" "v9" "v10" "v11" "v12"; 1 p1 "v5" "v13" "v14" "v15" "v16"; 2 p2 "v6" "v17" "v18" "v19" "v20";);
+wide!(wide2, 2; 0 p0 "v4" "v9" "v10" "v11" "v12"; 1 p1 "v5" "v13" "v14" "v15" "v16";);
+wide!(wide1, 1; 0 p0 "v4" "v9" "v10" "v11" "v12";);
+
+/// `sdot` of the weights in `$w` and `$v` by lane `$lane` of `$x`.
+macro_rules! dot8 {
+    ($lane:literal, $w:tt, $v:tt, $x:tt, $a:tt, $b:tt) => {
+        concat!(
+            "sdot ", $a, ".4s, ", $w, ".16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $b, ".4s, ", $v, ".16b, ", $x, ".4b[",
+            $lane, "]"
+        )
+    };
+}
+
+/// Sums of some rows x 8 channels.
+macro_rules! narrow {
+    ($name:ident, $rows:tt; $($i:tt $p:ident $x:tt $a:tt $b:tt;)+) => {
+        /// # Safety
+        /// The rows of the tile and 8 channels; weights are 64 bytes apart.
+        #[inline]
+        #[target_feature(enable = "neon,dotprod")]
+        unsafe fn $name(t: &Tile) -> [[int32x4_t; 2]; $rows] {
+            let mut sums = [[vdupq_n_s32(0); 2]; $rows];
+            $(let $p = t.cells.wrapping_add($i * t.step);)+
+            // SAFETY: reads `k` bytes of each row, weights of 8 channels and 8 values of `init`.
+            unsafe {
+                asm!(
+                    $(concat!("ld1 {{", $a, ".4s, ", $b, ".4s}}, [{init}]"),)+
+                    "cbz {n16}, 3f",
+                    "2:",
+                    $(concat!("ld1 {{", $x, ".16b}}, [{", stringify!($p), "}], #16"),)+
+                    "ld1 {{v0.16b, v1.16b}}, [{w}], {step}",
+                    "ld1 {{v2.16b, v3.16b}}, [{w}], {step}",
+                    $(dot8!("0", "v0", "v1", $x, $a, $b),)+
+                    "ld1 {{v0.16b, v1.16b}}, [{w}], {step}",
+                    $(dot8!("1", "v2", "v3", $x, $a, $b),)+
+                    "ld1 {{v2.16b, v3.16b}}, [{w}], {step}",
+                    "subs {n16}, {n16}, #1",
+                    $(dot8!("2", "v0", "v1", $x, $a, $b),)+
+                    $(dot8!("3", "v2", "v3", $x, $a, $b),)+
+                    "b.ne 2b",
+                    "3:",
+                    "cbz {n4}, 5f",
+                    "4:",
+                    $(concat!("ld1 {{", $x, ".s}}[0], [{", stringify!($p), "}], #4"),)+
+                    "ld1 {{v0.16b, v1.16b}}, [{w}], {step}",
+                    "subs {n4}, {n4}, #1",
+                    $(dot8!("0", "v0", "v1", $x, $a, $b),)+
+                    "b.ne 4b",
+                    "5:",
+                    init = in(reg) t.init,
+                    step = in(reg) 64_usize,
+                    n16 = inout(reg) t.k / 16 => _,
+                    n4 = inout(reg) t.k / 4 % 4 => _,
+                    w = inout(reg) t.weights => _,
+                    $($p = inout(reg) $p => _, out($x) _,)+
+                    $(out($a) sums[$i][0], out($b) sums[$i][1],)+
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+                    options(readonly, nostack)
+                );
+            }
+            sums
+        }
+    };
+}
+
+narrow!(narrow8, 8;
+    0 p0 "v4" "v12" "v13"; 1 p1 "v5" "v14" "v15"; 2 p2 "v6" "v16" "v17"; 3 p3 "v7" "v18" "v19";
+    4 p4 "v8" "v20" "v21"; 5 p5 "v9" "v22" "v23"; 6 p6 "v10" "v24" "v25"; 7 p7 "v11" "v26" "v27";);
+narrow!(narrow4, 4;
+    0 p0 "v4" "v12" "v13"; 1 p1 "v5" "v14" "v15"; 2 p2 "v6" "v16" "v17"; 3 p3 "v7" "v18" "v19";);
+narrow!(narrow2, 2; 0 p0 "v4" "v12" "v13"; 1 p1 "v5" "v14" "v15";);
+narrow!(narrow1, 1; 0 p0 "v4" "v12" "v13";);

@@ -16,6 +16,8 @@ mod avx2;
 mod avx512vnni;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -24,6 +26,8 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use dotprod::Dotprod;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 
 use crate::{
@@ -92,6 +96,8 @@ pub(crate) enum Selected {
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
     Dotprod(Dotprod),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     Scalar(Scalar),
 }
 
@@ -105,6 +111,8 @@ impl Selected {
             Avx2::new().map(Self::Avx2),
             #[cfg(target_arch = "aarch64")]
             Dotprod::new().map(Self::Dotprod),
+            #[cfg(target_arch = "aarch64")]
+            Neon::new().map(Self::Neon),
             Some(Self::Scalar(Scalar)),
         ]
         .into_iter()
@@ -119,6 +127,8 @@ impl Selected {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "aarch64")]
             Self::Dotprod(_) => "dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon",
             Self::Scalar(_) => "scalar",
         }
     }
@@ -152,6 +162,15 @@ impl Selected {
                     op.eval(isa)
                 }
                 // SAFETY: `isa` exists, so the CPU has these two.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(isa) => {
+                #[target_feature(enable = "neon")]
+                fn enter<O: Op>(isa: Neon, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has NEON.
                 unsafe { enter(isa, op) }
             }
             Self::Scalar(isa) => op.eval(isa),

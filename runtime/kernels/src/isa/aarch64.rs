@@ -33,6 +33,13 @@ use epilogue::Epilogue;
 pub(super) trait Tiles: Isa {
     /// From the beginning of a row, `k` bytes rounded up to this are read; what they are does not matter beyond `k`.
     const READ: usize;
+    /// Lanes of the sum of a channel, 1 or 2.
+    const LANES: usize;
+
+    /// Whether products may be added in 16 bits, two at a time; `outputs` of a channel are to come.
+    fn adds_pairs(self, _c: &Conv<'_>, _outputs: usize) -> bool {
+        false
+    }
 
     /// Bytes of scratch for [`matrix`](Self::matrix) of up to `rows` rows.
     fn matrix_scratch_len(self, _c: &Conv<'_>, _rows: usize) -> usize {
@@ -51,6 +58,8 @@ pub(super) struct Layer<'a> {
     /// What the sums of each channel begin with, as bytes.
     pub(super) init: &'a [u8],
     pub(super) epilogue: Epilogue,
+    /// See [`Tiles::adds_pairs`].
+    pub(super) pairs: bool,
 }
 
 /// Rows of bytes, in segments that are equally far apart.
@@ -185,7 +194,7 @@ pub(super) fn conv_scratch_len<T: Tiles>(isa: T, c: &Conv<'_>) -> usize {
         }
     };
     let copy = copy.saturating_add(SLACK);
-    c.c16().saturating_mul(4).saturating_add(copy).saturating_add(isa.matrix_scratch_len(c, rows))
+    c.c16().saturating_mul(4 * T::LANES).saturating_add(copy).saturating_add(isa.matrix_scratch_len(c, rows))
 }
 
 /// Convolution and fully connected layers.
@@ -196,11 +205,9 @@ pub(super) fn conv<T: Tiles>(isa: T, c: &Conv<'_>, input: &[u8], output: &mut [u
     if path == Path::Panels {
         return by_panels(isa, c, input, output, scratch);
     }
-    let (init, scratch) = scratch.split_at_mut(c.c16() * 4);
+    let (init, scratch) = scratch.split_at_mut(c.c16() * 4 * T::LANES);
     let outputs = output.len() / c.out_c;
-    // SAFETY: `init` has room for `c16` values; the entry checked the others. Every token proves NEON.
-    let epilogue = unsafe { Epilogue::prepare(c, c.k(), signed_zero_point(c), outputs, init.as_mut_ptr().cast()) };
-    let l = Layer { c, k4: c.k().next_multiple_of(4), init, epilogue };
+    let l = layer(isa, c, outputs, init);
     match path {
         Path::Flat => return flat(isa, &l, input, output, scratch),
         Path::Columns => return columns(isa, &l, input, output, scratch),
@@ -220,6 +227,38 @@ pub(super) fn conv<T: Tiles>(isa: T, c: &Conv<'_>, input: &[u8], output: &mut [u
             by_columns: false,
         };
         isa.matrix(&l, &m, output, scratch);
+    }
+}
+
+#[inline(always)]
+fn layer<'a, T: Tiles>(isa: T, c: &'a Conv<'a>, outputs: usize, init: &'a mut [u8]) -> Layer<'a> {
+    assert!(init.len() >= c.c16() * 4 * T::LANES && c.bias.len() >= c.c16());
+    assert!(c.sums.len() >= c.c16() && c.multipliers.len() >= c.c16());
+    let (zero_point, to) = (signed_zero_point(c), init.as_mut_ptr().cast());
+    // SAFETY: the lengths were just checked. Every token proves NEON.
+    let epilogue = unsafe {
+        if T::LANES == 1 {
+            Epilogue::prepare::<1>(c, c.k(), zero_point, outputs, to)
+        } else {
+            Epilogue::prepare::<2>(c, c.k(), zero_point, outputs, to)
+        }
+    };
+    Layer { c, k4: c.k().next_multiple_of(4), init, epilogue, pairs: isa.adds_pairs(c, outputs) }
+}
+
+/// A block of a panel: each row is a matrix of its own, because it has a term of its own.
+#[inline(always)]
+pub(super) fn gemm<T: Tiles>(isa: T, b: &Block<'_>, output: &mut [u8]) {
+    assert!(b.channels <= 16 && b.bias.len() >= 16);
+    for (row, &term) in b.row_terms.iter().enumerate() {
+        let bias: [i32; 16] = core::array::from_fn(|i| b.bias[i].wrapping_add(term));
+        let (out_c, sums, multipliers) = (b.channels, b.sums, b.multipliers);
+        let c = Conv { out_c, weights: b.weights, bias: &bias, sums, multipliers, ..*b.conv };
+        let mut init = [0; 128];
+        let l = layer(isa, &c, 1, &mut init);
+        let output = &mut output[row * b.stride..][..out_c];
+        let m = whole_rows(&c, &b.panel[row * b.k4..][..b.k4], 1, out_c);
+        isa.matrix(&l, &m, output, &mut []);
     }
 }
 
@@ -387,11 +426,4 @@ pub(super) fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
             *cell = x ^ flip;
         }
     }
-}
-
-/// The parameters of a block of a panel as those of a layer of its own.
-#[inline(always)]
-pub(super) fn block_conv<'a>(b: &Block<'a>) -> Conv<'a> {
-    assert!(b.channels <= 16 && b.bias.len() >= 16 && b.sums.len() >= 16 && b.multipliers.len() >= 16);
-    Conv { out_c: b.channels, weights: b.weights, bias: b.bias, sums: b.sums, multipliers: b.multipliers, ..*b.conv }
 }

@@ -48,8 +48,7 @@ impl Isa for Dotprod {
 
     #[inline(always)]
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
-        // SAFETY: `self` proves the features.
-        unsafe { gemm(b, output) }
+        aarch64::gemm(self, b, output);
     }
 
     #[inline(always)]
@@ -65,41 +64,12 @@ impl Isa for Dotprod {
 
 impl Tiles for Dotprod {
     const READ: usize = 4;
+    const LANES: usize = 1;
 
     #[inline(always)]
     fn matrix(self, l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8], _scratch: &mut [u8]) {
         // SAFETY: `self` proves the features.
         unsafe { matrix(l, m, output) }
-    }
-}
-
-/// A block of a panel: a matrix of one segment, with a term for each row.
-#[target_feature(enable = "neon,dotprod")]
-fn gemm(b: &Block<'_>, output: &mut [u8]) {
-    let c = aarch64::block_conv(b);
-    let rows = b.row_terms.len();
-    assert!(b.k4 > 0 && b.k4.is_multiple_of(4));
-    assert!(b.panel.len() >= rows * b.k4 && b.weights.len() >= 16 * b.k4);
-    assert!(rows > 0 && output.len() >= (rows - 1) * b.stride + b.channels);
-    let mut init = [0; 16];
-    // SAFETY: 16 values of each.
-    let epilogue = unsafe { Epilogue::prepare(&c, 0, aarch64::signed_zero_point(&c), 0, init.as_mut_ptr()) };
-    for (row, &term) in b.row_terms.iter().enumerate() {
-        let mut bytes = [0; 16];
-        let init = init.map(|init: i32| init.wrapping_add(term));
-        let tile = Tile {
-            cells: b.panel[row * b.k4..].as_ptr(),
-            step: 0,
-            k: b.k4,
-            weights: b.weights.as_ptr(),
-            init: init.as_ptr(),
-            multipliers: c.multipliers.as_ptr(),
-            output: bytes.as_mut_ptr(),
-            out_step: 0,
-        };
-        // SAFETY: one row of `k4` cells, 16 channels.
-        unsafe { tile.wide(1, &epilogue) };
-        output[row * b.stride..][..b.channels].copy_from_slice(&bytes[..b.channels]);
     }
 }
 

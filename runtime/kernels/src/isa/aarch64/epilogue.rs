@@ -39,13 +39,14 @@ pub(in crate::isa) struct Epilogue {
 
 impl Epilogue {
     /// For limits of `c` and sums of `k` products, one byte times one byte. Writes what sums of each channel begin with,
-    /// `bias - zero_point * sum`, for `c16` channels to `init`. Few `outputs` of a channel are not worth the proof.
+    /// `bias - zero_point * sum`, for `c16` channels to `init`: one value each, or with a zero after it where sums have two
+    /// lanes. Few `outputs` of a channel are not worth the proof.
     ///
     /// # Safety
-    /// `init` has room for `c16` values (of any alignment); `bias`, `sums` and `multipliers` hold them.
+    /// `init` has room for `LANES * c16` values (of any alignment); `bias`, `sums` and `multipliers` hold `c16`.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(in crate::isa) unsafe fn prepare(
+    pub(in crate::isa) unsafe fn prepare<const LANES: usize>(
         c: &Conv<'_>,
         k: usize,
         zero_point: i32,
@@ -67,7 +68,15 @@ impl Epilogue {
                     vmlsq_s32(bias.2, sums.2, zero),
                     vmlsq_s32(bias.3, sums.3, zero),
                 );
-                vst1q_s32_x4(init.add(n), init4);
+                if LANES == 1 {
+                    vst1q_s32_x4(init.add(n), init4);
+                } else {
+                    let none = vdupq_n_s32(0);
+                    vst2q_s32(init.add(2 * n), int32x4x2_t(init4.0, none));
+                    vst2q_s32(init.add(2 * n + 8), int32x4x2_t(init4.1, none));
+                    vst2q_s32(init.add(2 * n + 16), int32x4x2_t(init4.2, none));
+                    vst2q_s32(init.add(2 * n + 24), int32x4x2_t(init4.3, none));
+                }
                 if plain {
                     let multipliers = vld1q_f32_x4(c.multipliers.as_ptr().add(n));
                     for (init, multiplier) in [

@@ -1,0 +1,313 @@
+//! AArch64 without dot products: `smull` and `smlal` multiply bytes to 16 bits, `sadalp` adds neighbours to 32 bits.
+//!
+//! A step takes eight cells of each row times 8 channels. Eight cells are two groups of four, each repeated over a register
+//! (`ld2r`); the layout `n16k4` has four cells x 2 channels in 8 bytes. The products of both groups are added in 16 bits,
+//! so that three instructions do 16 multiplications, and a sum has two lanes. Two products of -128 by -128 would not fit:
+//! weights are searched for -128 once for each layer, and where there is one, each product is added on its own.
+//!
+//! Four rows x 8 channels are 16 sums, 4 weights, 2 inputs and 4 products.
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics")]
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use super::{
+    Isa,
+    aarch64::{self, Layer, Matrix, Tiles, epilogue::Epilogue},
+};
+use crate::{
+    conv::{Block, Run},
+    params::Conv,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    /// The token; every AArch64 CPU that the program was compiled for has NEON.
+    pub(crate) fn new() -> Option<Self> {
+        cfg!(target_feature = "neon").then_some(Self(()))
+    }
+}
+
+impl Isa for Neon {
+    const CELL: usize = 1;
+    const ROWS: usize = 4;
+    const CHANNELS: usize = 16;
+
+    #[inline(always)]
+    fn padding(self, c: &Conv<'_>) -> u8 {
+        aarch64::signed_zero_point(c) as u8
+    }
+
+    #[inline(always)]
+    fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
+        aarch64::pack(c, run, input, cells);
+    }
+
+    #[inline(always)]
+    fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
+        aarch64::gemm(self, b, output);
+    }
+
+    #[inline(always)]
+    fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
+        aarch64::conv_scratch_len(self, c)
+    }
+
+    #[inline(always)]
+    fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        aarch64::conv(self, c, input, output, scratch);
+    }
+}
+
+impl Tiles for Neon {
+    const READ: usize = 4;
+    const LANES: usize = 2;
+
+    #[inline(always)]
+    fn adds_pairs(self, c: &Conv<'_>, outputs: usize) -> bool {
+        // SAFETY: `self` proves NEON.
+        outputs > 2 && unsafe { is_above_lowest(&c.weights[..c.conv_weights_len()]) }
+    }
+
+    #[inline(always)]
+    fn matrix(self, l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8], _scratch: &mut [u8]) {
+        // SAFETY: `self` proves NEON.
+        unsafe { matrix(l, m, output) }
+    }
+}
+
+/// Whether no weight is -128. The length is a multiple of 64.
+#[target_feature(enable = "neon")]
+fn is_above_lowest(weights: &[i8]) -> bool {
+    let mut lowest = [vdupq_n_s8(0); 4];
+    for part in weights.as_chunks::<64>().0 {
+        // SAFETY: 64 bytes.
+        let v = unsafe { vld1q_s8_x4(part.as_ptr()) };
+        lowest = [
+            vminq_s8(lowest[0], v.0),
+            vminq_s8(lowest[1], v.1),
+            vminq_s8(lowest[2], v.2),
+            vminq_s8(lowest[3], v.3),
+        ];
+    }
+    vminvq_s8(vminq_s8(vminq_s8(lowest[0], lowest[1]), vminq_s8(lowest[2], lowest[3]))) > -128
+}
+
+#[target_feature(enable = "neon")]
+fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
+    let out_c = l.c.out_c;
+    m.check(l.k4, out_c, output);
+    assert!(l.c.weights.len() >= l.c.c16() * l.k4 && l.init.len() >= 8 * l.c.c16());
+    assert!(l.c.multipliers.len() >= l.c.c16());
+    // The last channels first, see the module of the driver.
+    let whole = out_c / 8 * 8;
+    if whole < out_c {
+        // SAFETY: the lengths were just checked.
+        unsafe { block(l, m, whole, output) };
+    }
+    for n in (0..whole).step_by(8) {
+        // SAFETY: the lengths were just checked.
+        unsafe { block(l, m, n, output) };
+    }
+}
+
+/// All rows times the 8 channels from `n` on, of which some may be beyond the last.
+///
+/// # Safety
+/// `m` was checked; `n` is a multiple of 8 below `out_c`.
+#[target_feature(enable = "neon")]
+unsafe fn block(l: &Layer<'_>, m: &Matrix<'_>, n: usize, output: &mut [u8]) {
+    let channels = (l.c.out_c - n).min(8);
+    for segment in 0..m.segments {
+        let mut row = 0;
+        while row < m.rows {
+            let rows = (m.rows - row).min(4);
+            let to = segment * m.out_pitch + row * m.out_step + n;
+            let mut bytes = [0; 32];
+            let room = channels == 8 || m.has_room(segment, row + rows - 1, n, 8);
+            // SAFETY: these rows and channels are inside; 8 channels are half a panel of weights.
+            unsafe {
+                let tile = Tile {
+                    cells: m.cells.as_ptr().add(segment * m.pitch + row * m.step),
+                    step: m.step,
+                    k: l.k4,
+                    weights: l.c.weights.as_ptr().add(n / 16 * 16 * l.k4 + n % 16 * 4),
+                    init: l.init.as_ptr().cast::<i32>().add(2 * n),
+                    multipliers: l.c.multipliers.as_ptr().add(n),
+                    output: if room { output.as_mut_ptr().add(to) } else { bytes.as_mut_ptr() },
+                    out_step: if room { m.out_step } else { 8 },
+                };
+                if l.pairs {
+                    tile.by_pairs(rows, &l.epilogue);
+                } else {
+                    tile.one_by_one(rows, &l.epilogue);
+                }
+            }
+            if !room {
+                for (i, bytes) in bytes.chunks_exact(8).take(rows).enumerate() {
+                    output[to + i * m.out_step..][..channels].copy_from_slice(&bytes[..channels]);
+                }
+            }
+            row += rows;
+        }
+    }
+}
+
+/// Rows times 8 channels.
+#[derive(Clone, Copy)]
+struct Tile {
+    cells: *const u8,
+    /// Bytes from a row to the next.
+    step: usize,
+    /// Cells of a row, a multiple of 4.
+    k: usize,
+    /// `[k / 4][8][4]`, 64 bytes apart.
+    weights: *const i8,
+    /// Two values for each channel.
+    init: *const i32,
+    multipliers: *const f32,
+    output: *mut u8,
+    out_step: usize,
+}
+
+impl Tile {
+    /// `rows` (1..=4) x 8 channels, two products at a time.
+    ///
+    /// # Safety
+    /// `rows` rows of `k` bytes, 8 channels of everything, 8 bytes of output for each row. No weight is -128.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn by_pairs(&self, rows: usize, epilogue: &Epilogue) {
+        // SAFETY: the caller's.
+        unsafe {
+            match rows {
+                4 => epilogue.rows8(&pairs4(self), self.multipliers, self.output, self.out_step),
+                3 => epilogue.rows8(&pairs3(self), self.multipliers, self.output, self.out_step),
+                2 => epilogue.rows8(&pairs2(self), self.multipliers, self.output, self.out_step),
+                _ => epilogue.rows8(&pairs1(self), self.multipliers, self.output, self.out_step),
+            }
+        }
+    }
+
+    /// `rows` (1..=4) x 8 channels, any weights.
+    ///
+    /// # Safety
+    /// As [`by_pairs`](Self::by_pairs), without its last condition.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn one_by_one(&self, rows: usize, epilogue: &Epilogue) {
+        // SAFETY: the caller's.
+        unsafe {
+            if rows == 4 {
+                return epilogue.rows8(&single4(self), self.multipliers, self.output, self.out_step);
+            }
+            for row in 0..rows {
+                let cells = self.cells.wrapping_add(row * self.step);
+                let output = self.output.wrapping_add(row * self.out_step);
+                epilogue.rows8(&single1(&Self { cells, ..*self }), self.multipliers, output, self.out_step);
+            }
+        }
+    }
+}
+
+/// Products of both groups of cells, added in 16 bits.
+macro_rules! by_pairs {
+    ($a:tt, $b:tt, $c:tt, $d:tt, $x:tt, $y:tt) => {
+        concat!(
+            "smull v6.8h, v0.8b, ", $x, ".8b\n", "smull2 v7.8h, v0.16b, ", $x, ".16b\n",
+            "smull v8.8h, v1.8b, ", $x, ".8b\n", "smull2 v9.8h, v1.16b, ", $x, ".16b\n",
+            "smlal v6.8h, v2.8b, ", $y, ".8b\n", "smlal2 v7.8h, v2.16b, ", $y, ".16b\n",
+            "smlal v8.8h, v3.8b, ", $y, ".8b\n", "smlal2 v9.8h, v3.16b, ", $y, ".16b\n",
+            "sadalp ", $a, ".4s, v6.8h\n", "sadalp ", $b, ".4s, v7.8h\n",
+            "sadalp ", $c, ".4s, v8.8h\n", "sadalp ", $d, ".4s, v9.8h"
+        )
+    };
+}
+
+/// Products of one group of cells.
+macro_rules! group {
+    ($a:tt, $b:tt, $c:tt, $d:tt, $x:tt, $w:tt, $v:tt) => {
+        concat!(
+            "smull v6.8h, ", $w, ".8b, ", $x, ".8b\n", "smull2 v7.8h, ", $w, ".16b, ", $x, ".16b\n",
+            "smull v8.8h, ", $v, ".8b, ", $x, ".8b\n", "smull2 v9.8h, ", $v, ".16b, ", $x, ".16b\n",
+            "sadalp ", $a, ".4s, v6.8h\n", "sadalp ", $b, ".4s, v7.8h\n",
+            "sadalp ", $c, ".4s, v8.8h\n", "sadalp ", $d, ".4s, v9.8h"
+        )
+    };
+}
+
+/// Products of both groups of cells, one after the other.
+macro_rules! one_by_one {
+    ($a:tt, $b:tt, $c:tt, $d:tt, $x:tt, $y:tt) => {
+        concat!(group!($a, $b, $c, $d, $x, "v0", "v1"), "\n", group!($a, $b, $c, $d, $y, "v2", "v3"))
+    };
+}
+
+/// Sums of some rows x 8 channels.
+macro_rules! tile {
+    ($name:ident, $step:ident, $rows:tt; $($i:tt $p:ident $x:tt $y:tt $a:tt $b:tt $c:tt $d:tt;)+) => {
+        /// # Safety
+        /// The rows of the tile and 8 channels; products added in pairs fit 16 bits.
+        #[inline]
+        #[target_feature(enable = "neon")]
+        unsafe fn $name(t: &Tile) -> [[int32x4_t; 2]; $rows] {
+            let mut sums = [[vdupq_n_s32(0); 4]; $rows];
+            $(let $p = t.cells.wrapping_add($i * t.step);)+
+            // SAFETY: reads `k` bytes of each row, weights of 8 channels and 16 values of `init`.
+            unsafe {
+                asm!(
+                    $(concat!("ld1 {{", $a, ".4s, ", $b, ".4s, ", $c, ".4s, ", $d, ".4s}}, [{init}]"),)+
+                    "cbz {n8}, 3f",
+                    "2:",
+                    "ld1 {{v0.16b, v1.16b}}, [{w}], {step}",
+                    "ld1 {{v2.16b, v3.16b}}, [{w}], {step}",
+                    "subs {n8}, {n8}, #1",
+                    $(
+                        concat!("ld2r {{", $x, ".4s, ", $y, ".4s}}, [{", stringify!($p), "}], #8"),
+                        $step!($a, $b, $c, $d, $x, $y),
+                    )+
+                    "b.ne 2b",
+                    "3:",
+                    "cbz {n4}, 5f",
+                    "ld1 {{v0.16b, v1.16b}}, [{w}]",
+                    $(
+                        concat!("ld1r {{", $x, ".4s}}, [{", stringify!($p), "}]"),
+                        group!($a, $b, $c, $d, $x, "v0", "v1"),
+                    )+
+                    "5:",
+                    init = in(reg) t.init,
+                    step = in(reg) 64_usize,
+                    n8 = inout(reg) t.k / 8 => _,
+                    n4 = in(reg) t.k / 4 % 2,
+                    w = inout(reg) t.weights => _,
+                    $($p = inout(reg) $p => _,)+
+                    $(out($a) sums[$i][0], out($b) sums[$i][1], out($c) sums[$i][2], out($d) sums[$i][3],)+
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _,
+                    out("v7") _, out("v8") _, out("v9") _, out("v26") _, out("v27") _,
+                    options(readonly, nostack)
+                );
+            }
+            let mut whole = [[vdupq_n_s32(0); 2]; $rows];
+            for (whole, sums) in whole.iter_mut().zip(sums) {
+                *whole = [vpaddq_s32(sums[0], sums[1]), vpaddq_s32(sums[2], sums[3])];
+            }
+            whole
+        }
+    };
+}
+
+tile!(pairs4, by_pairs, 4;
+    0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";
+    2 p2 "v4" "v5" "v18" "v19" "v20" "v21"; 3 p3 "v26" "v27" "v22" "v23" "v24" "v25";);
+tile!(pairs3, by_pairs, 3;
+    0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";
+    2 p2 "v4" "v5" "v18" "v19" "v20" "v21";);
+tile!(pairs2, by_pairs, 2;
+    0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";);
+tile!(pairs1, by_pairs, 1; 0 p0 "v4" "v5" "v10" "v11" "v12" "v13";);
+tile!(single4, one_by_one, 4;
+    0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";
+    2 p2 "v4" "v5" "v18" "v19" "v20" "v21"; 3 p3 "v26" "v27" "v22" "v23" "v24" "v25";);
+tile!(single1, one_by_one, 1; 0 p0 "v4" "v5" "v10" "v11" "v12" "v13";);

@@ -17,6 +17,7 @@
 //! Rows of results may be written 16 bytes at a time beyond their channels where something later is written over that: the
 //! last channels of a row come first, rows and columns in ascending order.
 
+pub(super) mod depthwise;
 pub(super) mod epilogue;
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]

@@ -9,8 +9,12 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::{
-    Isa,
-    aarch64::{self, Layer, Matrix, Tiles, epilogue::Epilogue},
+    Isa, Neon,
+    aarch64::{
+        self, Layer, Matrix, Tiles,
+        depthwise::{self, Dot},
+        epilogue::Epilogue,
+    },
 };
 use crate::{
     conv::{Block, Run},
@@ -18,7 +22,7 @@ use crate::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dotprod(());
+pub(crate) struct Dotprod(Neon);
 
 impl Dotprod {
     /// The token, if this CPU has `sdot`.
@@ -27,7 +31,7 @@ impl Dotprod {
         let have = std::arch::is_aarch64_feature_detected!("dotprod");
         #[cfg(not(feature = "std"))]
         let have = cfg!(target_feature = "dotprod");
-        have.then_some(Self(()))
+        Neon::new().filter(|_| have).map(Self)
     }
 }
 
@@ -59,6 +63,83 @@ impl Isa for Dotprod {
     #[inline(always)]
     fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         aarch64::conv(self, c, input, output, scratch);
+    }
+
+    fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
+        if depthwise::takes(c) { depthwise::scratch_len(c) } else { self.0.depthwise_scratch_len(c) }
+    }
+
+    #[inline(always)]
+    fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+        if depthwise::takes(c) {
+            // SAFETY: `self` proves the features.
+            unsafe { depthwise3(self, c, input, output, scratch) }
+        } else {
+            self.0.depthwise(c, input, output, scratch);
+        }
+    }
+}
+
+#[target_feature(enable = "neon,dotprod")]
+fn depthwise3(dot: Dotprod, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    depthwise::run(dot, c, input, output, scratch);
+}
+
+/// Depthwise columns: four cells of a channel are 32 bits. With stride 1 both outputs take the same column, the second with
+/// its weights one cell later.
+impl Dot for Dotprod {
+    /// `[along][output][half]`; with stride 2 both outputs have the same.
+    type Weights = [[[int8x16_t; 2]; 2]; 3];
+    /// `[output][half]`; with stride 1 both outputs have the same.
+    type Column = [[int8x16_t; 2]; 2];
+
+    #[inline(always)]
+    fn weights<const STRIDE: usize>(self, taps: [[int8x8_t; 3]; 3]) -> Self::Weights {
+        // SAFETY: `self` proves NEON.
+        let none = unsafe { vdup_n_s8(0) };
+        core::array::from_fn(|j| {
+            let (a, b, c) = (taps[0][j], taps[1][j], taps[2][j]);
+            [interleave([a, b, c, none]), interleave(if STRIDE == 1 { [none, a, b, c] } else { [a, b, c, none] })]
+        })
+    }
+
+    #[inline(always)]
+    fn column<const STRIDE: usize>(self, [a, b, c, d, e]: [int8x8_t; 5]) -> Self::Column {
+        let first = interleave([a, b, c, d]);
+        [first, if STRIDE == 1 { first } else { interleave([c, d, e, e]) }]
+    }
+
+    #[inline(always)]
+    fn add<const STRIDE: usize>(
+        self,
+        sums: &mut [int32x4_t; 4],
+        weights: &Self::Weights,
+        along: usize,
+        column: &Self::Column,
+    ) {
+        for output in 0..2 {
+            for half in 0..2 {
+                let (w, x) = (weights[along][if STRIDE == 1 { output } else { 0 }][half], column[output][half]);
+                let sum = &mut sums[2 * output + half];
+                // SAFETY: `self` proves the instruction.
+                unsafe {
+                    asm!(".arch_extension dotprod", "sdot {sum:v}.4s, {w:v}.16b, {x:v}.16b", sum = inout(vreg) *sum,
+                        w = in(vreg) w, x = in(vreg) x,
+                        options(pure, nomem, nostack, preserves_flags));
+                }
+            }
+        }
+    }
+}
+
+/// Four cells of 8 channels, so that each 32 bits are those of one channel.
+#[inline(always)]
+fn interleave([a, b, c, d]: [int8x8_t; 4]) -> [int8x16_t; 2] {
+    // SAFETY: only called with a token, which proves NEON.
+    unsafe {
+        let zip = |a, b| vreinterpretq_s16_s8(vzip1q_s8(vcombine_s8(a, a), vcombine_s8(b, b)));
+        let (ab, cd) = (zip(a, b), zip(c, d));
+        [vreinterpretq_s8_s16(vzip1q_s16(ab, cd)), vreinterpretq_s8_s16(vzip2q_s16(ab, cd))]
     }
 }
 

@@ -98,11 +98,14 @@ impl Matrix<'_> {
         assert!(last + channels <= output.len() && self.room <= output.len());
     }
 
-    /// Whether `width` bytes may be written at channel `n` of `row` of `segment`.
+    /// How many rows of `segment`, from the first on, may write `width` bytes at channel `n`.
     #[inline(always)]
-    pub(super) fn has_room(&self, segment: usize, row: usize, n: usize, width: usize) -> bool {
-        let row = if self.by_columns { 0 } else { row * self.out_step };
-        segment * self.out_pitch + row + n + width <= self.room
+    pub(super) fn roomy_rows(&self, segment: usize, n: usize, width: usize) -> usize {
+        match self.room.checked_sub(segment * self.out_pitch + n + width) {
+            None => 0,
+            Some(_) if self.by_columns => self.rows,
+            Some(left) => (left / self.out_step + 1).min(self.rows),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     aarch64::{
         self, Layer, Matrix, Tiles,
         depthwise::{self, Dot},
-        epilogue::Epilogue,
+        epilogue::{ANY, EVEN, Epilogue, ODD, SATURATE},
     },
 };
 use crate::{
@@ -156,21 +156,38 @@ impl Tiles for Dotprod {
 
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
-    let out_c = l.c.out_c;
-    m.check(l.k4, out_c, output);
+    m.check(l.k4, l.c.out_c, output);
     assert!(l.c.weights.len() >= l.c.c16() * l.k4 && l.init.len() >= 4 * l.c.c16());
     assert!(l.c.multipliers.len() >= l.c.c16());
-    let (tail, whole) = (out_c % 16, out_c / 16 * 16);
-    if tail > 8 {
-        // SAFETY: the lengths were just checked.
-        unsafe { block::<16>(l, m, whole, output) };
-    } else if tail > 0 {
-        // SAFETY: the lengths were just checked.
-        unsafe { block::<8>(l, m, whole, output) };
+    // SAFETY: the lengths were just checked.
+    unsafe {
+        match l.epilogue.way {
+            EVEN => all_channels::<EVEN>(l, m, output),
+            ODD => all_channels::<ODD>(l, m, output),
+            SATURATE => all_channels::<SATURATE>(l, m, output),
+            _ => all_channels::<ANY>(l, m, output),
+        }
     }
-    for n in (0..whole).step_by(16) {
-        // SAFETY: the lengths were just checked.
-        unsafe { block::<16>(l, m, n, output) };
+}
+
+/// The last channels first, see the module of the driver.
+///
+/// # Safety
+/// `m` was checked.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn all_channels<const WAY: u8>(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
+    let (tail, whole) = (l.c.out_c % 16, l.c.out_c / 16 * 16);
+    // SAFETY: the caller's.
+    unsafe {
+        if tail > 8 {
+            block::<WAY, 16>(l, m, whole, output);
+        } else if tail > 0 {
+            block::<WAY, 8>(l, m, whole, output);
+        }
+        for n in (0..whole).step_by(16) {
+            block::<WAY, 16>(l, m, n, output);
+        }
     }
 }
 
@@ -178,48 +195,38 @@ pub(super) fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
 ///
 /// # Safety
 /// `m` was checked; `n` is a multiple of 16 below `out_c`.
+#[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn block<const WIDTH: usize>(l: &Layer<'_>, m: &Matrix<'_>, n: usize, output: &mut [u8]) {
+unsafe fn block<const WAY: u8, const WIDTH: usize>(l: &Layer<'_>, m: &Matrix<'_>, n: usize, output: &mut [u8]) {
     let channels = (l.c.out_c - n).min(WIDTH);
-    let most = if WIDTH == 16 { 5 } else { 8 };
     for segment in 0..m.segments {
-        let mut row = 0;
-        while row < m.rows {
-            let rows = (m.rows - row).min(most);
-            let to = segment * m.out_pitch + row * m.out_step + n;
-            let mut bytes = [0; 80];
-            let room = channels == WIDTH || m.has_room(segment, row + rows - 1, n, WIDTH);
-            // SAFETY: these rows and channels are inside.
-            unsafe {
-                let tile = Tile {
-                    cells: m.cells.as_ptr().add(segment * m.pitch + row * m.step),
-                    step: m.step,
-                    k: l.k4,
-                    weights: l.c.weights.as_ptr().add(n * l.k4),
-                    init: l.init.as_ptr().cast::<i32>().add(n),
-                    multipliers: l.c.multipliers.as_ptr().add(n),
-                    output: if room { output.as_mut_ptr().add(to) } else { bytes.as_mut_ptr() },
-                    out_step: if room { m.out_step } else { WIDTH },
-                };
-                if WIDTH == 16 {
-                    tile.wide(rows, &l.epilogue);
-                } else {
-                    tile.narrow(rows, &l.epilogue);
-                }
+        let to = segment * m.out_pitch + n;
+        let roomy = if channels == WIDTH { m.rows } else { m.roomy_rows(segment, n, WIDTH) };
+        // SAFETY: these rows and channels are inside.
+        unsafe {
+            let tile = Tile {
+                cells: m.cells.as_ptr().add(segment * m.pitch),
+                step: m.step,
+                k: l.k4,
+                weights: l.c.weights.as_ptr().add(n * l.k4),
+                init: l.init.as_ptr().cast::<i32>().add(n),
+                multipliers: l.c.multipliers.as_ptr().add(n),
+                epilogue: &l.epilogue,
+            };
+            tile.rows::<WAY, WIDTH>(roomy, output.as_mut_ptr().add(to), m.out_step);
+            for row in roomy..m.rows {
+                let mut bytes = [0; 16];
+                let cells = tile.cells.add(row * m.step);
+                Tile { cells, ..tile }.rows::<WAY, WIDTH>(1, bytes.as_mut_ptr(), 0);
+                output[to + row * m.out_step..][..channels].copy_from_slice(&bytes[..channels]);
             }
-            if !room {
-                for (i, bytes) in bytes.chunks_exact(WIDTH).take(rows).enumerate() {
-                    output[to + i * m.out_step..][..channels].copy_from_slice(&bytes[..channels]);
-                }
-            }
-            row += rows;
         }
     }
 }
 
 /// Rows times one block of channels.
 #[derive(Clone, Copy)]
-struct Tile {
+struct Tile<'a> {
     cells: *const u8,
     /// Bytes from a row to the next.
     step: usize,
@@ -229,65 +236,58 @@ struct Tile {
     weights: *const i8,
     init: *const i32,
     multipliers: *const f32,
-    output: *mut u8,
-    out_step: usize,
+    epilogue: &'a Epilogue,
 }
 
-impl Tile {
-    /// `rows` (1..=5) x 16 channels.
+impl Tile<'_> {
+    /// `rows` rows x `WIDTH` channels.
     ///
     /// # Safety
-    /// `rows` rows of `k` bytes, 16 channels of everything, 16 bytes of output for each row.
+    /// `rows` rows of `k` bytes, `WIDTH` channels of everything, `WIDTH` bytes of output for each row.
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn wide(&self, rows: usize, epilogue: &Epilogue) {
-        // SAFETY: the caller's.
-        unsafe {
-            match rows {
-                5 => epilogue.rows16(&wide5(self), self.multipliers, self.output, self.out_step),
-                4 => epilogue.rows16(&wide4(self), self.multipliers, self.output, self.out_step),
-                3 => epilogue.rows16(&wide3(self), self.multipliers, self.output, self.out_step),
-                2 => epilogue.rows16(&wide2(self), self.multipliers, self.output, self.out_step),
-                _ => epilogue.rows16(&wide1(self), self.multipliers, self.output, self.out_step),
+    unsafe fn rows<const WAY: u8, const WIDTH: usize>(self, rows: usize, output: *mut u8, step: usize) {
+        let (mut tile, mut output, mut left) = (self, output, rows);
+        macro_rules! next {
+            ($rows:literal, $sums:ident, $narrow:ident) => {
+                // SAFETY: the caller's.
+                unsafe { tile.epilogue.$narrow::<WAY, $rows>(&$sums(&tile), tile.multipliers, output, step) };
+                tile.cells = tile.cells.wrapping_add($rows * tile.step);
+                output = output.wrapping_add($rows * step);
+                left -= $rows;
+            };
+        }
+        if WIDTH == 16 {
+            while left >= 5 {
+                next!(5, wide5, rows16);
+            }
+            if left >= 4 {
+                next!(4, wide4, rows16);
+            }
+            if left >= 3 {
+                next!(3, wide3, rows16);
+            }
+            if left >= 2 {
+                next!(2, wide2, rows16);
+            }
+            if left >= 1 {
+                next!(1, wide1, rows16);
+            }
+        } else {
+            while left >= 8 {
+                next!(8, narrow8, rows8);
+            }
+            if left >= 4 {
+                next!(4, narrow4, rows8);
+            }
+            if left >= 2 {
+                next!(2, narrow2, rows8);
+            }
+            if left >= 1 {
+                next!(1, narrow1, rows8);
             }
         }
-    }
-
-    /// `rows` (1..=8) x 8 channels.
-    ///
-    /// # Safety
-    /// As [`wide`](Self::wide) with 8 channels.
-    #[inline]
-    #[target_feature(enable = "neon,dotprod")]
-    unsafe fn narrow(&self, rows: usize, epilogue: &Epilogue) {
-        // SAFETY: the caller's; the first rows of sums are those that there are.
-        unsafe {
-            match rows {
-                8 => epilogue.rows8(&narrow8(self), self.multipliers, self.output, self.out_step),
-                4.. => {
-                    epilogue.rows8(&narrow4(self), self.multipliers, self.output, self.out_step);
-                    if rows > 4 {
-                        self.skip(4).narrow(rows - 4, epilogue);
-                    }
-                }
-                2.. => {
-                    epilogue.rows8(&narrow2(self), self.multipliers, self.output, self.out_step);
-                    if rows > 2 {
-                        self.skip(2).narrow(1, epilogue);
-                    }
-                }
-                _ => epilogue.rows8(&narrow1(self), self.multipliers, self.output, self.out_step),
-            }
-        }
-    }
-
-    /// The tile without its first rows.
-    fn skip(&self, rows: usize) -> Self {
-        Self {
-            cells: self.cells.wrapping_add(rows * self.step),
-            output: self.output.wrapping_add(rows * self.out_step),
-            ..*self
-        }
+        let _ = (tile.cells, output, left);
     }
 }
 
@@ -309,7 +309,7 @@ macro_rules! wide {
         /// The rows of the tile and 16 channels.
         #[inline]
         #[target_feature(enable = "neon,dotprod")]
-        unsafe fn $name(t: &Tile) -> [[int32x4_t; 4]; $rows] {
+        unsafe fn $name(t: &Tile<'_>) -> [[int32x4_t; 4]; $rows] {
             let mut sums = [[vdupq_n_s32(0); 4]; $rows];
             $(let $p = t.cells.wrapping_add($i * t.step);)+
             // SAFETY: reads `k` bytes of each row, `16 k` of weights and 16 values of `init`.
@@ -381,7 +381,7 @@ macro_rules! narrow {
         /// The rows of the tile and 8 channels; weights are 64 bytes apart.
         #[inline]
         #[target_feature(enable = "neon,dotprod")]
-        unsafe fn $name(t: &Tile) -> [[int32x4_t; 2]; $rows] {
+        unsafe fn $name(t: &Tile<'_>) -> [[int32x4_t; 2]; $rows] {
             let mut sums = [[vdupq_n_s32(0); 2]; $rows];
             $(let $p = t.cells.wrapping_add($i * t.step);)+
             // SAFETY: reads `k` bytes of each row, weights of 8 channels and 8 values of `init`.

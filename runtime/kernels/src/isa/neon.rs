@@ -16,7 +16,7 @@ use super::{
     aarch64::{
         self, Layer, Matrix, Tiles,
         depthwise::{self, Dot},
-        epilogue::Epilogue,
+        epilogue::{ANY, EVEN, Epilogue, ODD, SATURATE},
     },
 };
 use crate::{
@@ -179,67 +179,76 @@ fn is_above_lowest(weights: &[i8]) -> bool {
 
 #[target_feature(enable = "neon")]
 fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
-    let out_c = l.c.out_c;
-    m.check(l.k4, out_c, output);
+    m.check(l.k4, l.c.out_c, output);
     assert!(l.c.weights.len() >= l.c.c16() * l.k4 && l.init.len() >= 8 * l.c.c16());
     assert!(l.c.multipliers.len() >= l.c.c16());
-    // The last channels first, see the module of the driver.
-    let whole = out_c / 8 * 8;
-    if whole < out_c {
-        // SAFETY: the lengths were just checked.
-        unsafe { block(l, m, whole, output) };
+    // SAFETY: the lengths were just checked.
+    unsafe {
+        match (l.epilogue.way, l.pairs) {
+            (EVEN, true) => all_channels::<EVEN, true>(l, m, output),
+            (ODD, true) => all_channels::<ODD, true>(l, m, output),
+            (SATURATE, true) => all_channels::<SATURATE, true>(l, m, output),
+            (_, true) => all_channels::<ANY, true>(l, m, output),
+            _ => all_channels::<ANY, false>(l, m, output),
+        }
     }
-    for n in (0..whole).step_by(8) {
-        // SAFETY: the lengths were just checked.
-        unsafe { block(l, m, n, output) };
+}
+
+/// The last channels first, see the module of the driver.
+///
+/// # Safety
+/// `m` was checked; `PAIRS` only if no weight is -128.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn all_channels<const WAY: u8, const PAIRS: bool>(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
+    let whole = l.c.out_c / 8 * 8;
+    // SAFETY: the caller's.
+    unsafe {
+        if whole < l.c.out_c {
+            block::<WAY, PAIRS>(l, m, whole, output);
+        }
+        for n in (0..whole).step_by(8) {
+            block::<WAY, PAIRS>(l, m, n, output);
+        }
     }
 }
 
 /// All rows times the 8 channels from `n` on, of which some may be beyond the last.
 ///
 /// # Safety
-/// `m` was checked; `n` is a multiple of 8 below `out_c`.
+/// As [`all_channels`]; `n` is a multiple of 8 below `out_c`.
+#[inline]
 #[target_feature(enable = "neon")]
-unsafe fn block(l: &Layer<'_>, m: &Matrix<'_>, n: usize, output: &mut [u8]) {
+unsafe fn block<const WAY: u8, const PAIRS: bool>(l: &Layer<'_>, m: &Matrix<'_>, n: usize, output: &mut [u8]) {
     let channels = (l.c.out_c - n).min(8);
     for segment in 0..m.segments {
-        let mut row = 0;
-        while row < m.rows {
-            let rows = (m.rows - row).min(4);
-            let to = segment * m.out_pitch + row * m.out_step + n;
-            let mut bytes = [0; 32];
-            let room = channels == 8 || m.has_room(segment, row + rows - 1, n, 8);
-            // SAFETY: these rows and channels are inside; 8 channels are half a panel of weights.
-            unsafe {
-                let tile = Tile {
-                    cells: m.cells.as_ptr().add(segment * m.pitch + row * m.step),
-                    step: m.step,
-                    k: l.k4,
-                    weights: l.c.weights.as_ptr().add(n / 16 * 16 * l.k4 + n % 16 * 4),
-                    init: l.init.as_ptr().cast::<i32>().add(2 * n),
-                    multipliers: l.c.multipliers.as_ptr().add(n),
-                    output: if room { output.as_mut_ptr().add(to) } else { bytes.as_mut_ptr() },
-                    out_step: if room { m.out_step } else { 8 },
-                };
-                if l.pairs {
-                    tile.by_pairs(rows, &l.epilogue);
-                } else {
-                    tile.one_by_one(rows, &l.epilogue);
-                }
+        let to = segment * m.out_pitch + n;
+        let roomy = if channels == 8 { m.rows } else { m.roomy_rows(segment, n, 8) };
+        // SAFETY: these rows and channels are inside; 8 channels are half a panel of weights.
+        unsafe {
+            let tile = Tile {
+                cells: m.cells.as_ptr().add(segment * m.pitch),
+                step: m.step,
+                k: l.k4,
+                weights: l.c.weights.as_ptr().add(n / 16 * 16 * l.k4 + n % 16 * 4),
+                init: l.init.as_ptr().cast::<i32>().add(2 * n),
+                multipliers: l.c.multipliers.as_ptr().add(n),
+                epilogue: &l.epilogue,
+            };
+            tile.rows::<WAY, PAIRS>(roomy, output.as_mut_ptr().add(to), m.out_step);
+            for row in roomy..m.rows {
+                let mut bytes = [0; 8];
+                let cells = tile.cells.add(row * m.step);
+                Tile { cells, ..tile }.rows::<WAY, PAIRS>(1, bytes.as_mut_ptr(), 0);
+                output[to + row * m.out_step..][..channels].copy_from_slice(&bytes[..channels]);
             }
-            if !room {
-                for (i, bytes) in bytes.chunks_exact(8).take(rows).enumerate() {
-                    output[to + i * m.out_step..][..channels].copy_from_slice(&bytes[..channels]);
-                }
-            }
-            row += rows;
         }
     }
 }
 
 /// Rows times 8 channels.
 #[derive(Clone, Copy)]
-struct Tile {
+struct Tile<'a> {
     cells: *const u8,
     /// Bytes from a row to the next.
     step: usize,
@@ -250,47 +259,46 @@ struct Tile {
     /// Two values for each channel.
     init: *const i32,
     multipliers: *const f32,
-    output: *mut u8,
-    out_step: usize,
+    epilogue: &'a Epilogue,
 }
 
-impl Tile {
-    /// `rows` (1..=4) x 8 channels, two products at a time.
+impl Tile<'_> {
+    /// `rows` rows x 8 channels.
     ///
     /// # Safety
-    /// `rows` rows of `k` bytes, 8 channels of everything, 8 bytes of output for each row. No weight is -128.
+    /// `rows` rows of `k` bytes, 8 channels of everything, 8 bytes of output for each row; `PAIRS` only if no weight is -128.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn by_pairs(&self, rows: usize, epilogue: &Epilogue) {
-        // SAFETY: the caller's.
-        unsafe {
-            match rows {
-                4 => epilogue.rows8(&pairs4(self), self.multipliers, self.output, self.out_step),
-                3 => epilogue.rows8(&pairs3(self), self.multipliers, self.output, self.out_step),
-                2 => epilogue.rows8(&pairs2(self), self.multipliers, self.output, self.out_step),
-                _ => epilogue.rows8(&pairs1(self), self.multipliers, self.output, self.out_step),
+    unsafe fn rows<const WAY: u8, const PAIRS: bool>(self, rows: usize, output: *mut u8, step: usize) {
+        let (mut tile, mut output, mut left) = (self, output, rows);
+        macro_rules! next {
+            ($rows:literal, $sums:ident) => {
+                // SAFETY: the caller's.
+                unsafe { tile.epilogue.rows8::<WAY, $rows>(&$sums(&tile), tile.multipliers, output, step) };
+                tile.cells = tile.cells.wrapping_add($rows * tile.step);
+                output = output.wrapping_add($rows * step);
+                left -= $rows;
+            };
+        }
+        if PAIRS {
+            while left >= 4 {
+                next!(4, pairs4);
+            }
+            if left >= 2 {
+                next!(2, pairs2);
+            }
+            if left >= 1 {
+                next!(1, pairs1);
+            }
+        } else {
+            while left >= 4 {
+                next!(4, single4);
+            }
+            while left >= 1 {
+                next!(1, single1);
             }
         }
-    }
-
-    /// `rows` (1..=4) x 8 channels, any weights.
-    ///
-    /// # Safety
-    /// As [`by_pairs`](Self::by_pairs), without its last condition.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn one_by_one(&self, rows: usize, epilogue: &Epilogue) {
-        // SAFETY: the caller's.
-        unsafe {
-            if rows == 4 {
-                return epilogue.rows8(&single4(self), self.multipliers, self.output, self.out_step);
-            }
-            for row in 0..rows {
-                let cells = self.cells.wrapping_add(row * self.step);
-                let output = self.output.wrapping_add(row * self.out_step);
-                epilogue.rows8(&single1(&Self { cells, ..*self }), self.multipliers, output, self.out_step);
-            }
-        }
+        let _ = (tile.cells, output, left);
     }
 }
 
@@ -334,7 +342,7 @@ macro_rules! tile {
         /// The rows of the tile and 8 channels; products added in pairs fit 16 bits.
         #[inline]
         #[target_feature(enable = "neon")]
-        unsafe fn $name(t: &Tile) -> [[int32x4_t; 2]; $rows] {
+        unsafe fn $name(t: &Tile<'_>) -> [[int32x4_t; 2]; $rows] {
             let mut sums = [[vdupq_n_s32(0); 4]; $rows];
             $(let $p = t.cells.wrapping_add($i * t.step);)+
             // SAFETY: reads `k` bytes of each row, weights of 8 channels and 16 values of `init`.
@@ -383,9 +391,6 @@ macro_rules! tile {
 tile!(pairs4, by_pairs, 4;
     0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";
     2 p2 "v4" "v5" "v18" "v19" "v20" "v21"; 3 p3 "v26" "v27" "v22" "v23" "v24" "v25";);
-tile!(pairs3, by_pairs, 3;
-    0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";
-    2 p2 "v4" "v5" "v18" "v19" "v20" "v21";);
 tile!(pairs2, by_pairs, 2;
     0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";);
 tile!(pairs1, by_pairs, 1; 0 p0 "v4" "v5" "v10" "v11" "v12" "v13";);

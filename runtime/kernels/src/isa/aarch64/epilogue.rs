@@ -149,30 +149,7 @@ impl Epilogue {
     /// 16 multipliers; `output` has 16 bytes for each row.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(in crate::isa) unsafe fn rows16<const R: usize>(
-        &self,
-        sums: &[[int32x4_t; 4]; R],
-        multipliers: *const f32,
-        output: *mut u8,
-        step: usize,
-    ) {
-        match self.way {
-            // SAFETY: the caller's.
-            EVEN => unsafe { self.rows16_by::<R, EVEN>(sums, multipliers, output, step) },
-            // SAFETY: the caller's.
-            ODD => unsafe { self.rows16_by::<R, ODD>(sums, multipliers, output, step) },
-            // SAFETY: the caller's.
-            SATURATE => unsafe { self.rows16_by::<R, SATURATE>(sums, multipliers, output, step) },
-            // SAFETY: the caller's.
-            _ => unsafe { self.rows16_by::<R, ANY>(sums, multipliers, output, step) },
-        }
-    }
-
-    /// # Safety
-    /// As [`rows16`](Self::rows16).
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn rows16_by<const R: usize, const WAY: u8>(
+    pub(in crate::isa) unsafe fn rows16<const WAY: u8, const R: usize>(
         &self,
         sums: &[[int32x4_t; 4]; R],
         multipliers: *const f32,
@@ -195,30 +172,7 @@ impl Epilogue {
     /// 8 multipliers; `output` has 8 bytes for each row.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(in crate::isa) unsafe fn rows8<const R: usize>(
-        &self,
-        sums: &[[int32x4_t; 2]; R],
-        multipliers: *const f32,
-        output: *mut u8,
-        step: usize,
-    ) {
-        match self.way {
-            // SAFETY: the caller's.
-            EVEN => unsafe { self.rows8_by::<R, EVEN>(sums, multipliers, output, step) },
-            // SAFETY: the caller's.
-            ODD => unsafe { self.rows8_by::<R, ODD>(sums, multipliers, output, step) },
-            // SAFETY: the caller's.
-            SATURATE => unsafe { self.rows8_by::<R, SATURATE>(sums, multipliers, output, step) },
-            // SAFETY: the caller's.
-            _ => unsafe { self.rows8_by::<R, ANY>(sums, multipliers, output, step) },
-        }
-    }
-
-    /// # Safety
-    /// As [`rows8`](Self::rows8).
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn rows8_by<const R: usize, const WAY: u8>(
+    pub(in crate::isa) unsafe fn rows8<const WAY: u8, const R: usize>(
         &self,
         sums: &[[int32x4_t; 2]; R],
         multipliers: *const f32,

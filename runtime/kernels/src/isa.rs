@@ -17,6 +17,8 @@ mod avx512vnni;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 
@@ -26,6 +28,8 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512vnni::Avx512Vnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use dotprod::Dotprod;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use i8mm::I8mm;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
@@ -95,6 +99,8 @@ pub(crate) enum Selected {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
+    I8mm(I8mm),
+    #[cfg(target_arch = "aarch64")]
     Dotprod(Dotprod),
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
@@ -109,6 +115,8 @@ impl Selected {
             Avx512Vnni::new().map(Self::Avx512Vnni),
             #[cfg(target_arch = "x86_64")]
             Avx2::new().map(Self::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            I8mm::new().map(Self::I8mm),
             #[cfg(target_arch = "aarch64")]
             Dotprod::new().map(Self::Dotprod),
             #[cfg(target_arch = "aarch64")]
@@ -125,6 +133,8 @@ impl Selected {
             Self::Avx512Vnni(_) => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm(_) => "i8mm",
             #[cfg(target_arch = "aarch64")]
             Self::Dotprod(_) => "dotprod",
             #[cfg(target_arch = "aarch64")]
@@ -153,6 +163,15 @@ impl Selected {
                     op.eval(isa)
                 }
                 // SAFETY: `isa` exists, so the CPU has AVX2.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm(isa) => {
+                #[target_feature(enable = "neon,dotprod,i8mm")]
+                fn enter<O: Op>(isa: I8mm, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these three.
                 unsafe { enter(isa, op) }
             }
             #[cfg(target_arch = "aarch64")]

@@ -20,8 +20,7 @@
 pub(super) mod depthwise;
 pub(super) mod epilogue;
 
-#[allow(clippy::wildcard_imports, reason = "intrinsics")]
-use core::arch::aarch64::*;
+use core::arch::asm;
 
 use super::Isa;
 use crate::{
@@ -399,10 +398,9 @@ fn image_rows(c: &Conv<'_>, input: &[u8], left: usize, count: usize, to: &mut [u
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn copy_runs(from: *const u8, line: usize, to: *mut u8, run: usize, rows: usize, flip: u8) {
-    let flip16 = vdupq_n_u8(flip);
-    let (mut from, mut to) = (from, to);
     if run == 4 {
         let flip = u32::from_ne_bytes([flip; 4]);
+        let (mut from, mut to) = (from, to);
         for _ in 0..rows {
             // SAFETY: the caller's 4 bytes.
             unsafe { to.cast::<u32>().write_unaligned(from.cast::<u32>().read_unaligned() ^ flip) };
@@ -410,15 +408,77 @@ unsafe fn copy_runs(from: *const u8, line: usize, to: *mut u8, run: usize, rows:
         }
         return;
     }
-    let pieces = run.div_ceil(16);
-    for _ in 0..rows {
-        for piece in 0..pieces {
-            // SAFETY: the caller's run, rounded up to 16.
-            unsafe { vst1q_u8(to.add(16 * piece), veorq_u8(vld1q_u8(from.add(16 * piece)), flip16)) };
+    // Up to 64 bytes of all rows at a time. The end of the runs first: it may reach into the next run.
+    let end = (run - 1) / 64 * 64;
+    for at in (0..=end).rev().step_by(64) {
+        let (from, to) = (from.wrapping_add(at), to.wrapping_add(at));
+        // SAFETY: the caller's.
+        unsafe {
+            match if at == end { (run - end).div_ceil(16) } else { 4 } {
+                1 => copy1(from, line, to, run, rows, flip),
+                2 => copy2(from, line, to, run, rows, flip),
+                3 => copy3(from, line, to, run, rows, flip),
+                _ => copy4(from, line, to, run, rows, flip),
+            }
         }
-        (from, to) = (from.wrapping_add(line), to.wrapping_add(run));
     }
 }
+
+/// Copies some registers of each row. Assembler, because compilers do not step pointers in the loads and stores.
+macro_rules! copy {
+    ($name:ident, $list:literal, $($x:literal)+) => {
+        /// # Safety
+        /// These bytes of all rows.
+        #[inline]
+        #[target_feature(enable = "neon")]
+        unsafe fn $name(from: *const u8, line: usize, to: *mut u8, run: usize, rows: usize, flip: u8) {
+            if rows == 0 {
+                return;
+            }
+            // SAFETY: the caller's.
+            unsafe {
+                asm!(
+                    "cbnz {flip:w}, 3f",
+                    "tbz {n}, #0, 4f",
+                    concat!("ld1 ", $list, ", [{from}], {line}"),
+                    "subs {n}, {n}, #1",
+                    concat!("st1 ", $list, ", [{to}], {run}"),
+                    "b.eq 5f",
+                    "4:",
+                    concat!("ld1 ", $list, ", [{from}], {line}"),
+                    "subs {n}, {n}, #2",
+                    concat!("st1 ", $list, ", [{to}], {run}"),
+                    concat!("ld1 ", $list, ", [{from}], {line}"),
+                    concat!("st1 ", $list, ", [{to}], {run}"),
+                    "b.ne 4b",
+                    "b 5f",
+                    "3:",
+                    "dup v4.16b, {flip:w}",
+                    "2:",
+                    concat!("ld1 ", $list, ", [{from}], {line}"),
+                    "subs {n}, {n}, #1",
+                    $(concat!("eor ", $x, ".16b, ", $x, ".16b, v4.16b"),)+
+                    concat!("st1 ", $list, ", [{to}], {run}"),
+                    "b.ne 2b",
+                    "5:",
+                    from = inout(reg) from => _,
+                    to = inout(reg) to => _,
+                    n = inout(reg) rows => _,
+                    line = in(reg) line,
+                    run = in(reg) run,
+                    flip = in(reg) u32::from(flip),
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _,
+                    options(nostack)
+                );
+            }
+        }
+    };
+}
+
+copy!(copy1, "{{v0.16b}}", "v0");
+copy!(copy2, "{{v0.16b, v1.16b}}", "v0" "v1");
+copy!(copy3, "{{v0.16b, v1.16b, v2.16b}}", "v0" "v1" "v2");
+copy!(copy4, "{{v0.16b, v1.16b, v2.16b, v3.16b}}", "v0" "v1" "v2" "v3");
 
 /// Copies runs into a panel and makes them signed.
 #[inline(always)]

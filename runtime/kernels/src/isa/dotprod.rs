@@ -161,12 +161,48 @@ pub(super) fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
     assert!(l.c.multipliers.len() >= l.c.c16());
     // SAFETY: the lengths were just checked.
     unsafe {
+        if (m.rows, m.segments) == (1, 1) {
+            return line(l, m.cells, output);
+        }
         match l.epilogue.way {
             EVEN => all_channels::<EVEN>(l, m, output),
             ODD => all_channels::<ODD>(l, m, output),
             SATURATE => all_channels::<SATURATE>(l, m, output),
             _ => all_channels::<ANY>(l, m, output),
         }
+    }
+}
+
+/// One row.
+///
+/// # Safety
+/// `k4` cells; all channels of everything.
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn line(l: &Layer<'_>, cells: &[u8], output: &mut [u8]) {
+    let out_c = l.c.out_c;
+    let mut tile = Tile {
+        cells: cells.as_ptr(),
+        step: 0,
+        k: l.k4,
+        weights: l.c.weights.as_ptr(),
+        init: l.init.as_ptr().cast(),
+        multipliers: l.c.multipliers.as_ptr(),
+        epilogue: &l.epilogue,
+    };
+    let mut bytes = [0; 16];
+    for n in (0..out_c).step_by(16) {
+        let whole = n + 16 <= out_c;
+        // SAFETY: 16 channels from `n` on.
+        unsafe {
+            let to = if whole { output.as_mut_ptr().add(n) } else { bytes.as_mut_ptr() };
+            l.epilogue.rows16::<ANY, 1>(&wide1(&tile), tile.multipliers, to, 0);
+        }
+        if !whole {
+            output[n..out_c].copy_from_slice(&bytes[..out_c - n]);
+        }
+        tile.weights = tile.weights.wrapping_add(16 * l.k4);
+        tile.init = tile.init.wrapping_add(16);
+        tile.multipliers = tile.multipliers.wrapping_add(16);
     }
 }
 
@@ -331,12 +367,25 @@ macro_rules! wide {
                     "b.ne 2b",
                     "3:",
                     "cbz {n4}, 5f",
+                    "cmp {n4}, #2",
+                    "b.lo 6f",
+                    $(concat!("ld1 {{", $x, ".8b}}, [{", stringify!($p), "}], #8"),)+
+                    "b.eq 4f",
+                    $(concat!("ld1 {{", $x, ".s}}[2], [{", stringify!($p), "}]"),)+
+                    "b 4f",
+                    "6:",
+                    $(concat!("ld1 {{", $x, ".s}}[0], [{", stringify!($p), "}]"),)+
                     "4:",
-                    $(concat!("ld1 {{", $x, ".s}}[0], [{", stringify!($p), "}], #4"),)+
                     "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
                     "subs {n4}, {n4}, #1",
                     $(dot16!("0", $x, $a, $b, $c, $d),)+
-                    "b.ne 4b",
+                    "b.eq 5f",
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+                    "subs {n4}, {n4}, #1",
+                    $(dot16!("1", $x, $a, $b, $c, $d),)+
+                    "b.eq 5f",
+                    "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}]",
+                    $(dot16!("2", $x, $a, $b, $c, $d),)+
                     "5:",
                     init = in(reg) t.init,
                     n16 = inout(reg) t.k / 16 => _,
@@ -403,12 +452,25 @@ macro_rules! narrow {
                     "b.ne 2b",
                     "3:",
                     "cbz {n4}, 5f",
+                    "cmp {n4}, #2",
+                    "b.lo 6f",
+                    $(concat!("ld1 {{", $x, ".8b}}, [{", stringify!($p), "}], #8"),)+
+                    "b.eq 4f",
+                    $(concat!("ld1 {{", $x, ".s}}[2], [{", stringify!($p), "}]"),)+
+                    "b 4f",
+                    "6:",
+                    $(concat!("ld1 {{", $x, ".s}}[0], [{", stringify!($p), "}]"),)+
                     "4:",
-                    $(concat!("ld1 {{", $x, ".s}}[0], [{", stringify!($p), "}], #4"),)+
                     "ld1 {{v0.16b, v1.16b}}, [{w}], {step}",
                     "subs {n4}, {n4}, #1",
                     $(dot8!("0", "v0", "v1", $x, $a, $b),)+
-                    "b.ne 4b",
+                    "b.eq 5f",
+                    "ld1 {{v2.16b, v3.16b}}, [{w}], {step}",
+                    "subs {n4}, {n4}, #1",
+                    $(dot8!("1", "v2", "v3", $x, $a, $b),)+
+                    "b.eq 5f",
+                    "ld1 {{v0.16b, v1.16b}}, [{w}]",
+                    $(dot8!("2", "v0", "v1", $x, $a, $b),)+
                     "5:",
                     init = in(reg) t.init,
                     step = in(reg) 64_usize,

@@ -81,8 +81,12 @@ impl Isa for I8mm {
     }
 }
 
-/// Rows from which packing pays.
-const MIN_ROWS: usize = 6;
+/// Whether packing pays for `rows` rows: below, [`Dotprod`] executes fewer instructions.
+fn pays(c: &Conv<'_>, rows: usize) -> bool {
+    let weights = c.k().saturating_mul(c.out_c);
+    rows >= 6 && c.out_c > 8 && c.k() >= 16 && weights >= 1024 && weights.saturating_mul(rows) >= 40_000
+}
+
 /// Bytes of packed rows at a time, unless six are more.
 const ROWS_LEN: usize = 48 * 1024;
 /// Bytes before the packed weights of 16 channels: first sums and multipliers, each as a tile needs them.
@@ -98,7 +102,7 @@ impl Tiles for I8mm {
     const LANES: usize = 1;
 
     fn matrix_scratch_len(self, c: &Conv<'_>, rows: usize) -> usize {
-        if rows < MIN_ROWS {
+        if !pays(c, rows) {
             return 0;
         }
         let k8 = c.k().next_multiple_of(8);
@@ -111,7 +115,7 @@ impl Tiles for I8mm {
     fn matrix(self, l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8], scratch: &mut [u8]) {
         // SAFETY: `self` proves the features.
         unsafe {
-            if m.rows * m.segments < MIN_ROWS {
+            if !pays(l.c, m.rows * m.segments) {
                 dotprod::matrix(l, m, output);
             } else {
                 matrix(l, m, output, scratch);

@@ -184,6 +184,9 @@ fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
     assert!(l.c.multipliers.len() >= l.c.c16());
     // SAFETY: the lengths were just checked.
     unsafe {
+        if (m.rows, m.segments) == (1, 1) {
+            return line(l, m.cells, output);
+        }
         match (l.epilogue.way, l.pairs) {
             (EVEN, true) => all_channels::<EVEN, true>(l, m, output),
             (ODD, true) => all_channels::<ODD, true>(l, m, output),
@@ -191,6 +194,39 @@ fn matrix(l: &Layer<'_>, m: &Matrix<'_>, output: &mut [u8]) {
             (_, true) => all_channels::<ANY, true>(l, m, output),
             _ => all_channels::<ANY, false>(l, m, output),
         }
+    }
+}
+
+/// One row, 16 channels at a time.
+///
+/// # Safety
+/// `k4` cells; all channels of everything.
+#[target_feature(enable = "neon")]
+unsafe fn line(l: &Layer<'_>, cells: &[u8], output: &mut [u8]) {
+    let out_c = l.c.out_c;
+    let mut tile = Tile {
+        cells: cells.as_ptr(),
+        step: 0,
+        k: l.k4,
+        weights: l.c.weights.as_ptr(),
+        init: l.init.as_ptr().cast(),
+        multipliers: l.c.multipliers.as_ptr(),
+        epilogue: &l.epilogue,
+    };
+    let mut bytes = [0; 16];
+    for n in (0..out_c).step_by(16) {
+        let whole = n + 16 <= out_c;
+        // SAFETY: 16 channels from `n` on.
+        unsafe {
+            let to = if whole { output.as_mut_ptr().add(n) } else { bytes.as_mut_ptr() };
+            l.epilogue.rows16::<ANY, 1>(&[wide(&tile)], tile.multipliers, to, 0);
+        }
+        if !whole {
+            output[n..out_c].copy_from_slice(&bytes[..out_c - n]);
+        }
+        tile.weights = tile.weights.wrapping_add(16 * l.k4);
+        tile.init = tile.init.wrapping_add(32);
+        tile.multipliers = tile.multipliers.wrapping_add(16);
     }
 }
 
@@ -398,3 +434,55 @@ tile!(single4, one_by_one, 4;
     0 p0 "v4" "v5" "v10" "v11" "v12" "v13"; 1 p1 "v26" "v27" "v14" "v15" "v16" "v17";
     2 p2 "v4" "v5" "v18" "v19" "v20" "v21"; 3 p3 "v26" "v27" "v22" "v23" "v24" "v25";);
 tile!(single1, one_by_one, 1; 0 p0 "v4" "v5" "v10" "v11" "v12" "v13";);
+
+/// Products of four cells of one row by 16 channels.
+macro_rules! group16 {
+    ($x:tt, $a:tt, $b:tt, $c:tt, $d:tt) => {
+        concat!(
+            group!("v10", "v11", "v12", "v13", $x, $a, $b), "\n", group!("v14", "v15", "v16", "v17", $x, $c, $d)
+        )
+    };
+}
+
+/// Sums of one row x 16 channels.
+///
+/// # Safety
+/// The row of the tile and 16 channels.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn wide(t: &Tile<'_>) -> [int32x4_t; 4] {
+    let mut sums = [vdupq_n_s32(0); 8];
+    // SAFETY: reads `k` bytes of the row, weights of 16 channels and 32 values of `init`.
+    unsafe {
+        asm!(
+            "ld1 {{v10.4s, v11.4s, v12.4s, v13.4s}}, [{init}], #64",
+            "ld1 {{v14.4s, v15.4s, v16.4s, v17.4s}}, [{init}]",
+            "cbz {n8}, 3f",
+            "2:",
+            "ld2r {{v4.4s, v5.4s}}, [{p}], #8",
+            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}], #64",
+            "ld1 {{v18.16b, v19.16b, v20.16b, v21.16b}}, [{w}], #64",
+            "subs {n8}, {n8}, #1",
+            group16!("v4", "v0", "v1", "v2", "v3"),
+            group16!("v5", "v18", "v19", "v20", "v21"),
+            "b.ne 2b",
+            "3:",
+            "cbz {n4}, 5f",
+            "ld1r {{v4.4s}}, [{p}]",
+            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{w}]",
+            group16!("v4", "v0", "v1", "v2", "v3"),
+            "5:",
+            init = inout(reg) t.init => _,
+            n8 = inout(reg) t.k / 8 => _,
+            n4 = in(reg) t.k / 4 % 2,
+            w = inout(reg) t.weights => _,
+            p = inout(reg) t.cells => _,
+            out("v10") sums[0], out("v11") sums[1], out("v12") sums[2], out("v13") sums[3],
+            out("v14") sums[4], out("v15") sums[5], out("v16") sums[6], out("v17") sums[7],
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            out("v8") _, out("v9") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _,
+            options(readonly, nostack)
+        );
+    }
+    core::array::from_fn(|i| vpaddq_s32(sums[2 * i], sums[2 * i + 1]))
+}

@@ -2,8 +2,8 @@
 //!
 //! A token (`Scalar`, `Avx2`, ...) exists only where the CPU has the instructions. An operation ([`Op`]) is written once and
 //! compiled for each token inside a function that enables the instructions, so plain loops become that set's vectors. Only
-//! the two inner loops that need certain instructions are methods of [`Isa`]: a block of a matrix product and a depthwise
-//! convolution.
+//! the inner loops that need certain instructions are methods of [`Isa`]: a block of a matrix product, a depthwise
+//! convolution, a table.
 //!
 //! A new instruction set is a file under `isa/`, a variant of [`Selected`] with its row in [`Selected::fastest_first`], and an
 //! arm in [`Selected::run`].
@@ -36,7 +36,7 @@ pub(crate) use scalar::Scalar;
 
 use crate::{
     conv::{self, Block, Run},
-    depthwise,
+    depthwise, lut,
     params::Conv,
 };
 
@@ -80,6 +80,12 @@ pub(crate) trait Isa: Copy {
     #[inline(always)]
     fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], _scratch: &mut [u8]) {
         depthwise::direct(c, input, output);
+    }
+
+    /// `output[i] = table[input[i]]`, of equal lengths.
+    #[inline(always)]
+    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        lut::one_by_one(table, input, output);
     }
 }
 

@@ -13,9 +13,15 @@ impl Op for RunLut<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(self, _isa: I) {
-        for (output, &input) in self.output.iter_mut().zip(self.input) {
-            *output = self.table[usize::from(input)];
-        }
+    fn eval<I: Isa>(self, isa: I) {
+        isa.lut(self.table, self.input, self.output);
+    }
+}
+
+/// The plain way.
+#[inline(always)]
+pub(crate) fn one_by_one(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    for (output, &input) in output.iter_mut().zip(input) {
+        *output = table[usize::from(input)];
     }
 }

@@ -20,6 +20,8 @@
 pub(super) mod depthwise;
 pub(super) mod epilogue;
 
+#[allow(clippy::wildcard_imports, reason = "intrinsics")]
+use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::Isa;
@@ -192,9 +194,7 @@ pub(super) fn conv_scratch_len<T: Tiles>(isa: T, c: &Conv<'_>) -> usize {
         Path::Panels => return panel_scratch_len::<T>(c),
         Path::Flat => (copied_rows::<T>(c).saturating_mul(c.in_c), c.batch.saturating_mul(w.out_pixels())),
         Path::Strided => (0, w.out_pixels()),
-        Path::Columns => {
-            (strips(c).saturating_mul(strip_len(c)), strips(c).saturating_mul(w.out_h))
-        }
+        Path::Columns => (strips(c).saturating_mul(strip_len(c)), strips(c).saturating_mul(w.out_h)),
     };
     let copy = copy.saturating_add(SLACK);
     c.c16().saturating_mul(4 * T::LANES).saturating_add(copy).saturating_add(isa.matrix_scratch_len(c, rows))
@@ -490,4 +490,25 @@ pub(super) fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
             *cell = x ^ flip;
         }
     }
+}
+
+/// Table look-up: `tbl` takes 64 entries, `tbx` leaves a byte as it is whose index lies outside. The entries after the first
+/// 64 are looked for with two bits of the index flipped, which brings them, and only them, below 64.
+#[target_feature(enable = "neon")]
+pub(super) fn lut(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    // SAFETY: 64 of 256 bytes, four times.
+    let tables: [uint8x16x4_t; 4] = core::array::from_fn(|i| unsafe { vld1q_u8_x4(table[64 * i..][..64].as_ptr()) });
+    let (outputs, output_rest) = output.as_chunks_mut::<16>();
+    let (inputs, input_rest) = input.as_chunks::<16>();
+    for (output, input) in outputs.iter_mut().zip(inputs) {
+        // SAFETY: 16 bytes.
+        let x = unsafe { vld1q_u8(input.as_ptr()) };
+        let mut v = vqtbl4q_u8(tables[0], x);
+        v = vqtbx4q_u8(v, tables[1], veorq_u8(x, vdupq_n_u8(0x40)));
+        v = vqtbx4q_u8(v, tables[2], veorq_u8(x, vdupq_n_u8(0x80)));
+        v = vqtbx4q_u8(v, tables[3], veorq_u8(x, vdupq_n_u8(0xc0)));
+        // SAFETY: 16 bytes.
+        unsafe { vst1q_u8(output.as_mut_ptr(), v) };
+    }
+    crate::lut::one_by_one(table, input_rest, output_rest);
 }

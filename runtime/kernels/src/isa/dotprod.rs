@@ -78,6 +78,12 @@ impl Isa for Dotprod {
             self.0.depthwise(c, input, output, scratch);
         }
     }
+
+    #[inline(always)]
+    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        // SAFETY: `self` proves NEON.
+        unsafe { aarch64::lut(table, input, output) }
+    }
 }
 
 #[target_feature(enable = "neon,dotprod")]
@@ -331,9 +337,34 @@ impl Tile<'_> {
 macro_rules! dot16 {
     ($lane:literal, $x:tt, $a:tt, $b:tt, $c:tt, $d:tt) => {
         concat!(
-            "sdot ", $a, ".4s, v0.16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $b, ".4s, v1.16b, ", $x, ".4b[", $lane,
-            "]\n", "sdot ", $c, ".4s, v2.16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $d, ".4s, v3.16b, ", $x, ".4b[",
-            $lane, "]"
+            "sdot ",
+            $a,
+            ".4s, v0.16b, ",
+            $x,
+            ".4b[",
+            $lane,
+            "]\n",
+            "sdot ",
+            $b,
+            ".4s, v1.16b, ",
+            $x,
+            ".4b[",
+            $lane,
+            "]\n",
+            "sdot ",
+            $c,
+            ".4s, v2.16b, ",
+            $x,
+            ".4b[",
+            $lane,
+            "]\n",
+            "sdot ",
+            $d,
+            ".4s, v3.16b, ",
+            $x,
+            ".4b[",
+            $lane,
+            "]"
         )
     };
 }
@@ -417,8 +448,8 @@ wide!(wide1, 1; 0 p0 "v4" "v9" "v10" "v11" "v12";);
 macro_rules! dot8 {
     ($lane:literal, $w:tt, $v:tt, $x:tt, $a:tt, $b:tt) => {
         concat!(
-            "sdot ", $a, ".4s, ", $w, ".16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $b, ".4s, ", $v, ".16b, ", $x, ".4b[",
-            $lane, "]"
+            "sdot ", $a, ".4s, ", $w, ".16b, ", $x, ".4b[", $lane, "]\n", "sdot ", $b, ".4s, ", $v, ".16b, ", $x,
+            ".4b[", $lane, "]"
         )
     };
 }

@@ -79,6 +79,12 @@ impl Isa for I8mm {
     fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         self.0.depthwise(c, input, output, scratch);
     }
+
+    #[inline(always)]
+    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        // SAFETY: `self` proves NEON.
+        unsafe { aarch64::lut(table, input, output) }
+    }
 }
 
 /// Whether packing pays for `rows` rows: below, [`Dotprod`] executes fewer instructions.
@@ -311,8 +317,10 @@ unsafe fn pack_weights(l: &Layer<'_>, n: usize, k8: usize, to: *mut u8) {
         }
         let (mut from, mut to) = (l.c.weights.as_ptr().add(n * l.k4).cast::<i32>(), to.add(HEAD).cast::<i32>());
         let zip = |a: int32x4x4_t, b: int32x4x4_t| {
-            let low = int32x4x4_t(vzip1q_s32(a.0, b.0), vzip2q_s32(a.0, b.0), vzip1q_s32(a.1, b.1), vzip2q_s32(a.1, b.1));
-            let high = int32x4x4_t(vzip1q_s32(a.2, b.2), vzip2q_s32(a.2, b.2), vzip1q_s32(a.3, b.3), vzip2q_s32(a.3, b.3));
+            let low =
+                int32x4x4_t(vzip1q_s32(a.0, b.0), vzip2q_s32(a.0, b.0), vzip1q_s32(a.1, b.1), vzip2q_s32(a.1, b.1));
+            let high =
+                int32x4x4_t(vzip1q_s32(a.2, b.2), vzip2q_s32(a.2, b.2), vzip1q_s32(a.3, b.3), vzip2q_s32(a.3, b.3));
             (low, high)
         };
         for _ in 0..l.k4 / 8 {
@@ -369,8 +377,26 @@ unsafe fn store<const WAY: u8, const PAIRS: usize>(
 macro_rules! four {
     ($x:tt, $a:tt, $b:tt, $c:tt, $d:tt) => {
         concat!(
-            "smmla ", $a, ".4s, ", $x, ".16b, v0.16b\n", "smmla ", $b, ".4s, ", $x, ".16b, v1.16b\n",
-            "smmla ", $c, ".4s, ", $x, ".16b, v2.16b\n", "smmla ", $d, ".4s, ", $x, ".16b, v3.16b"
+            "smmla ",
+            $a,
+            ".4s, ",
+            $x,
+            ".16b, v0.16b\n",
+            "smmla ",
+            $b,
+            ".4s, ",
+            $x,
+            ".16b, v1.16b\n",
+            "smmla ",
+            $c,
+            ".4s, ",
+            $x,
+            ".16b, v2.16b\n",
+            "smmla ",
+            $d,
+            ".4s, ",
+            $x,
+            ".16b, v3.16b"
         )
     };
 }

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     conv::{Block, Run},
-    params::Conv,
+    depthwise::rows::{self, Row, RowKernel},
+    params::{Conv, DType},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Isa for Neon {
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
-        if depthwise::takes(c) { depthwise::scratch_len(c) } else { 0 }
+        if depthwise::takes(c) { depthwise::scratch_len(c) } else { rows::scratch_len::<Self>(c) }
     }
 
     #[inline(always)]
@@ -74,8 +75,14 @@ impl Isa for Neon {
             // SAFETY: `self` proves NEON.
             unsafe { depthwise3(self, c, input, output, scratch) }
         } else {
-            crate::depthwise::direct(c, input, output);
+            rows::run(self, c, input, output, scratch);
         }
+    }
+
+    #[inline(always)]
+    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+        // SAFETY: `self` proves NEON.
+        unsafe { aarch64::lut(table, input, output) }
     }
 }
 
@@ -148,6 +155,120 @@ impl Tiles for Neon {
     }
 }
 
+/// Depthwise convolutions of any geometry, 16 channels of two pixels at a time.
+impl RowKernel for Neon {
+    const LANES: usize = 16;
+    const DTYPE: DType = DType::Int8;
+
+    fn constants_len(taps: usize) -> usize {
+        128 + 32 * taps
+    }
+
+    /// `[first sum 16][multiplier 16][tap][16]`, 32 bits each but the last, 16 bits.
+    #[inline(always)]
+    fn prepare(self, c: &Conv<'_>, first: usize, zero_point: i32, constants: &mut [u8]) {
+        let (words, weights) = constants.split_at_mut(128);
+        let mut sums = [0i32; 16];
+        for (tap, to) in weights.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let weights = &c.weights[tap * c.c16() + first..][..16];
+            for (i, to) in to.as_chunks_mut().0.iter_mut().enumerate() {
+                let weight = i16::from(weights[i]) - c.weight_zero_point as i16;
+                sums[i] += i32::from(weight);
+                *to = weight.to_ne_bytes();
+            }
+        }
+        let (init, multipliers) = words.split_at_mut(64);
+        for (i, to) in init.as_chunks_mut().0.iter_mut().enumerate() {
+            *to = c.bias[first + i].wrapping_sub(sums[i].wrapping_mul(zero_point)).to_ne_bytes();
+        }
+        for (i, to) in multipliers.as_chunks_mut().0.iter_mut().enumerate() {
+            *to = c.multipliers[first + i].to_ne_bytes();
+        }
+    }
+
+    #[inline(always)]
+    fn row(self, r: &Row<'_>, output: &mut [u8]) {
+        // SAFETY: `self` proves NEON.
+        unsafe { row(r, output) }
+    }
+}
+
+/// One output row.
+#[target_feature(enable = "neon")]
+fn row(r: &Row<'_>, output: &mut [u8]) {
+    let out_c = r.conv.out_c;
+    let pixels = output.len() / out_c;
+    let constants_len = Neon::constants_len(r.taps.len());
+    let last = r.taps.iter().max().map_or(0, |tap| tap + (pixels - 1) * r.step + r.channels);
+    assert!(!r.taps.is_empty() && pixels > 0 && last <= r.ring.len());
+    assert!(r.channels == out_c.next_multiple_of(16) && r.constants.len() == r.channels / 16 * constants_len);
+    let epilogue = Epilogue::any(r.conv);
+    for (group, constants) in r.constants.chunks_exact(constants_len).enumerate() {
+        let channels = (out_c - 16 * group).min(16);
+        for pixel in (0..pixels).step_by(2) {
+            let two = pixel + 1 < pixels;
+            // SAFETY: for these pixels and this group, each tap has 16 bytes in the ring; a last pixel is taken twice.
+            unsafe {
+                let at = r.ring.as_ptr().add(pixel * r.step + 16 * group);
+                let sums = two_pixels([at, at.wrapping_add(if two { r.step } else { 0 })], r.taps, constants.as_ptr());
+                let to = &mut output[pixel * out_c + 16 * group..];
+                let multipliers = constants.as_ptr().add(64).cast();
+                if channels == 16 && two {
+                    epilogue.rows16::<ANY, 2>(&sums, multipliers, to.as_mut_ptr(), out_c);
+                } else {
+                    let mut bytes = [0; 32];
+                    epilogue.rows16::<ANY, 2>(&sums, multipliers, bytes.as_mut_ptr(), 16);
+                    to[..channels].copy_from_slice(&bytes[..channels]);
+                    if two {
+                        to[out_c..][..channels].copy_from_slice(&bytes[16..][..channels]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums of 16 channels for two pixels.
+///
+/// # Safety
+/// 16 bytes at each tap from both pointers; at least one tap; constants for all.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn two_pixels([first, second]: [*const u8; 2], taps: &[usize], constants: *const u8) -> [[int32x4_t; 4]; 2] {
+    let mut sums = [[vdupq_n_s32(0); 4]; 2];
+    // SAFETY: reads what the caller names.
+    unsafe {
+        asm!(
+            "ld1 {{v16.4s, v17.4s, v18.4s, v19.4s}}, [{init}]",
+            "ld1 {{v20.4s, v21.4s, v22.4s, v23.4s}}, [{init}]",
+            "2:",
+            "ldr {at}, [{taps}], #8",
+            "ld1 {{v0.8h, v1.8h}}, [{w}], #32",
+            "ldr q2, [{first}, {at}]",
+            "ldr q3, [{second}, {at}]",
+            "sxtl v4.8h, v2.8b", "sxtl2 v5.8h, v2.16b", "sxtl v6.8h, v3.8b", "sxtl2 v7.8h, v3.16b",
+            "subs {n}, {n}, #1",
+            "smlal v16.4s, v4.4h, v0.4h", "smlal2 v17.4s, v4.8h, v0.8h",
+            "smlal v18.4s, v5.4h, v1.4h", "smlal2 v19.4s, v5.8h, v1.8h",
+            "smlal v20.4s, v6.4h, v0.4h", "smlal2 v21.4s, v6.8h, v0.8h",
+            "smlal v22.4s, v7.4h, v1.4h", "smlal2 v23.4s, v7.8h, v1.8h",
+            "b.ne 2b",
+            init = in(reg) constants,
+            w = inout(reg) constants.wrapping_add(128) => _,
+            taps = inout(reg) taps.as_ptr() => _,
+            n = inout(reg) taps.len() => _,
+            at = out(reg) _,
+            first = in(reg) first,
+            second = in(reg) second,
+            out("v16") sums[0][0], out("v17") sums[0][1], out("v18") sums[0][2], out("v19") sums[0][3],
+            out("v20") sums[1][0], out("v21") sums[1][1], out("v22") sums[1][2], out("v23") sums[1][3],
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            options(readonly, nostack)
+        );
+    }
+    sums
+}
+
 /// To 16 bits. Assembler, because compilers that see it take 16-bit products apart into more instructions.
 #[inline(always)]
 fn widen(bytes: int8x8_t) -> int16x8_t {
@@ -167,12 +288,8 @@ fn is_above_lowest(weights: &[i8]) -> bool {
     for part in weights.as_chunks::<64>().0 {
         // SAFETY: 64 bytes.
         let v = unsafe { vld1q_s8_x4(part.as_ptr()) };
-        lowest = [
-            vminq_s8(lowest[0], v.0),
-            vminq_s8(lowest[1], v.1),
-            vminq_s8(lowest[2], v.2),
-            vminq_s8(lowest[3], v.3),
-        ];
+        lowest =
+            [vminq_s8(lowest[0], v.0), vminq_s8(lowest[1], v.1), vminq_s8(lowest[2], v.2), vminq_s8(lowest[3], v.3)];
     }
     vminvq_s8(vminq_s8(vminq_s8(lowest[0], lowest[1]), vminq_s8(lowest[2], lowest[3]))) > -128
 }
@@ -342,12 +459,42 @@ impl Tile<'_> {
 macro_rules! by_pairs {
     ($a:tt, $b:tt, $c:tt, $d:tt, $x:tt, $y:tt) => {
         concat!(
-            "smull v6.8h, v0.8b, ", $x, ".8b\n", "smull2 v7.8h, v0.16b, ", $x, ".16b\n",
-            "smull v8.8h, v1.8b, ", $x, ".8b\n", "smull2 v9.8h, v1.16b, ", $x, ".16b\n",
-            "smlal v6.8h, v2.8b, ", $y, ".8b\n", "smlal2 v7.8h, v2.16b, ", $y, ".16b\n",
-            "smlal v8.8h, v3.8b, ", $y, ".8b\n", "smlal2 v9.8h, v3.16b, ", $y, ".16b\n",
-            "sadalp ", $a, ".4s, v6.8h\n", "sadalp ", $b, ".4s, v7.8h\n",
-            "sadalp ", $c, ".4s, v8.8h\n", "sadalp ", $d, ".4s, v9.8h"
+            "smull v6.8h, v0.8b, ",
+            $x,
+            ".8b\n",
+            "smull2 v7.8h, v0.16b, ",
+            $x,
+            ".16b\n",
+            "smull v8.8h, v1.8b, ",
+            $x,
+            ".8b\n",
+            "smull2 v9.8h, v1.16b, ",
+            $x,
+            ".16b\n",
+            "smlal v6.8h, v2.8b, ",
+            $y,
+            ".8b\n",
+            "smlal2 v7.8h, v2.16b, ",
+            $y,
+            ".16b\n",
+            "smlal v8.8h, v3.8b, ",
+            $y,
+            ".8b\n",
+            "smlal2 v9.8h, v3.16b, ",
+            $y,
+            ".16b\n",
+            "sadalp ",
+            $a,
+            ".4s, v6.8h\n",
+            "sadalp ",
+            $b,
+            ".4s, v7.8h\n",
+            "sadalp ",
+            $c,
+            ".4s, v8.8h\n",
+            "sadalp ",
+            $d,
+            ".4s, v9.8h"
         )
     };
 }
@@ -356,10 +503,38 @@ macro_rules! by_pairs {
 macro_rules! group {
     ($a:tt, $b:tt, $c:tt, $d:tt, $x:tt, $w:tt, $v:tt) => {
         concat!(
-            "smull v6.8h, ", $w, ".8b, ", $x, ".8b\n", "smull2 v7.8h, ", $w, ".16b, ", $x, ".16b\n",
-            "smull v8.8h, ", $v, ".8b, ", $x, ".8b\n", "smull2 v9.8h, ", $v, ".16b, ", $x, ".16b\n",
-            "sadalp ", $a, ".4s, v6.8h\n", "sadalp ", $b, ".4s, v7.8h\n",
-            "sadalp ", $c, ".4s, v8.8h\n", "sadalp ", $d, ".4s, v9.8h"
+            "smull v6.8h, ",
+            $w,
+            ".8b, ",
+            $x,
+            ".8b\n",
+            "smull2 v7.8h, ",
+            $w,
+            ".16b, ",
+            $x,
+            ".16b\n",
+            "smull v8.8h, ",
+            $v,
+            ".8b, ",
+            $x,
+            ".8b\n",
+            "smull2 v9.8h, ",
+            $v,
+            ".16b, ",
+            $x,
+            ".16b\n",
+            "sadalp ",
+            $a,
+            ".4s, v6.8h\n",
+            "sadalp ",
+            $b,
+            ".4s, v7.8h\n",
+            "sadalp ",
+            $c,
+            ".4s, v8.8h\n",
+            "sadalp ",
+            $d,
+            ".4s, v9.8h"
         )
     };
 }
@@ -438,9 +613,7 @@ tile!(single1, one_by_one, 1; 0 p0 "v4" "v5" "v10" "v11" "v12" "v13";);
 /// Products of four cells of one row by 16 channels.
 macro_rules! group16 {
     ($x:tt, $a:tt, $b:tt, $c:tt, $d:tt) => {
-        concat!(
-            group!("v10", "v11", "v12", "v13", $x, $a, $b), "\n", group!("v14", "v15", "v16", "v17", $x, $c, $d)
-        )
+        concat!(group!("v10", "v11", "v12", "v13", $x, $a, $b), "\n", group!("v14", "v15", "v16", "v17", $x, $c, $d))
     };
 }
 

@@ -86,15 +86,9 @@ pub(in crate::isa) fn run<D: Dot>(dot: D, c: &Conv<'_>, input: &[u8], output: &m
     let init: *mut i32 = scratch.as_mut_ptr().cast();
     // SAFETY: the lengths were just checked. Every token proves NEON.
     let epilogue = unsafe { Epilogue::prepare::<1>(c, 9, c.in_zero_point, w.out_pixels(), init) };
-    let rows = Axis {
-        input: w.in_h,
-        output: w.out_h,
-        pad: w.pad_top,
-        in_step: w.in_w * c.in_c,
-        out_step: w.out_w * c.out_c,
-    };
-    let columns =
-        Axis { input: w.in_w, output: w.out_w, pad: w.pad_left, in_step: c.in_c, out_step: c.out_c };
+    let rows =
+        Axis { input: w.in_h, output: w.out_h, pad: w.pad_top, in_step: w.in_w * c.in_c, out_step: w.out_w * c.out_c };
+    let columns = Axis { input: w.in_w, output: w.out_w, pad: w.pad_left, in_step: c.in_c, out_step: c.out_c };
     let down = w.out_h > w.out_w;
     let (across, along) = if down { (columns, rows) } else { (rows, columns) };
     let border = [c.in_zero_point as u8; 16];

@@ -100,9 +100,15 @@ impl Epilogue {
             true if largest < f32::INFINITY => SATURATE,
             _ => ANY,
         };
+        let magic = if way == EVEN { MAGIC + c.out_zero_point as f32 } else { MAGIC };
+        Self { way, magic, ..Self::any(c) }
+    }
+
+    /// The way that always goes, [`ANY`].
+    pub(in crate::isa) fn any(c: &Conv<'_>) -> Self {
         Self {
-            way,
-            magic: if way == EVEN { MAGIC + c.out_zero_point as f32 } else { MAGIC },
+            way: ANY,
+            magic: MAGIC,
             lo: (c.lo - c.out_zero_point) as f32,
             hi: (c.hi - c.out_zero_point) as f32,
             zero_point: c.out_zero_point as i16,

@@ -4,6 +4,8 @@
 //! are loaded 16 at a time; `sdot` picks four of them for all its lanes. Five rows x 16 channels are 20 sums, 4 weights and
 //! 5 inputs; blocks of 8 channels or less take eight rows. The loops are assembler, because compilers run out of registers.
 
+mod five;
+
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -18,8 +20,10 @@ use super::{
 };
 use crate::{
     conv::{Block, Run},
+    depthwise::rows,
     params::Conv,
 };
+use five::Five;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dotprod(Neon);
@@ -66,7 +70,13 @@ impl Isa for Dotprod {
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
-        if depthwise::takes(c) { depthwise::scratch_len(c) } else { self.0.depthwise_scratch_len(c) }
+        if depthwise::takes(c) {
+            depthwise::scratch_len(c)
+        } else if five::takes(c) {
+            rows::scratch_len::<Five>(c)
+        } else {
+            self.0.depthwise_scratch_len(c)
+        }
     }
 
     #[inline(always)]
@@ -74,6 +84,8 @@ impl Isa for Dotprod {
         if depthwise::takes(c) {
             // SAFETY: `self` proves the features.
             unsafe { depthwise3(self, c, input, output, scratch) }
+        } else if five::takes(c) {
+            rows::run(Five(self), c, input, output, scratch);
         } else {
             self.0.depthwise(c, input, output, scratch);
         }

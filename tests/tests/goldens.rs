@@ -30,6 +30,15 @@ fn main() -> ExitCode {
     // Under emulation the large networks would take hours.
     let emulated = std::env::var_os("FLEETFOOT_EMULATED").is_some();
     let (mut passed, mut failed) = (0, 0);
+    // Whoever knows the CPU says what the choice must be; all sets that it has are run below, each by its name.
+    if let Ok(expected) = std::env::var("FLEETFOOT_EXPECTED_ISA") {
+        let found = Kernels::detect().name();
+        println!("test the choice is {found} ... {}", if found == expected { "ok" } else { "FAILED" });
+        if found != expected {
+            println!("expected {expected}");
+            failed += 1;
+        }
+    }
     let mut run = |name: &str, model: &Path, golden: &Path, output: &str, scalar_samples: usize| {
         for kernels in Kernels::available() {
             let limit = if kernels == Kernels::scalar() || emulated { scalar_samples } else { usize::MAX };

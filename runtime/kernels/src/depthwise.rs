@@ -2,7 +2,7 @@
 //!
 //! Instruction sets with a faster way run [`rows`] instead.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod rows;
 
 use crate::{

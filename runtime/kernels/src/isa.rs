@@ -8,10 +8,18 @@
 //! A new instruction set is a file under `isa/`, a variant of [`Selected`] with its row in [`Selected::fastest_first`], and an
 //! arm in [`Selected::run`].
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86_tables;
@@ -20,11 +28,17 @@ mod x86_tables;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512vnni::Avx512Vnni;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use dotprod::Dotprod;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use i8mm::I8mm;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 
 use crate::{
     conv::{self, Block, Run},
-    depthwise,
+    depthwise, lut,
     params::Conv,
 };
 
@@ -70,12 +84,10 @@ pub(crate) trait Isa: Copy {
         depthwise::direct(c, input, output);
     }
 
-    /// `output[i] = table[input[i]]`; both have one length.
+    /// `output[i] = table[input[i]]`, of equal lengths.
     #[inline(always)]
     fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
-        for (output, &input) in output.iter_mut().zip(input) {
-            *output = table[usize::from(input)];
-        }
+        lut::one_by_one(table, input, output);
     }
 }
 
@@ -94,6 +106,12 @@ pub(crate) enum Selected {
     Avx512Vnni(Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(target_arch = "aarch64")]
+    I8mm(I8mm),
+    #[cfg(target_arch = "aarch64")]
+    Dotprod(Dotprod),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     Scalar(Scalar),
 }
 
@@ -105,6 +123,12 @@ impl Selected {
             Avx512Vnni::new().map(Self::Avx512Vnni),
             #[cfg(target_arch = "x86_64")]
             Avx2::new().map(Self::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            I8mm::new().map(Self::I8mm),
+            #[cfg(target_arch = "aarch64")]
+            Dotprod::new().map(Self::Dotprod),
+            #[cfg(target_arch = "aarch64")]
+            Neon::new().map(Self::Neon),
             Some(Self::Scalar(Scalar)),
         ]
         .into_iter()
@@ -117,6 +141,12 @@ impl Selected {
             Self::Avx512Vnni(_) => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm(_) => "i8mm",
+            #[cfg(target_arch = "aarch64")]
+            Self::Dotprod(_) => "dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon",
             Self::Scalar(_) => "scalar",
         }
     }
@@ -141,6 +171,33 @@ impl Selected {
                     op.eval(isa)
                 }
                 // SAFETY: `isa` exists, so the CPU has AVX2.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::I8mm(isa) => {
+                #[target_feature(enable = "neon,dotprod,i8mm")]
+                fn enter<O: Op>(isa: I8mm, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these three.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Dotprod(isa) => {
+                #[target_feature(enable = "neon,dotprod")]
+                fn enter<O: Op>(isa: Dotprod, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these two.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(isa) => {
+                #[target_feature(enable = "neon")]
+                fn enter<O: Op>(isa: Neon, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has NEON.
                 unsafe { enter(isa, op) }
             }
             Self::Scalar(isa) => op.eval(isa),

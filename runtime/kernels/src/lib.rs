@@ -22,7 +22,7 @@ pub mod params;
 mod pool;
 pub mod reference;
 mod requantize;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod ring;
 mod softmax;
 

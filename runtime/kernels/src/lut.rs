@@ -17,3 +17,11 @@ impl Op for RunLut<'_> {
         isa.lut(self.table, self.input, self.output);
     }
 }
+
+/// The plain way.
+#[inline(always)]
+pub(crate) fn one_by_one(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    for (output, &input) in output.iter_mut().zip(input) {
+        *output = table[usize::from(input)];
+    }
+}

@@ -14,12 +14,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod check;
+mod constants;
 mod error;
 mod model;
 mod session;
 mod step;
+mod written;
 
-pub use error::EngineError;
+pub use error::{EngineError, Number, Place};
 pub use fleetfoot_kernels::Kernels;
 pub use model::{Model, Prepared, Tensor};
 pub use session::Session;

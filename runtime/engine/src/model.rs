@@ -76,11 +76,11 @@ impl<B: AsRef<[u8]>> Model<B> {
         Ok(Self { graph, weights, steps_start, n_steps, tensors_len, inputs, outputs })
     }
 
-    /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch.
+    /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch; `usize::MAX` if that cannot be counted.
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
         let scratch = self.prepare(kernels).map(|p| p.scratch_len).max();
-        self.tensors_len + scratch.unwrap_or(0)
+        self.tensors_len.saturating_add(scratch.unwrap_or(0))
     }
 
     /// Bytes of arena that tensors take, without scratch.

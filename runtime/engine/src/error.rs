@@ -83,6 +83,14 @@ pub enum EngineError {
         /// Bytes given.
         have: usize,
     },
+    /// Tensors and scratch together are more than any model may ask for.
+    #[error("this model needs an arena of {need} bytes, the limit is {limit}")]
+    ArenaTooLarge {
+        /// Bytes needed.
+        need: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// There is no such input or output.
     #[error("{what} {index} does not exist, the model has {count}")]
     NoSuchTensor {
@@ -242,6 +250,7 @@ impl EngineError {
             Self::TooScattered { .. } => 313,
             Self::Weights { .. } => 314,
             Self::Unsound { .. } => 315,
+            Self::ArenaTooLarge { .. } => 316,
         }
     }
 }

@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 
 use fleetfoot_format::{
     graph::{DType, Graph, Io, Record, Span, Step, Steps},
-    limits::{MAX_DIMS, MAX_IO},
+    limits::{MAX_ARENA_LEN, MAX_DIMS, MAX_IO},
 };
 use fleetfoot_kernels::Kernels;
 
@@ -81,6 +81,15 @@ impl<B: AsRef<[u8]>> Model<B> {
     pub fn arena_len(&self, kernels: Kernels) -> usize {
         let scratch = self.prepare(kernels).map(|p| p.scratch_len).max();
         self.tensors_len.saturating_add(scratch.unwrap_or(0))
+    }
+
+    /// As [`arena_len`](Self::arena_len), for callers that allocate: a small file can ask for any length.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooLarge`] above [`MAX_ARENA_LEN`].
+    pub fn bounded_arena_len(&self, kernels: Kernels) -> Result<usize, EngineError> {
+        let (need, limit) = (self.arena_len(kernels), MAX_ARENA_LEN as usize);
+        if need > limit { Err(EngineError::ArenaTooLarge { need, limit }) } else { Ok(need) }
     }
 
     /// Bytes of arena that tensors take, without scratch.

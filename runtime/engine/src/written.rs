@@ -8,7 +8,7 @@
 //! read          ^^^^                            6 is the first byte that nobody wrote
 //! ```
 //! There is no heap here, so runs are counted: tensors share the few places of a small arena, and runs that touch become one.
-//! All reference networks get by with [`MOST`] / 4. Cost: one pass over at most [`MOST`] runs per operand.
+//! The reference networks need at most 2. Cost: one pass over at most [`MOST`] runs per operand.
 
 use fleetfoot_format::graph::Span;
 

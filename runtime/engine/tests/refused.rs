@@ -34,7 +34,8 @@ fn refusal(spoil: impl FnOnce(&mut Parts<'_>)) -> Result<(), EngineError> {
     let len = weights.as_ref().len() as u32;
     let bytes = graph::write(&parts.inputs, &parts.outputs, parts.arena_len, len, &parts.steps)?;
     let model = Model::open(&bytes[..], weights.as_ref())?;
-    let mut arena = Aligned::zeroed(model.arena_len(Kernels::detect()));
+    let mut arena =
+        Aligned::zeroed(model.bounded_arena_len(Kernels::scalar())?.max(model.arena_len(Kernels::detect())));
     model.run(Kernels::detect(), arena.as_mut())
 }
 
@@ -327,6 +328,8 @@ fn counts() {
     check(111, "graph: number of inputs or outputs is out of range", |p| p.inputs.clear());
     check(111, "graph: number of inputs or outputs is out of range", |p| p.outputs.clear());
     check(104, "graph: number of inputs is 5, over the limit of 4", |p| p.inputs = vec![p.inputs[0].clone(); 5]);
+    // The largest tensors, and scratch on top.
+    check(316, "this model needs an arena of 1073741856 bytes, the limit is 1073741824", |p| p.arena_len = 1 << 30);
     // Single bytes far apart: more runs than anybody counts.
     check(313, "step 63: output is one of more than 64 tensors with gaps between them", |p| {
         p.arena_len = 1 << 16;

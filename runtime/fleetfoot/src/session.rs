@@ -22,9 +22,9 @@ impl Session {
     /// Allocates the arena of `model` for `kernels`.
     ///
     /// # Errors
-    /// None today; the signature leaves room for limits.
+    /// [`Error::Engine`] for an arena over 1 GiB.
     pub fn new(model: Arc<Model>, kernels: Kernels) -> Result<Self, Error> {
-        let arena = Aligned::zeroed(model.arena_len(kernels));
+        let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels)?);
         let steps = model.engine().prepare(kernels).collect();
         Ok(Self { model, kernels, steps, arena })
     }

@@ -8,10 +8,8 @@ use fleetfoot_tests::{
 
 /// Every file of `fuzz/corpus/<name>` and `mutations` of each, all the same in every run.
 fn check(name: &str, target: fn(&[u8]), mutations: u32, mutate: fn(&[u8], u32) -> Option<Vec<u8>>) {
-    let mut files: Vec<_> = std::fs::read_dir(root().join("fuzz/corpus").join(name))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join("fuzz/corpus").join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut runs = 0;
     for file in &files {

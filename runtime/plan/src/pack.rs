@@ -4,21 +4,37 @@ use alloc::{vec, vec::Vec};
 
 use fleetfoot_format::graph::Span;
 
+/// More tables than this are not compared. Bounds the time that a hostile file can ask for.
+const MAX_TABLES: usize = 256;
+
 /// Builds the section, each piece at a multiple of 16.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     bytes: Vec<u8>,
     too_large: bool,
+    /// Tables of 256 entries, of which equal ones are stored once.
+    tables: Vec<Span>,
+    merged_bytes: usize,
 }
 
 impl Packer {
-    /// Appends raw bytes.
+    /// Appends raw bytes; a table that is there already is not stored again.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Span {
+        let is_table = matches!(bytes.len(), 256 | 1024);
+        let equal = |span: &&Span| self.bytes.get(span.range()) == Some(bytes);
+        if let Some(&span) = self.tables.iter().find(equal).filter(|_| is_table) {
+            self.merged_bytes += bytes.len();
+            return span;
+        }
         self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
         let (offset, len) = (u32::try_from(self.bytes.len()), u32::try_from(bytes.len()));
         self.bytes.extend_from_slice(bytes);
         match (offset, len) {
-            (Ok(offset), Ok(len)) => Span { offset, len },
+            (Ok(offset), Ok(len)) => {
+                let span = Span { offset, len };
+                self.tables.extend((is_table && self.tables.len() < MAX_TABLES).then_some(span));
+                span
+            }
             _ => {
                 self.too_large = true;
                 Span::default()
@@ -37,6 +53,11 @@ impl Packer {
         let mut bytes: Vec<u8> = values.flatten().collect();
         bytes.resize(bytes.len().next_multiple_of(16 * N), 0);
         self.push(&bytes)
+    }
+
+    /// Bytes of tables that did not have to be stored again.
+    pub(crate) const fn merged_bytes(&self) -> usize {
+        self.merged_bytes
     }
 
     /// What was pushed so far.
@@ -101,7 +122,9 @@ mod tests {
         packer.push(&[1, 2, 3]);
         let span = packer.push_channels([1i32, 2].into_iter().map(i32::to_le_bytes));
         assert_eq!((span.offset, span.len), (16, 64));
-        assert_eq!(packer.finish().unwrap().len(), 80);
+        let tables = [[1; 256], [2; 256], [1; 256]].map(|table| packer.push(&table).offset);
+        assert_eq!((tables, packer.merged_bytes()), ([80, 336, 80], 256));
+        assert_eq!(packer.finish().unwrap().len(), 592);
         assert_eq!(c16(&[1, 2, 3, 4], 2).len(), 32);
     }
 }

@@ -259,3 +259,16 @@ fn dead_steps() {
         vec![n.add(x, x)]
     });
 }
+
+/// Told at once, although every operator shares the weights of the first.
+#[test]
+fn more_steps_than_a_plan_has() {
+    let mut net = Net::default();
+    let x = net.input();
+    let y = net.conv(x, 1, Padding::Same);
+    net.0.outputs = vec![y];
+    net.0.ops = vec![net.0.ops[0].clone(); 5000];
+    for plan in [plan, plan_as_written] {
+        assert_eq!(plan(&net.0).unwrap_err().to_string(), "number of steps is 5000, over the limit of 4096");
+    }
+}

@@ -2,7 +2,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use fleetfoot_format::graph::Span;
+use fleetfoot_format::{graph::Span, limits::MAX_BUNDLE_LEN};
 
 /// More tables than this are not compared. Bounds the time that a hostile file can ask for.
 const MAX_TABLES: usize = 256;
@@ -25,6 +25,11 @@ impl Packer {
         if let Some(&span) = self.tables.iter().find(equal).filter(|_| is_table) {
             self.merged_bytes += bytes.len();
             return span;
+        }
+        // Operators may share their weights, so that a small file could ask for any amount: what a bundle cannot hold is not stored.
+        if self.too_large || (self.bytes.len() + bytes.len()) as u64 > MAX_BUNDLE_LEN {
+            self.too_large = true;
+            return Span::default();
         }
         self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
         let (offset, len) = (u32::try_from(self.bytes.len()), u32::try_from(bytes.len()));
@@ -55,6 +60,11 @@ impl Packer {
         self.push(&bytes)
     }
 
+    /// Whether something was not stored for lack of room.
+    pub(crate) const fn is_too_large(&self) -> bool {
+        self.too_large
+    }
+
     /// Bytes of tables that did not have to be stored again.
     pub(crate) const fn merged_bytes(&self) -> usize {
         self.merged_bytes
@@ -65,12 +75,9 @@ impl Packer {
         &self.bytes
     }
 
-    /// The section, or its length where it passes 32 bits.
+    /// The section, or more bytes than a bundle can hold.
     pub(crate) fn finish(self) -> Result<Vec<u8>, u64> {
-        if self.too_large || u32::try_from(self.bytes.len()).is_err() {
-            return Err(self.bytes.len() as u64);
-        }
-        Ok(self.bytes)
+        if self.too_large { Err(MAX_BUNDLE_LEN + 1) } else { Ok(self.bytes) }
     }
 }
 

@@ -12,8 +12,9 @@
 use alloc::{string::ToString, vec, vec::Vec};
 
 use fleetfoot_format::{
+    FormatError,
     graph::{self, Io, Record, Span},
-    limits::MAX_ARENA_LEN,
+    limits::{MAX_ARENA_LEN, MAX_BUNDLE_LEN, MAX_STEPS},
 };
 
 use crate::{
@@ -61,13 +62,14 @@ pub struct Removed {
 /// # Errors
 /// A [`PlanError`] that names the operator and the tensor.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
+    few_steps(graph)?;
     let (live, dead) = live(graph);
     let graph = live.as_ref().unwrap_or(graph);
     let smaller = constant_channels::remove(graph)?;
     let (graph, removed) = smaller.as_ref().map_or((graph, Removed::default()), |(graph, removed)| (graph, *removed));
     let mut plan = lowered(graph, &Fusion::of(graph, alias(graph)))?;
     plan.removed.channels = removed.channels;
-    plan.removed.macs = removed.macs + dead.macs;
+    plan.removed.macs = removed.macs.saturating_add(dead.macs);
     plan.removed.steps += dead.steps;
     Ok(plan)
 }
@@ -77,7 +79,18 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 /// # Errors
 /// As [`plan()`].
 pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
+    few_steps(graph)?;
     lowered(graph, &Fusion::none(graph, alias(graph)))
+}
+
+/// Told before any work is done: operators can share weights, and each would pack them anew.
+fn few_steps(graph: &Graph) -> Result<(), PlanError> {
+    let steps = graph.ops.iter().filter(|op| op.kind != OpKind::Reshape).count();
+    if steps > MAX_STEPS {
+        let (value, limit) = (steps as u64, MAX_STEPS as u64);
+        return Err(FormatError::OverLimit { what: "number of steps", value, limit }.into());
+    }
+    Ok(())
 }
 
 /// Without operators whose result nobody reads, if there are any, and what that saves.
@@ -92,7 +105,7 @@ fn live(graph: &Graph) -> (Option<Graph>, Removed) {
         } else {
             let nowhere = |_| Span::default();
             let step = Lower { graph, op, span: &nowhere }.step(&mut Packer::default());
-            dead.macs += step.map_or(0, |step| step.macs());
+            dead.macs = dead.macs.saturating_add(step.map_or(0, |step| step.macs()));
             dead.steps += usize::from(op.kind != OpKind::Reshape);
         }
     }
@@ -124,6 +137,9 @@ fn lowered(graph: &Graph, fusion: &Fusion) -> Result<Plan, PlanError> {
             continue;
         }
         let step = fusion.step(at, &Lower { graph, op, span: &span }, &mut packer)?;
+        if packer.is_too_large() {
+            break;
+        }
         records.push(Record { name: short(&graph.tensor(output).name), step });
     }
     let io = |ids: &[TensorId]| ids.iter().map(|&id| describe(graph, id, span(id))).collect::<Result<Vec<_>, _>>();
@@ -131,7 +147,7 @@ fn lowered(graph: &Graph, fusion: &Fusion) -> Result<Plan, PlanError> {
     let weights = packer.finish().map_err(|need| PlanError::TooLarge {
         what: "the section weights",
         need,
-        limit: u64::from(u32::MAX),
+        limit: MAX_BUNDLE_LEN,
     })?;
     let bytes = graph::write(&io(&graph.inputs)?, &io(&graph.outputs)?, arena_len, weights.len() as u32, &records)?;
     Ok(Plan {

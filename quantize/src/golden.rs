@@ -22,7 +22,7 @@ pub fn run(plan: &Plan, inputs: &[Vec<u8>], expected: Option<&[Vec<u8>]>) -> Res
     let (graph, weights) = (Aligned::copy_of(&plan.graph), Aligned::copy_of(&plan.weights));
     let model = Model::open(graph.as_ref(), weights.as_ref())?;
     let kernels = Kernels::scalar();
-    let mut arena = Aligned::zeroed(model.arena_len(kernels));
+    let mut arena = Aligned::zeroed(model.bounded_arena_len(kernels, 1)?);
     let need: usize = model.inputs().iter().map(|t| t.span.len as usize).sum();
     let mut cases = Vec::with_capacity(inputs.len());
     for (case, input) in inputs.iter().enumerate() {

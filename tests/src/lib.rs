@@ -1,6 +1,8 @@
 //! What the tests share: where data lies, and files of numpy.
 #![forbid(unsafe_code)]
 
+pub mod fuzz;
+
 use std::{fs::File, io::BufReader, path::PathBuf};
 
 /// The root of the project.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cross, direction, firmware, hygiene, interop,
+    cross, direction, firmware, hygiene, interop, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
 };
@@ -22,6 +22,7 @@ const CHECKS: &[Check] = &[
     Check { name: "direction", area: None, run: direction::check },
     Check { name: "clippy", area: None, run: clippy },
     Check { name: "unit", area: None, run: unit },
+    Check { name: "memory", area: None, run: memory::check },
     Check { name: "doc", area: None, run: doc },
     Check { name: "deny", area: Some(Area::Deny), run: deny },
     Check { name: "program", area: None, run: program },
@@ -91,7 +92,10 @@ fn report(rows: &[(&str, Duration, Outcome)]) -> Result {
 
 fn fmt(tree: &Tree) -> Result {
     Cmd::cargo(tree, ["fmt", "--all", "--check"]).run()?;
-    Cmd::cargo(tree, ["fmt", "--all", "--check"]).dir(tree.root.join("devices")).run()
+    for workspace in ["devices", "fuzz"] {
+        Cmd::cargo(tree, ["fmt", "--all", "--check"]).dir(tree.root.join(workspace)).run()?;
+    }
+    Ok(())
 }
 
 pub(crate) fn clippy(tree: &Tree) -> Result {

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo xtask setup               installs what the checks need (says what), or says what is missing
 //! cargo xtask test [CHECK...]     every check, or the named ones; one table at the end
+//! cargo xtask fuzz [--minutes N] [TARGET...]   libFuzzer over bundles and .tflite files, 10 minutes each
 //! cargo xtask tidy                fmt, clippy and the look of the files: before you push
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
 //! cargo xtask bench WHAT [ARGS...] measurements: see `bench.rs`
@@ -16,8 +17,10 @@ mod checks;
 mod cross;
 mod direction;
 mod firmware;
+mod fuzz;
 mod hygiene;
 mod interop;
+mod memory;
 mod setup;
 mod shell;
 
@@ -31,12 +34,16 @@ fn main() -> ExitCode {
     let done = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("setup", [])) => setup::run(&tree),
         Some(("test", names)) => checks::run(&tree, names),
+        Some(("fuzz", rest)) => fuzz::run(&tree, rest),
         Some(("tidy", [])) => tidy(&tree),
         Some(("demo", rest)) => demo(&tree, rest),
         Some(("bench", rest)) => bench::run(&tree, rest),
         _ => {
-            eprintln!("usage: cargo xtask setup | test [CHECK...] | tidy | demo [ARGS...] | bench WHAT [ARGS...]");
+            eprintln!(
+                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | tidy | demo [ARGS...]"
+            );
             eprintln!("checks: {}", checks::names().join(" "));
+            eprintln!("targets: {}", fuzz::TARGETS.join(" "));
             eprintln!("{}", bench::USAGE);
             return ExitCode::from(2);
         }
@@ -53,7 +60,9 @@ fn main() -> ExitCode {
 /// Formats, then says what clippy and the hygiene check find.
 fn tidy(tree: &Tree) -> Result {
     Cmd::cargo(tree, ["fmt", "--all"]).run()?;
-    Cmd::cargo(tree, ["fmt", "--all"]).dir(tree.root.join("devices")).run()?;
+    for workspace in ["devices", "fuzz"] {
+        Cmd::cargo(tree, ["fmt", "--all"]).dir(tree.root.join(workspace)).run()?;
+    }
     checks::clippy(tree)?;
     hygiene::check(tree)
 }

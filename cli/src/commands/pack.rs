@@ -146,12 +146,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     }
     write_file(&args.output, &bytes)?;
     let digest = fleetfoot::hex(&sha256(&bytes));
-    let removed = match plan.removed {
-        fleetfoot_plan::Removed { channels: 0, .. } => String::new(),
-        fleetfoot_plan::Removed { channels, macs } => {
-            format!(" ({channels} constant channels and {macs} MACs taken out)")
-        }
-    };
+    let removed = removed(&plan.removed);
     let people = || {
         format!(
             "{}: {} {} (release {number}), {} bytes, {} golden cases, {} of {} signatures\nsha256 {digest}\narena {} bytes (lower bound {}), weights {} bytes, {} MACs{removed}",
@@ -175,6 +170,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             "arena_bytes": plan.arena_len, "arena_lower_bound_bytes": plan.arena_lower_bound,
             "weights_bytes": plan.weights.len(), "macs": plan.macs,
             "removed_channels": plan.removed.channels, "removed_macs": plan.removed.macs,
+            "removed_steps": plan.removed.steps, "merged_table_bytes": plan.removed.table_bytes,
         })
     })
 }
@@ -231,4 +227,16 @@ fn read_golden(path: &Path, graph: &Graph, plan: &fleetfoot_plan::Plan) -> Resul
         expected.truncate(FILE_CASES);
     }
     Ok((inputs, expected))
+}
+
+/// What planning took out, in brackets; nothing where it was nothing.
+fn removed(removed: &fleetfoot_plan::Removed) -> String {
+    let parts = [
+        (removed.channels > 0)
+            .then(|| format!("{} constant channels and {} MACs taken out", removed.channels, removed.macs)),
+        (removed.steps > 0).then(|| format!("{} steps fused or dead", removed.steps)),
+        (removed.table_bytes > 0).then(|| format!("{} bytes of equal tables merged", removed.table_bytes)),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }

@@ -188,6 +188,75 @@ fn every_fault_is_named() {
     );
 }
 
+/// Graphs that no order of execution makes sense of.
+#[test]
+fn hostile_graphs_are_named() {
+    check("cycle", 528, &["operator 0 (CONV_2D): tensor 'z' is read but no earlier operator writes it"]);
+    check("self_loop", 528, &["operator 0 (CONV_2D): tensor 'y' is read but no earlier operator writes it"]);
+    check("unwritten_output", 528, &["operator 1 (model): tensor 'u' is read but no earlier operator writes it"]);
+    check(
+        "inputs",
+        528,
+        &["operator 0 (model): tensor 'x' is written twice", "operator 0 (model): tensor 'w' is constant but written"],
+    );
+    check(
+        "no_result",
+        519,
+        &[
+            "operator 0 (CONV_2D, writes ''): it has not exactly one result",
+            "operator 1 (model): tensor 'y' is read but no earlier operator writes it",
+        ],
+    );
+    check(
+        "border",
+        519,
+        &["operator 0 (PAD, writes 'y'): a border that is negative, over 65535, or not two numbers per dimension"],
+    );
+    let index = |name: &str, want: &str| {
+        let error = tflite(&read(name)).expect_err(name);
+        assert_eq!((error.code(), error.to_string()), (503, want.into()), "{name}");
+    };
+    index("tensor_index", "damaged .tflite: tensor 99 is named, there are 4");
+    index("operator_index", "damaged .tflite: operator code 7 is named, there are 1");
+    index("buffer_index", "damaged .tflite: buffer 50 is named, there are 3");
+    for (field, what) in [(0, "tensors"), (3, "operators")] {
+        let error = tflite(&repeated(field, (1 << 16) + 1)).expect_err(what);
+        assert_eq!((error.code(), error.to_string()), (517, format!("65537 {what}, the limit is 65536")));
+    }
+}
+
+/// The model `cycle` whose subgraph has one element of vector `field` so many times: a vector behind the file, whose offsets all lead to
+/// one table behind the vector.
+fn repeated(field: usize, count: u32) -> Vec<u8> {
+    let mut bytes = read("cycle");
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
+    let vtable = |bytes: &[u8], table: usize| (table as i64 - i64::from(word(bytes, table) as u32 as i32)) as usize;
+    let place = |bytes: &[u8], table: usize, field: usize| {
+        let entry = vtable(bytes, table) + 4 + 2 * field;
+        table + usize::from(u16::from_le_bytes(*bytes[entry..].first_chunk().unwrap()))
+    };
+    let root = word(&bytes, 0);
+    let subgraphs = place(&bytes, root, 2);
+    let first = |bytes: &[u8], at: usize| {
+        let element = at + word(bytes, at) + 4;
+        element + word(bytes, element)
+    };
+    let subgraph = first(&bytes, subgraphs);
+    let vector = place(&bytes, subgraph, field);
+    let table = first(&bytes, vector);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let start = bytes.len();
+    let copy = start + 4 + 4 * count as usize;
+    bytes.extend(count.to_le_bytes());
+    (0..count as usize).for_each(|i| bytes.extend(((copy - (start + 4 + 4 * i)) as u32).to_le_bytes()));
+    // A table of the same description as the first of the old vector, all its bytes zero: nobody reads it.
+    let empty = ((copy - vtable(&bytes, table)) as u32).to_le_bytes();
+    bytes.extend(empty);
+    bytes.resize(copy + 256, 0);
+    bytes[vector..vector + 4].copy_from_slice(&((start - vector) as u32).to_le_bytes());
+    bytes
+}
+
 #[test]
 fn structural_faults_are_named() {
     let check = |from: usize, to: usize, byte: u8, want: &str| {

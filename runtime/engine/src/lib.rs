@@ -19,14 +19,16 @@
 extern crate std;
 
 mod check;
+mod constants;
 mod error;
 mod fork;
 mod model;
 mod session;
 mod split;
 mod step;
+mod written;
 
-pub use error::EngineError;
+pub use error::{EngineError, Number, Place};
 pub use fleetfoot_kernels::Kernels;
 pub use fork::{Fork, MAX_THREADS, Part};
 pub use model::{Model, Prepared, Tensor};

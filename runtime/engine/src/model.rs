@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 
 use fleetfoot_format::{
     graph::{DType, Graph, Io, Record, Span, Steps},
-    limits::{MAX_DIMS, MAX_IO},
+    limits::{MAX_ARENA_LEN, MAX_DIMS, MAX_IO},
 };
 use fleetfoot_kernels::Kernels;
 
@@ -85,18 +85,27 @@ impl<B: AsRef<[u8]>> Model<B> {
         Ok(Self { graph, weights, steps_start, n_steps, tensors_len, inputs, outputs })
     }
 
-    /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch.
+    /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch; `usize::MAX` if that cannot be counted.
     #[must_use]
     pub fn arena_len(&self, kernels: Kernels) -> usize {
         let scratch = self.prepare(kernels).map(|p| p.step.scratch_len).max();
-        self.tensors_len + scratch.unwrap_or(0)
+        self.tensors_len.saturating_add(scratch.unwrap_or(0))
     }
 
     /// As [`arena_len`](Self::arena_len), for [`run_forked`](Self::run_forked): each of `threads` has scratch of its own.
     #[must_use]
     pub fn arena_len_for(&self, kernels: Kernels, threads: usize) -> usize {
         let scratch = self.prepare_for(kernels, threads).map(|p| p.most_scratch_len()).max();
-        self.tensors_len + scratch.unwrap_or(0)
+        self.tensors_len.saturating_add(scratch.unwrap_or(0))
+    }
+
+    /// As [`arena_len_for`](Self::arena_len_for), for callers that allocate: a small file can ask for any length.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooLarge`] above [`MAX_ARENA_LEN`].
+    pub fn bounded_arena_len(&self, kernels: Kernels, threads: usize) -> Result<usize, EngineError> {
+        let (need, limit) = (self.arena_len_for(kernels, threads), MAX_ARENA_LEN as usize);
+        if need > limit { Err(EngineError::ArenaTooLarge { need, limit }) } else { Ok(need) }
     }
 
     /// Bytes of arena that tensors take, without scratch.

@@ -6,7 +6,7 @@ use fleetfoot_format::graph::{self, DType, PoolKind, Span, Step};
 use fleetfoot_kernels as kernels;
 use fleetfoot_kernels::Kernels;
 
-use crate::error::EngineError;
+use crate::error::{EngineError, Place};
 
 /// What a profiler is told after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +23,10 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// No model that was opened comes here: `check` proved what is missing.
     pub(crate) const fn at(self, step: u32) -> EngineError {
-        match self {
-            Self::OutOfBounds(what) => EngineError::OutOfBounds { step, what },
-            Self::Overlap(what) => EngineError::Overlap { step, what },
-        }
+        let (Self::OutOfBounds(what) | Self::Overlap(what)) = self;
+        EngineError::Unsound { place: Place::Step(step), what }
     }
 }
 

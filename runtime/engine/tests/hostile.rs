@@ -1,12 +1,10 @@
 //! Whatever the bytes of a graph are, opening and running end in an answer or in an error.
 
+mod support;
+
 use fleetfoot_engine::{Kernels, Model};
-use fleetfoot_format::graph::{self, Span, Step};
-use fleetfoot_plan::{
-    Aligned, Plan,
-    graph::{Activation, ElementType, Graph, Op, OpKind, Padding, Quant, Tensor, TensorId},
-    plan,
-};
+use fleetfoot_plan::Aligned;
+use support::small;
 
 #[test]
 fn flipped_bits_and_truncation_never_panic() {
@@ -46,23 +44,6 @@ fn random_bytes_in_place_of_fields_never_panic() {
     }
 }
 
-/// 6,700,417 rows of 16,711,935 columns of 164,737 channels are 2^64 - 1 weights, which cannot be rounded up to a multiple of 4.
-#[test]
-fn a_product_of_extents_that_cannot_be_rounded_up_is_refused() {
-    let plan = small();
-    let graph = graph::Graph::parse(&plan.graph).unwrap();
-    let mut steps: Vec<_> = graph.steps().map(Result::unwrap).collect();
-    let Step::Conv(conv) = &mut steps[0].step else { panic!("the first step is a convolution") };
-    let span = |offset, len| Span { offset, len };
-    (conv.window.in_h, conv.window.in_w, conv.window.out_h, conv.window.out_w) = (1, 1, 1, 1);
-    (conv.window.kernel_h, conv.window.kernel_w, conv.in_c) = (6_700_417, 16_711_935, 164_737);
-    (conv.input, conv.output) = (span(0, conv.in_c), span(conv.in_c, conv.out_c));
-    let arena_len = conv.in_c + conv.out_c;
-    let bytes = graph::write(graph.inputs(), graph.outputs(), arena_len, graph.weights_len(), &steps[..1]).unwrap();
-    let weights = Aligned::copy_of(&plan.weights);
-    assert_eq!(Model::open(&bytes[..], weights.as_ref()).unwrap_err().code(), 305);
-}
-
 #[test]
 fn weights_are_checked() {
     let plan = small();
@@ -99,67 +80,4 @@ fn attempt(graph: &[u8], weights: &[u8]) -> bool {
     let mut arena = Aligned::zeroed(need);
     model.run(kernels, arena.as_mut()).expect("an opened model runs in an arena of the length it asks for");
     true
-}
-
-/// Convolution, depthwise, add, pool, fully connected, softmax: one of each kind of step.
-fn small() -> Plan {
-    use ElementType::{Int8, Int32};
-    let mut graph = Graph::default();
-    let mut tensor = |name: &str, shape: &[usize], dtype, quant: Option<(&[f32], i32)>, constant: bool| {
-        let quant = quant.map(|(scales, zero_point)| Quant {
-            scales: scales.to_vec(),
-            zero_points: vec![zero_point; scales.len()],
-            axis: if scales.len() == 1 { 0 } else { shape.len() - 1 },
-        });
-        let width = if dtype == Int32 { 4 } else { 1 };
-        let len = shape.iter().product::<usize>() * width;
-        let data =
-            constant.then(|| (0..len).map(|i| if width == 4 && i % 4 == 3 { 0 } else { (i * 7) as u8 }).collect());
-        graph.tensors.push(Tensor { name: name.into(), shape: shape.to_vec(), dtype, quant, data });
-        TensorId(graph.tensors.len() - 1)
-    };
-    let act = |s: &'static [f32]| Some((s, -5));
-    let input = tensor("input", &[1, 6, 5, 3], Int8, act(&[0.5]), false);
-    let w1 = tensor("w1", &[8, 3, 3, 3], Int8, Some((&[0.01], 0)), true);
-    let b1 = tensor("b1", &[8], Int32, None, true);
-    let c1 = tensor("c1", &[1, 6, 5, 8], Int8, act(&[0.6]), false);
-    let w2 = tensor("w2", &[1, 3, 3, 8], Int8, Some((&[0.01; 8], 0)), true);
-    let c2 = tensor("c2", &[1, 6, 5, 8], Int8, act(&[0.7]), false);
-    let sum = tensor("sum", &[1, 6, 5, 8], Int8, act(&[0.8]), false);
-    let pool = tensor("pool", &[1, 2, 2, 8], Int8, act(&[0.8]), false);
-    let flat = tensor("flat", &[1, 32], Int8, act(&[0.8]), false);
-    let w3 = tensor("w3", &[10, 32], Int8, Some((&[0.02], 0)), true);
-    let logits = tensor("logits", &[1, 10], Int8, act(&[0.3]), false);
-    let out = tensor("out", &[1, 10], Int8, Some((&[1.0 / 256.0], -128)), false);
-    let (padding, activation) = (Padding::Same, Activation::Relu);
-    let kinds = [
-        (OpKind::Conv2d { stride: [1, 1], dilation: [1, 1], padding, activation }, vec![input, w1, b1], c1),
-        (OpKind::DepthwiseConv2d { stride: [1, 1], dilation: [1, 1], padding, activation }, vec![c1, w2], c2),
-        (OpKind::Add { activation: Activation::None }, vec![c1, c2], sum),
-        (
-            OpKind::AveragePool2d {
-                kernel: [3, 3],
-                stride: [3, 2],
-                padding: Padding::Valid,
-                activation: Activation::None,
-            },
-            vec![sum],
-            pool,
-        ),
-        (OpKind::Reshape, vec![pool], flat),
-        (OpKind::FullyConnected { activation: Activation::None }, vec![flat, w3], logits),
-        (OpKind::Softmax { beta: 1.0 }, vec![logits], out),
-    ];
-    graph.ops = kinds
-        .into_iter()
-        .enumerate()
-        .map(|(position, (kind, inputs, output))| Op {
-            position,
-            kind,
-            inputs: inputs.into_iter().map(Some).collect(),
-            outputs: vec![output],
-        })
-        .collect();
-    (graph.inputs, graph.outputs) = (vec![input], vec![out]);
-    plan(&graph).expect("the small model is plannable")
 }

@@ -43,9 +43,10 @@ fn run(plan: &Plan, kernels: Kernels, input: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn smaller_plans_give_the_same_bytes() {
     let seeds = if cfg!(debug_assertions) { 150 } else { 1500 };
-    let (mut with_removed, mut kinds) = (0, BTreeMap::new());
+    let (mut with_removed, mut kinds, mut steps) = (0, BTreeMap::new(), 0);
     for seed in 0..seeds {
         let (graph, smaller) = check(seed);
+        steps += u64::from(smaller.removed.steps > 0);
         if smaller.removed.channels > 0 {
             with_removed += 1;
             assert!(smaller.removed.macs > 0, "seed {seed}");
@@ -54,6 +55,7 @@ fn smaller_plans_give_the_same_bytes() {
     }
     assert!(with_removed > seeds / 4, "only {with_removed} of {seeds} networks had channels to remove");
     assert!(kinds.len() >= 12, "{kinds:?}");
+    assert!(steps > seeds / 4, "only {steps} of {seeds} networks had steps to remove");
 }
 
 #[test]
@@ -115,17 +117,26 @@ fn network(random: &mut Random) -> Graph {
     net.graph.inputs.push(at);
     for _ in 0..3 + net.random.below(6) {
         let before = at;
-        at = match net.random.below(12) {
+        at = match net.random.below(14) {
             0..4 => net.conv(at),
             4..7 => net.depthwise(at),
             7 => net.residual(at),
             8 => net.table(at),
             9 => net.pad(at),
             10 => net.pool(at),
-            _ => net.gate(at),
+            11 => net.gate(at),
+            12 => net.shift(at),
+            _ => {
+                let padded = net.pad(at);
+                net.conv(padded)
+            }
         };
         if net.random.one_in(25) {
             net.graph.outputs.push(before);
+        }
+        if net.random.one_in(20) {
+            // Nobody reads it.
+            net.table(before);
         }
     }
     at = if net.random.one_in(2) { net.mean(at) } else { at };
@@ -251,11 +262,23 @@ impl Net<'_> {
         self.op(kind, &[input], output)
     }
 
+    /// A requantization of the same scale: a shift, a clamp, or nothing.
+    fn shift(&mut self, input: TensorId) -> TensorId {
+        let mut quant = self.graph.tensor(input).quant.clone().unwrap();
+        let (lo, hi) = if self.dtype == ElementType::UInt8 { (0, 255) } else { (-128, 127) };
+        let by = self.random.pick(&[0, 1, -3, 128, -40]);
+        quant.zero_points[0] = (quant.zero_points[0] + by).clamp(lo, hi);
+        let shape = self.shape(input);
+        let output = self.push(&shape, self.dtype, Some(quant), None);
+        self.op(OpKind::Quantize, &[input], output)
+    }
+
     fn pad(&mut self, input: TensorId) -> TensorId {
         let [n, h, w, c] = self.shape(input)[..] else { panic!("four dimensions") };
         let quant = self.graph.tensor(input).quant.clone();
-        let output = self.push(&[n, h + 1, w + 2, c], self.dtype, quant, None);
-        self.op(OpKind::Pad { amounts: vec![[0, 0], [1, 0], [1, 1], [0, 0]] }, &[input], output)
+        let [top, bottom, left, right] = [0; 4].map(|_: u64| self.random.below(3) as usize);
+        let output = self.push(&[n, h + top + bottom, w + left + right, c], self.dtype, quant, None);
+        self.op(OpKind::Pad { amounts: vec![[0, 0], [top, bottom], [left, right], [0, 0]] }, &[input], output)
     }
 
     fn pool(&mut self, input: TensorId) -> TensorId {

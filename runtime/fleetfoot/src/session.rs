@@ -29,7 +29,7 @@ impl Session {
     /// Allocates the arena of `model` for `kernels`.
     ///
     /// # Errors
-    /// None today; the signature leaves room for limits.
+    /// [`Error::Engine`] for an arena over 1 GiB.
     pub fn new(model: Arc<Model>, kernels: Kernels) -> Result<Self, Error> {
         Self::with_threads(model, kernels, 1)
     }
@@ -42,17 +42,17 @@ impl Session {
     /// on another thread, `run` panics with it.
     ///
     /// # Errors
-    /// [`Error::ThreadCount`], or [`Error::Thread`] where the operating system starts no more.
+    /// [`Error::Engine`] for an arena over 1 GiB, [`Error::ThreadCount`], or [`Error::Thread`] where the operating system starts no more.
     pub fn with_threads(model: Arc<Model>, kernels: Kernels, threads: usize) -> Result<Self, Error> {
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(Error::ThreadCount { threads });
         }
         if threads == 1 {
-            let arena = Aligned::zeroed(model.arena_len(kernels));
+            let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels, 1)?);
             let steps = model.engine().prepare(kernels).collect();
             return Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: None });
         }
-        let arena = Aligned::zeroed(model.engine().arena_len_for(kernels, threads));
+        let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels, threads)?);
         let steps = model.engine().prepare_for(kernels, threads).collect();
         let pool = Pool::new(threads - 1).map_err(|source| Error::Thread { source })?;
         Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: Some(pool) })

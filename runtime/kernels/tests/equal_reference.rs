@@ -1,8 +1,13 @@
 //! Every operation on every instruction set of this machine equals the reference, byte for byte, over many random shapes.
 //!
-//! Outputs lie between guard bytes, so a stray write fails too. The generator is seeded: a failure names its case.
+//! Inputs, weights, scratch and outputs end where a page ends and the next cannot be touched: a read or write one byte beyond
+//! a slice ends the run. The generator is seeded: a failure names its case.
+
+#[path = "support/guarded.rs"]
+mod guarded;
 
 use fleetfoot_kernels::{Add, Conv, DType, Kernels, Mean, Mul, Pad, Pool, PoolKind, Softmax, Window, reference};
+use guarded::Guarded;
 
 /// A linear congruential generator; the high bits are good enough here.
 struct Random(u64);
@@ -27,14 +32,15 @@ impl Random {
     }
 
     /// Random bytes, or one extreme all over.
-    fn bytes(&mut self, n: usize) -> Vec<u8> {
-        match self.next() % 8 {
+    fn bytes(&mut self, n: usize) -> Guarded<u8> {
+        let bytes = match self.next() % 8 {
             0 => vec![0x80; n],
             1 => vec![0x7f; n],
             2 => vec![0xff; n],
             3 => vec![0x00; n],
             _ => (0..n).map(|_| self.next() as u8).collect(),
-        }
+        };
+        Guarded::copy_of(&bytes)
     }
 
     fn dtype(&mut self) -> DType {
@@ -93,15 +99,13 @@ impl Random {
 
 /// Runs `fast` on every instruction set, `slow` once, and compares outputs of `n` bytes.
 fn check(case: &dyn std::fmt::Debug, n: usize, slow: impl FnOnce(&mut [u8]), fast: impl Fn(Kernels, &mut [u8])) {
-    const GUARD: usize = 64;
     let mut want = vec![0x55; n];
     slow(&mut want);
     for kernels in Kernels::available() {
-        for fill in [0xa5, 0x5a] {
-            let mut got = vec![fill; n + 2 * GUARD];
-            fast(kernels, &mut got[GUARD..GUARD + n]);
-            assert!(got[..GUARD].iter().chain(&got[GUARD + n..]).all(|&b| b == fill), "{kernels:?} stray: {case:?}");
-            let got = &got[GUARD..GUARD + n];
+        for (fill, at_end) in [(0xa5, true), (0x5a, false)] {
+            let mut got = Guarded::filled(fill, n, at_end);
+            fast(kernels, &mut got);
+            assert!(got.untouched_beside(fill), "{kernels:?} stray: {case:?}");
             if let Some(at) = (0..n).find(|&i| got[i] != want[i]) {
                 panic!("{kernels:?}: byte {at} of {n} is {} instead of {}: {case:?}", got[at], want[at]);
             }
@@ -163,6 +167,8 @@ impl Layer {
     fn check(&self, r: &mut Random, batch: usize, window: Window, in_c: usize, out_c: usize, weight_zero_point: i32) {
         let (in_dtype, out_dtype) = (r.dtype(), r.dtype());
         let (lo, hi) = r.bounds(out_dtype);
+        let (weights, multipliers) = (Guarded::copy_of(&self.weights), Guarded::copy_of(&self.multipliers));
+        let (bias, sums) = (Guarded::copy_of(&self.bias), Guarded::copy_of(&self.sums));
         let c = Conv {
             batch,
             window,
@@ -170,12 +176,12 @@ impl Layer {
             out_c,
             in_dtype,
             in_zero_point: r.zero_point(in_dtype),
-            weights: &self.weights,
+            weights: &weights,
             weight_zero_point,
-            bias: &self.bias,
-            sums: &self.sums,
-            multipliers: &self.multipliers,
-            below_one: Conv::below_one(&self.multipliers),
+            bias: &bias,
+            sums: &sums,
+            multipliers: &multipliers,
+            below_one: Conv::below_one(&multipliers),
             out_zero_point: r.zero_point(out_dtype),
             lo,
             hi,
@@ -184,17 +190,16 @@ impl Layer {
         let shape =
             (batch, window, in_c, out_c, in_dtype, c.in_zero_point, weight_zero_point, c.out_zero_point, lo, hi);
         let fast = |kernels: Kernels, output: &mut [u8]| {
-            // Scratch of exactly the stated size, at an odd address, with old contents.
+            // Scratch of exactly the stated size, at whatever address ends with a page, with old contents.
             let len = if self.depthwise { kernels.depthwise_scratch_len(&c) } else { kernels.conv_scratch_len(&c) };
-            let mut scratch = vec![0x33; len + 16];
-            let odd = 1 + scratch.as_ptr() as usize % 2;
-            let inner = &mut scratch[odd..odd + len];
+            let mut scratch = Guarded::filled(0x33, len, true);
+            let inner = &mut scratch[..];
             if self.depthwise {
                 kernels.depthwise(&c, &input, output, inner);
             } else {
                 kernels.conv(&c, &input, output, inner);
             }
-            assert!(scratch[odd + len..].iter().all(|&b| b == 0x33), "{kernels:?}: beyond scratch");
+            assert!(scratch.untouched_beside(0x33), "{kernels:?}: before scratch");
         };
         let slow = |output: &mut [u8]| {
             if self.depthwise { reference::depthwise(&c, &input, output) } else { reference::conv(&c, &input, output) }

@@ -50,7 +50,8 @@ pub(crate) fn remove(graph: &Graph) -> Result<Option<(Graph, Removed)>, PlanErro
         return Ok(None);
     }
     let smaller = Rewrite { stays: &stays }.graph();
-    let removed = Removed { channels, macs: macs(graph, &roles).saturating_sub(macs(&smaller, &roles)) };
+    let removed =
+        Removed { channels, macs: macs(graph, &roles).saturating_sub(macs(&smaller, &roles)), ..Removed::default() };
     Ok(Some((smaller, removed)))
 }
 

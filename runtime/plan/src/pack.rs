@@ -2,23 +2,44 @@
 
 use alloc::{vec, vec::Vec};
 
-use fleetfoot_format::graph::Span;
+use fleetfoot_format::{graph::Span, limits::MAX_BUNDLE_LEN};
+
+/// More tables than this are not compared. Bounds the time that a hostile file can ask for.
+const MAX_TABLES: usize = 256;
 
 /// Builds the section, each piece at a multiple of 16.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     bytes: Vec<u8>,
     too_large: bool,
+    /// Tables of 256 entries, of which equal ones are stored once.
+    tables: Vec<Span>,
+    merged_bytes: usize,
 }
 
 impl Packer {
-    /// Appends raw bytes.
+    /// Appends raw bytes; a table that is there already is not stored again.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Span {
+        let is_table = matches!(bytes.len(), 256 | 1024);
+        let equal = |span: &&Span| self.bytes.get(span.range()) == Some(bytes);
+        if let Some(&span) = self.tables.iter().find(equal).filter(|_| is_table) {
+            self.merged_bytes += bytes.len();
+            return span;
+        }
+        // Operators may share their weights, so that a small file could ask for any amount: what a bundle cannot hold is not stored.
+        if self.too_large || (self.bytes.len() + bytes.len()) as u64 > MAX_BUNDLE_LEN {
+            self.too_large = true;
+            return Span::default();
+        }
         self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
         let (offset, len) = (u32::try_from(self.bytes.len()), u32::try_from(bytes.len()));
         self.bytes.extend_from_slice(bytes);
         match (offset, len) {
-            (Ok(offset), Ok(len)) => Span { offset, len },
+            (Ok(offset), Ok(len)) => {
+                let span = Span { offset, len };
+                self.tables.extend((is_table && self.tables.len() < MAX_TABLES).then_some(span));
+                span
+            }
             _ => {
                 self.too_large = true;
                 Span::default()
@@ -39,17 +60,24 @@ impl Packer {
         self.push(&bytes)
     }
 
+    /// Whether something was not stored for lack of room.
+    pub(crate) const fn is_too_large(&self) -> bool {
+        self.too_large
+    }
+
+    /// Bytes of tables that did not have to be stored again.
+    pub(crate) const fn merged_bytes(&self) -> usize {
+        self.merged_bytes
+    }
+
     /// What was pushed so far.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The section, or its length where it passes 32 bits.
+    /// The section, or more bytes than a bundle can hold.
     pub(crate) fn finish(self) -> Result<Vec<u8>, u64> {
-        if self.too_large || u32::try_from(self.bytes.len()).is_err() {
-            return Err(self.bytes.len() as u64);
-        }
-        Ok(self.bytes)
+        if self.too_large { Err(MAX_BUNDLE_LEN + 1) } else { Ok(self.bytes) }
     }
 }
 
@@ -101,7 +129,9 @@ mod tests {
         packer.push(&[1, 2, 3]);
         let span = packer.push_channels([1i32, 2].into_iter().map(i32::to_le_bytes));
         assert_eq!((span.offset, span.len), (16, 64));
-        assert_eq!(packer.finish().unwrap().len(), 80);
+        let tables = [[1; 256], [2; 256], [1; 256]].map(|table| packer.push(&table).offset);
+        assert_eq!((tables, packer.merged_bytes()), ([80, 336, 80], 256));
+        assert_eq!(packer.finish().unwrap().len(), 592);
         assert_eq!(c16(&[1, 2, 3, 4], 2).len(), 32);
     }
 }

@@ -1,8 +1,10 @@
 //! The whole way from a graph to a plan.
 //!
 //! ```text
+//! dead      operators whose result nobody reads go
 //! constant_channels   channels that cannot change are taken out, their constants folded into the next bias
 //! alias     reshapes (and requantizations that change nothing) share the tensor they read
+//! fuse      activations, requantizations and borders become part of the step beside them, where that is the same to the byte
 //! memory    each remaining tensor gets its place in the arena by the span of its life
 //! lower     each operator becomes one step; its weights, multipliers and tables go to the section weights
 //! ```
@@ -10,13 +12,15 @@
 use alloc::{string::ToString, vec, vec::Vec};
 
 use fleetfoot_format::{
+    FormatError,
     graph::{self, Io, Record, Span},
-    limits::MAX_ARENA_LEN,
+    limits::{MAX_ARENA_LEN, MAX_BUNDLE_LEN, MAX_STEPS},
 };
 
 use crate::{
     constant_channels,
     error::PlanError,
+    fuse::Fusion,
     graph::{Graph, OpKind, TensorId},
     lower::{self, Lower},
     memory::{self, Life},
@@ -47,6 +51,10 @@ pub struct Removed {
     pub channels: usize,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
+    /// Steps that another step does on the way, and steps whose result nobody reads. Reshapes are not counted: they never had one.
+    pub steps: usize,
+    /// Bytes of tables in the section weights that are there once and used several times.
+    pub table_bytes: usize,
 }
 
 /// Plans `graph`.
@@ -54,8 +62,16 @@ pub struct Removed {
 /// # Errors
 /// A [`PlanError`] that names the operator and the tensor.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
-    let Some((smaller, removed)) = constant_channels::remove(graph)? else { return plan_as_written(graph) };
-    Ok(Plan { removed, ..plan_as_written(&smaller)? })
+    few_steps(graph)?;
+    let (live, dead) = live(graph);
+    let graph = live.as_ref().unwrap_or(graph);
+    let smaller = constant_channels::remove(graph)?;
+    let (graph, removed) = smaller.as_ref().map_or((graph, Removed::default()), |(graph, removed)| (graph, *removed));
+    let mut plan = lowered(graph, &Fusion::of(graph, alias(graph)))?;
+    plan.removed.channels = removed.channels;
+    plan.removed.macs = removed.macs.saturating_add(dead.macs);
+    plan.removed.steps += dead.steps;
+    Ok(plan)
 }
 
 /// Plans `graph` operator by operator, with nothing taken out: the same results for more work.
@@ -63,8 +79,48 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 /// # Errors
 /// As [`plan()`].
 pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
-    let roots = alias(graph);
-    let lives = lives(graph, &roots);
+    few_steps(graph)?;
+    lowered(graph, &Fusion::none(graph, alias(graph)))
+}
+
+/// Told before any work is done: operators can share weights, and each would pack them anew.
+fn few_steps(graph: &Graph) -> Result<(), PlanError> {
+    let steps = graph.ops.iter().filter(|op| op.kind != OpKind::Reshape).count();
+    if steps > MAX_STEPS {
+        let (value, limit) = (steps as u64, MAX_STEPS as u64);
+        return Err(FormatError::OverLimit { what: "number of steps", value, limit }.into());
+    }
+    Ok(())
+}
+
+/// Without operators whose result nobody reads, if there are any, and what that saves.
+fn live(graph: &Graph) -> (Option<Graph>, Removed) {
+    let mut needed = vec![false; graph.tensors.len()];
+    graph.outputs.iter().for_each(|id| needed[id.0] = true);
+    let (mut keep, mut dead) = (vec![true; graph.ops.len()], Removed::default());
+    for (op, keep) in graph.ops.iter().zip(&mut keep).rev() {
+        *keep = op.outputs.iter().any(|id| needed[id.0]);
+        if *keep {
+            op.inputs.iter().flatten().for_each(|id| needed[id.0] = true);
+        } else {
+            let nowhere = |_| Span::default();
+            let step = Lower { graph, op, span: &nowhere }.step(&mut Packer::default());
+            dead.macs = dead.macs.saturating_add(step.map_or(0, |step| step.macs()));
+            dead.steps += usize::from(op.kind != OpKind::Reshape);
+        }
+    }
+    if keep.iter().all(|&keep| keep) {
+        return (None, dead);
+    }
+    let mut live = graph.clone();
+    let mut kept = keep.into_iter();
+    live.ops.retain(|_| kept.next().unwrap_or(true));
+    (Some(live), dead)
+}
+
+fn lowered(graph: &Graph, fusion: &Fusion) -> Result<Plan, PlanError> {
+    let roots = &fusion.roots;
+    let lives = lives(graph, roots);
     let (places, arena_len) = match memory::place(&lives) {
         Some((places, len)) if len <= MAX_ARENA_LEN => (places, len),
         _ => {
@@ -75,19 +131,23 @@ pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
     let span = |id: TensorId| places[roots[id.0]];
     let mut packer = Packer::default();
     let mut records = Vec::new();
-    for op in &graph.ops {
+    for (at, op) in graph.ops.iter().enumerate() {
         let Some(&output) = op.outputs.first() else { continue };
-        if op.inputs.first().copied().flatten().is_some_and(|input| roots[output.0] == roots[input.0]) {
+        if fusion.is_gone(op) {
             continue;
         }
-        let step = Lower { graph, op, span: &span }.step(&mut packer)?;
+        let step = fusion.step(at, &Lower { graph, op, span: &span }, &mut packer)?;
+        if packer.is_too_large() {
+            break;
+        }
         records.push(Record { name: short(&graph.tensor(output).name), step });
     }
     let io = |ids: &[TensorId]| ids.iter().map(|&id| describe(graph, id, span(id))).collect::<Result<Vec<_>, _>>();
+    let table_bytes = packer.merged_bytes();
     let weights = packer.finish().map_err(|need| PlanError::TooLarge {
         what: "the section weights",
         need,
-        limit: u64::from(u32::MAX),
+        limit: MAX_BUNDLE_LEN,
     })?;
     let bytes = graph::write(&io(&graph.inputs)?, &io(&graph.outputs)?, arena_len, weights.len() as u32, &records)?;
     Ok(Plan {
@@ -96,7 +156,7 @@ pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
         arena_len,
         arena_lower_bound: memory::lower_bound(&lives, graph.ops.len() + 1),
         macs: records.iter().map(|r| r.step.macs()).sum(),
-        removed: Removed::default(),
+        removed: Removed { steps: fusion.steps, table_bytes, ..Removed::default() },
     })
 }
 

@@ -209,6 +209,22 @@ def faults():
         op.inputs[0] = n.tensor('z', [1, 4, 4, 2])
         n.conv(0, 2, 3, 0)
 
+    def cycle(n, t, op):
+        op.inputs[0] = n.tensor('z', [1, 4, 4, 2])
+        n.conv(1, 2, 3, 4)
+
+    def self_loop(n, t, op):
+        op.inputs[0] = n.graph.outputs[0]
+
+    def unwritten_output(n, t, op):
+        n.graph.outputs = [n.tensor('u', [1, 4, 4, 2])]
+
+    def inputs(n, t, op):
+        n.graph.inputs = [0, 0, 2]
+
+    def numbers(field, values):
+        return lambda n, t, op: setattr(op, field, values)
+
     def set_(which, field, value):
         def change(n, t, op):
             target = {'op': op.builtinOptions, 'model': n.model, 'graph': n.graph}.get(which) or t[which]
@@ -271,6 +287,18 @@ def faults():
     n.op(B.STABLEHLO_CBRT, [z], u)
     n.graph.inputs, n.graph.outputs = [x], [u]
     n.save('unsupported_operators')
+
+    spoil(small(), cycle, 'cycle')
+    spoil(small(), self_loop, 'self_loop')
+    spoil(small(), unwritten_output, 'unwritten_output')
+    spoil(small(), inputs, 'inputs')
+    spoil(small(), numbers('inputs', [99, 1, 2]), 'tensor_index')
+    spoil(small(), numbers('opcodeIndex', 7), 'operator_index')
+    spoil(small(), set_('w', 'buffer', 50), 'buffer_index')
+    spoil(small(), numbers('outputs', []), 'no_result')
+    n = chain(B.PAD, [1, 4], 'PadOptions')
+    n.graph.operators[0].inputs = [0, n.ints('border', [[0, 0], [65536, -1]])]
+    n.save('border')
 
 
 net = all_operators()

@@ -1,0 +1,44 @@
+//! The kept files of `fuzz/corpus`, and some mutations of each, through the targets that `cargo xtask fuzz` runs for longer.
+#![allow(clippy::unwrap_used, reason = "a file that cannot be read must fail the test")]
+
+use fleetfoot_tests::{
+    fuzz::{bundle, mutate, tflite},
+    root,
+};
+
+/// Every file of `fuzz/corpus/<name>` and `mutations` of each, all the same in every run.
+fn check(name: &str, target: fn(&[u8]), mutations: u32, mutate: fn(&[u8], u32) -> Option<Vec<u8>>) {
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join("fuzz/corpus").join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut runs = 0;
+    for file in &files {
+        let bytes = std::fs::read(file).unwrap();
+        target(&bytes);
+        for seed in 0..mutations {
+            // A second mutation of the first: faults in two places.
+            let once = mutate(&bytes, seed);
+            let twice = once.as_deref().and_then(|once| mutate(once, seed + 1));
+            for mutated in once.iter().chain(&twice) {
+                target(mutated);
+                runs += 1;
+            }
+        }
+    }
+    println!("{name}: {} files, {runs} mutations", files.len());
+    assert!(files.len() >= 20 && runs > 1000, "{} files, {runs} mutations", files.len());
+}
+
+#[test]
+fn bundles() {
+    check("bundle", bundle::target, 100, mutate::bundle);
+}
+
+#[test]
+fn models() {
+    check("tflite", tflite::target, 100, |bytes, seed| {
+        let mut bytes = bytes.to_vec();
+        mutate::words(&mut bytes, seed);
+        Some(bytes)
+    });
+}

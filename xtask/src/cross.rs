@@ -8,7 +8,7 @@ use crate::{
     shell::{Cmd, Result, Tree},
 };
 
-const TARGET: &str = "aarch64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The instruction sets that matter, by a CPU that has them. `pauth-impdef` only makes emulation faster.
 const CPUS: [&str; 3] = ["cortex-a53", "cortex-a76", "max,pauth-impdef=on"];
 /// Seconds for one test binary; an emulator that hangs must not hang the run.

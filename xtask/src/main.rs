@@ -20,6 +20,7 @@ mod hygiene;
 mod interop;
 mod setup;
 mod shell;
+mod size;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod peak;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -66,6 +68,13 @@ pub(crate) trait Isa: Copy {
     #[inline(always)]
     fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], _scratch: &mut [u8]) {
         depthwise::direct(c, input, output);
+    }
+
+    /// As many multiply-accumulates as the core can do, `steps` times round; returns how many were done, 0 where no
+    /// instruction for them stands out.
+    #[inline(always)]
+    fn peak(self, _steps: u32) -> u64 {
+        0
     }
 }
 

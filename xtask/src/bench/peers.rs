@@ -100,8 +100,8 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
     // A part of the networks or of the peers is a trial: it leaves the record alone.
     if options.models.is_empty() && options.peers.is_empty() {
         let csv = record::write_csv(tree, &rows)?;
-        draw(tree, &csv)?;
         readme::write(tree, &rows)?;
+        draw(tree, &csv)?;
     }
     record::summary(&rows);
     let differ: BTreeSet<String> = rows.iter().filter_map(Row::disagreement).collect();
@@ -114,10 +114,8 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
 /// The chart of a record.
 fn draw(tree: &Tree, csv: &Path) -> Result {
     let svg = tree.root.join("benches/record/peers.svg");
-    Cmd::cargo(tree, ["run", "--release", "--quiet", "-p", "fleetfoot-benches", "--bin", "chart", "--"])
-        .arg(csv)
-        .arg(&svg)
-        .run()
+    // `Forms::prepare` built it.
+    Cmd::new(tree.target.join(format!("release/chart{}", std::env::consts::EXE_SUFFIX))).arg(csv).arg(&svg).run()
 }
 
 fn options(args: &[String]) -> Result<Options> {

@@ -9,7 +9,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::Isa;
+use super::{Isa, peak};
 use crate::{
     conv::{Block, Run},
     depthwise::rows::{self, Row, RowKernel},
@@ -59,6 +59,11 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         rows::run(self, c, input, output, scratch);
+    }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { peak::madd(steps) }
     }
 }
 

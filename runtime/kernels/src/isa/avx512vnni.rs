@@ -17,7 +17,7 @@ mod tiles;
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::{Avx2, Isa};
+use super::{Avx2, Isa, peak};
 use crate::{
     conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
     params::{Conv, DType},
@@ -168,6 +168,11 @@ impl Isa for Avx512Vnni {
         } else {
             self.0.depthwise(c, input, output, scratch);
         }
+    }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves the features.
+        unsafe { peak::vnni(steps) }
     }
 }
 

@@ -76,7 +76,7 @@ impl Forms {
         let folder = tree.target.join("peers");
         let scripts = tree.root.join("benches/peers");
         let exe = std::env::consts::EXE_SUFFIX;
-        Cmd::cargo(tree, ["build", "--release", "--quiet", "-p", "fleetfoot-benches", "--bin", "peer"]).run()?;
+        Cmd::cargo(tree, ["build", "--release", "--quiet", "-p", "fleetfoot-benches", "--bins"]).run()?;
         let mut failed = install(&folder, &scripts)?;
         let rust = folder.join("rust");
         if with_rust {

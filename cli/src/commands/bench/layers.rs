@@ -64,8 +64,10 @@ impl PerOp {
                 last = now;
             })?;
         }
-        let us = least.into_iter().map(|time| micros(time.saturating_sub(clock))).collect();
-        Ok(Self { us, whole_us: micros(whole.saturating_sub(clock)), peak: peak.per_us() })
+        // A step that takes no longer than the clock shows as the shortest time that is one.
+        let net = |time: Duration| micros(time.saturating_sub(clock).max(Duration::from_nanos(1)));
+        let us = least.into_iter().map(net).collect();
+        Ok(Self { us, whole_us: net(whole), peak: peak.per_us() })
     }
 
     fn sum_us(&self) -> f64 {

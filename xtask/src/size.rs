@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! devices/size, built with the engine and without, with the profile of the firmware, stripped
-//! the difference of both files is what format, kernels and engine cost        <= BUDGET
+//! the difference of what both load is what format, kernels and engine cost        <= BUDGET
 //! the one with the engine runs a bundle; both targets print the same checksum of its outputs
 //! ```
 
@@ -10,6 +10,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+use object::{Object, ObjectSegment};
 
 use crate::{
     cross, firmware,
@@ -31,7 +33,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let mut weigh = |name: &str, with: &Path, without: &Path| -> Result {
         let (with, without) = (len(with)?, len(without)?);
         let adds = with.saturating_sub(without);
-        println!("{name}: {with} bytes with the engine, {without} without: it adds {adds} of {BUDGET}");
+        println!("{name}: {with} bytes loaded with the engine, {without} without: it adds {adds} of {BUDGET}");
         if adds > BUDGET {
             faults.push(format!("{name}: {adds} bytes, over {BUDGET}"));
         }
@@ -81,6 +83,11 @@ fn build(tree: &Tree, work: &Path, target: &str, features: Option<&str>) -> Resu
     Ok(folder.join(target).join("release/fleetfoot-size"))
 }
 
-fn len(file: &Path) -> Result<u64> {
-    fs::metadata(file).map(|metadata| metadata.len()).map_err(|e| format!("{}: {e}", file.display()))
+/// Bytes of the file that are loaded. The length of the file would be rounded to pages of 64 kB on AArch64.
+fn len(path: &Path) -> Result<u64> {
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let len = file.segments().map(|segment| segment.file_range().1).sum();
+    println!("{}: {} bytes, {len} of them loaded", path.display(), bytes.len());
+    Ok(len)
 }

@@ -84,7 +84,7 @@ impl PerOp {
         let sum = self.sum_us();
         let rows = steps.iter().zip(&self.us).map(|(step, &us)| {
             let rate = if step.macs > 0 { format!("{:.1}", step.macs as f64 / us / 1e3) } else { String::new() };
-            let share = self.share_of_peak(step.macs, us).map_or(String::new(), |share| percent(share));
+            let share = self.share_of_peak(step.macs, us).map_or(String::new(), percent);
             vec![
                 step.op.to_string(),
                 format!("{us:.2}"),

@@ -26,19 +26,44 @@ pub(crate) struct Loaded {
     pub(crate) weights_len: usize,
 }
 
-/// Opens whatever `path` is. Says on standard error what nobody vouches for.
+/// A model that is verified, or made from a raw file, and not yet proved sound.
+pub(crate) enum Opened {
+    Bundle(VerifiedFile),
+    Raw(Plan),
+}
+
+/// Opens whatever `path` is, and makes it ready. Says on standard error what nobody vouches for.
 pub(crate) fn load(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<Loaded, Failure> {
+    open(path, keys, output)?.load(path)
+}
+
+/// The first half of [`load`].
+pub(crate) fn open(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<Opened, Failure> {
     if starts_with_magic(path)? {
-        let file = open_bundle(path, keys, output)?;
-        let model = Model::from_file(&file).map_err(|e| Failure::from(e).in_file(path))?;
-        let weights_len = file.section(fleetfoot_format::bundle::SectionKind::WEIGHTS).map_or(0, |s| s.as_ref().len());
-        let (info, labels) = (file.info().clone(), file.labels());
-        return Ok(Loaded { model: Arc::new(model), info: Some(info), labels, weights_len });
+        return Ok(Opened::Bundle(open_bundle(path, keys, output)?));
     }
     let (_, _, plan) = import(path)?;
     output.note(&format!("{} is a raw model: no signature vouches for it", path.display()));
-    let model = Model::open_unsigned(&plan).map_err(|e| Failure::from(e).in_file(path))?;
-    Ok(Loaded { model: Arc::new(model), info: None, labels: Vec::new(), weights_len: plan.weights.len() })
+    Ok(Opened::Raw(plan))
+}
+
+impl Opened {
+    /// The second half of [`load`]; `path` is for messages.
+    pub(crate) fn load(self, path: &Path) -> Result<Loaded, Failure> {
+        let fault = |e: fleetfoot::Error| Failure::from(e).in_file(path);
+        match self {
+            Self::Bundle(file) => {
+                let model = Arc::new(Model::from_file(&file).map_err(fault)?);
+                let weights = file.section(fleetfoot_format::bundle::SectionKind::WEIGHTS);
+                let weights_len = weights.map_or(0, |s| s.as_ref().len());
+                Ok(Loaded { model, info: Some(file.info().clone()), labels: file.labels(), weights_len })
+            }
+            Self::Raw(plan) => {
+                let model = Arc::new(Model::open_unsigned(&plan).map_err(fault)?);
+                Ok(Loaded { model, info: None, labels: Vec::new(), weights_len: plan.weights.len() })
+            }
+        }
+    }
 }
 
 /// Opens a bundle with the public keys in `keys`, or, without any, with the signers that it declares itself.

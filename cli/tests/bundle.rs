@@ -146,4 +146,25 @@ fn run_and_inspect_a_bundle() {
         json["layers"].as_array().map(Vec::len),
         json["layers"].as_array().map(|l| l.iter().filter(|l| l["us"].as_f64() > Some(0.0)).count())
     );
+    let (per_op, layers) = (&json["per_op"], json["layers"].as_array().cloned().unwrap_or_default());
+    let sum: f64 = layers.iter().filter_map(|layer| layer["us"].as_f64()).sum();
+    assert!((per_op["layers_us"].as_f64().unwrap_or_default() - sum).abs() < 1e-6 * sum, "{per_op}");
+    assert!(per_op["whole_us"].as_f64() > Some(0.0) && per_op["layers_over_whole"].as_f64() > Some(0.0), "{per_op}");
+    let has_peak = per_op["peak_gmacs"].as_f64().is_some();
+    for layer in &layers {
+        let share = layer["share_of_peak"].as_f64();
+        assert_eq!(share > Some(0.0), has_peak && layer["macs"].as_u64() > Some(0), "{layer}");
+    }
+    let portable = world.run(&["--json", "bench", "1.ff", "--runs", "1", "--per-op", "--isa", "scalar"]).ok().json();
+    assert!(portable["per_op"]["peak_gmacs"].is_null() && portable["layers"][0]["share_of_peak"].is_null());
+
+    let cold = &["--json", "bench", "1.ff", "--key", "keys/releases.pub", "--runs", "3", "--cold"];
+    let json = world.run(cold).ok().json();
+    let names: Vec<&str> =
+        json["cold"]["stages"].as_array().into_iter().flatten().filter_map(|stage| stage["name"].as_str()).collect();
+    assert_eq!(names, ["verify", "load", "session", "first"]);
+    let (together, process) = (&json["cold"]["together"], &json["cold"]["process"]);
+    assert_eq!((&together["min_us"], &together["p50_us"]), (&json["min_us"], &json["p50_us"]));
+    assert!(process["min_us"].as_f64() > together["min_us"].as_f64() && json["load_us"].as_f64() > Some(0.0), "{json}");
+    assert!(json["layers"].as_array().is_some_and(Vec::is_empty) && json["per_op"].is_null());
 }

@@ -4,22 +4,35 @@
 //! peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]   other runtimes beside ours, in turn, on one core
 //! arm [--models A,B] [--cpus A,B] [--peers A,B] [--isa auto|all|NAME] [--layers]
 //!     executed AArch64 instructions in an emulator, ours and theirs; `benches/arm/README.md`
+//! isa [--rounds N]     whether the picked instruction set is the fastest of this CPU; fails if not
+//! kernels [FILTER]     single layers with criterion, against what it measured before
+//! models [FILTER]      whole networks, the same way
 //! ```
 
 mod arm;
 mod peers;
 
-use crate::shell::{Result, Tree};
+use crate::shell::{Cmd, Result, Tree};
 
 /// What stands after `bench`.
 pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]
-       arm [--models A,B] [--cpus A,B] [--peers litert,onnxruntime|none] [--isa auto|all|NAME] [--layers]";
+       arm [--models A,B] [--cpus A,B] [--peers litert,onnxruntime|none] [--isa auto|all|NAME] [--layers]
+       isa [--rounds N]
+       kernels|models [FILTER or options of criterion]";
 
 /// `cargo xtask bench ARGS`.
 pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
     match args.split_first().map(|(what, rest)| (what.as_str(), rest)) {
         Some(("arm", rest)) => arm::run(tree, rest),
         Some(("peers", rest)) => peers::run(tree, rest),
+        Some(("isa", rest)) => {
+            Cmd::cargo(tree, ["run", "--release", "--quiet", "-p", "fleetfoot-benches", "--bin", "isa", "--"])
+                .args(rest)
+                .run()
+        }
+        Some((name @ ("kernels" | "models"), rest)) => {
+            Cmd::cargo(tree, ["bench", "--quiet", "-p", "fleetfoot-benches", "--bench", name, "--"]).args(rest).run()
+        }
         _ => Err(USAGE.into()),
     }
 }

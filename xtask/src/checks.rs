@@ -6,6 +6,7 @@ use crate::{
     cross, direction, firmware, hygiene, interop, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
+    size,
 };
 
 /// One check. It prints as it goes and returns what is wrong.
@@ -29,6 +30,7 @@ const CHECKS: &[Check] = &[
     Check { name: "demo", area: None, run: demo },
     Check { name: "interop", area: Some(Area::Python), run: interop::check },
     Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
+    Check { name: "size", area: Some(Area::Aarch64), run: size::check },
     Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
 ];
 

@@ -50,7 +50,7 @@ fn board(elf: &Path) -> Cmd {
 }
 
 /// Packs and signs a model with a key made for this run.
-fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
     let program = tree.program()?;
     if work.join("keys").exists() {
         fs::remove_dir_all(work.join("keys")).map_err(|e| format!("{}: {e}", work.display()))?;

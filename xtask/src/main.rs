@@ -23,6 +23,7 @@ mod interop;
 mod memory;
 mod setup;
 mod shell;
+mod size;
 
 use std::process::ExitCode;
 

@@ -20,6 +20,8 @@ mod dotprod;
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod peak;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86_tables;
@@ -88,6 +90,13 @@ pub(crate) trait Isa: Copy {
     #[inline(always)]
     fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
         lut::one_by_one(table, input, output);
+    }
+
+    /// As many multiply-accumulates as the core can do, `steps` times round; returns how many were done, 0 where no
+    /// instruction for them stands out.
+    #[inline(always)]
+    fn peak(self, _steps: u32) -> u64 {
+        0
     }
 }
 

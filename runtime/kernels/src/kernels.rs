@@ -6,7 +6,7 @@ use crate::{
     add::RunAdd,
     conv::{ConvScratch, RunConv},
     depthwise::{DepthwiseScratch, RunDepthwise},
-    isa::{Scalar, Selected},
+    isa::{Isa, Op, Scalar, Selected},
     lut::RunLut,
     mean::RunMean,
     mul::RunMul,
@@ -81,6 +81,14 @@ impl Kernels {
     #[must_use]
     pub fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
         self.0.run(DepthwiseScratch(c))
+    }
+
+    /// Multiply-accumulates on registers alone, with the instruction of the inner loops and none waiting for another, `steps`
+    /// times round. Returns how many were done: over the time that took it is the most that a layer could reach on this
+    /// core. 0 where no such instruction stands out (`scalar`: the compiler chooses).
+    #[must_use]
+    pub fn peak(self, steps: u32) -> u64 {
+        self.0.run(RunPeak { steps })
     }
 
     /// Convolution, also fully connected.
@@ -164,7 +172,8 @@ impl Kernels {
     pub fn mean(self, p: &Mean, input: &[u8], output: &mut [u8]) {
         exactly("input", input.len(), product([p.batch, p.pixels, p.channels]));
         exactly("output", output.len(), product([p.batch, p.channels]));
-        assert!(p.pixels > 0 && p.channels > 0, "mean: {p:?}");
+        // Not `{p:?}`: formatting floats would be 25 kB of every program.
+        assert!(p.pixels > 0 && p.channels > 0, "mean: {} pixels of {} channels", p.pixels, p.channels);
         self.0.run(RunMean { params: p, input, output });
     }
 
@@ -198,6 +207,19 @@ impl Kernels {
         in_range(&[p.out_zero_point]);
         let Some(table) = p.table.first_chunk() else { panic!("table: {} elements, needs 256", p.table.len()) };
         self.0.run(RunSoftmax { params: p, table, input, output });
+    }
+}
+
+struct RunPeak {
+    steps: u32,
+}
+
+impl Op for RunPeak {
+    type Out = u64;
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> u64 {
+        isa.peak(self.steps)
     }
 }
 

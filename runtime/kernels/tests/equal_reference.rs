@@ -538,3 +538,12 @@ fn conv_with(weights: usize, bias: usize, input: usize, output: usize, scratch: 
     };
     Kernels::detect().conv(&c, &vec![0; input], &mut vec![0; output], &mut vec![0; scratch]);
 }
+
+#[test]
+fn the_peak_loop_counts_its_work() {
+    for kernels in Kernels::available() {
+        let (one, ten) = (kernels.peak(1), kernels.peak(10));
+        assert_eq!(ten, 10 * one, "{}", kernels.name());
+        assert_eq!(one == 0, kernels == Kernels::scalar(), "{}", kernels.name());
+    }
+}

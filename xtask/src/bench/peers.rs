@@ -4,15 +4,20 @@
 //! for each network:  every peer loads it in a process of its own, pinned to the same core, and runs the golden samples
 //!   for each round:  every peer runs it for a while, one peer after another, so that noise hits all of them
 //! ```
-//! What is compared are the least time and the median over all rounds. Outputs are compared before: ours with LiteRT's bit by
-//! bit, the others' by the highest output and the largest difference. A peer that cannot be installed, does not take a
-//! network or answers with something else is a row that says why. `benches/peers/prepare.py` makes the forms of the networks that they get.
+//! What is compared are the least time and the median over all rounds. Outputs are compared before, with the golden ones of
+//! LiteRT: whoever runs the `.tflite` must give them to the bit, the other forms within the steps that `forms.rs` states; or
+//! the command fails. A peer that cannot be installed, does not take a network or answers with something else is a row that
+//! says why. `benches/peers/prepare.py` makes the forms of the networks that they get.
+//!
+//! A run of everything writes what it found: `benches/record/peers-CPU-DATE.csv`, the chart `benches/record/peers.svg`
+//! drawn from it, and the table in README.
 
 mod child;
 mod forms;
+mod readme;
 mod record;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 pub(super) use self::forms::NETWORKS;
 use self::{
@@ -20,7 +25,7 @@ use self::{
     forms::{Forms, Network},
     record::Row,
 };
-use crate::shell::{Result, Tree};
+use crate::shell::{Cmd, Result, Tree};
 
 /// How long one peer runs in one round.
 const SLICE: Duration = Duration::from_millis(25);
@@ -95,15 +100,27 @@ pub(super) fn run(tree: &Tree, args: &[String]) -> Result {
     }
     // A part of the networks or of the peers is a trial: it leaves the record alone.
     if options.models.is_empty() && options.peers.is_empty() {
-        record::write_csv(tree, &rows)?;
+        let csv = record::write_csv(tree, &rows)?;
+        readme::write(tree, &rows)?;
+        draw(tree, &csv)?;
     }
     record::summary(&rows);
-    let differ: BTreeSet<&str> = rows.iter().filter(|row| row.is_wrong).map(|row| row.model.as_str()).collect();
-    if differ.is_empty() { Ok(()) } else { Err(format!("ours is not LiteRT bit for bit: {differ:?}")) }
+    let differ: BTreeSet<String> = rows.iter().filter_map(Row::disagreement).collect();
+    for what in &differ {
+        println!("{what}");
+    }
+    if differ.is_empty() { Ok(()) } else { Err(format!("{} outputs disagree", differ.len())) }
+}
+
+/// The chart of a record.
+fn draw(tree: &Tree, csv: &Path) -> Result {
+    let svg = tree.root.join("benches/record/peers.svg");
+    // `Forms::prepare` built it.
+    Cmd::new(tree.target.join(format!("release/chart{}", std::env::consts::EXE_SUFFIX))).arg(csv).arg(&svg).run()
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { rounds: 20, models: Vec::new(), peers: Vec::new(), threads: vec![1] };
+    let mut options = Options { rounds: 20, models: Vec::new(), peers: Vec::new(), threads: vec![1, 2] };
     let mut args = args.iter();
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;

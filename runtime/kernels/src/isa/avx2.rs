@@ -9,7 +9,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::{Isa, x86_tables};
+use super::{Isa, peak, x86_tables};
 use crate::{
     conv::{Block, Run},
     depthwise::rows::{self, Row, RowKernel},
@@ -65,6 +65,11 @@ impl Isa for Avx2 {
     fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
         // SAFETY: `self` proves AVX2.
         unsafe { x86_tables::by_shuffles(table, input, output) }
+    }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { peak::madd(steps) }
     }
 }
 

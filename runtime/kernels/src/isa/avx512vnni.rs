@@ -18,7 +18,7 @@ mod tiles;
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::{Avx2, Isa, x86_tables};
+use super::{Avx2, Isa, peak, x86_tables};
 use crate::{
     conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
     params::{Conv, DType},
@@ -180,6 +180,11 @@ impl Isa for Avx512Vnni {
         } else {
             self.avx2.lut(table, input, output);
         }
+    }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves the features.
+        unsafe { peak::vnni(steps) }
     }
 }
 

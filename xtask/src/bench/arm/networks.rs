@@ -24,7 +24,7 @@ pub(super) fn find(tree: &Tree, wanted: &[String]) -> Result<Vec<Network>> {
     let mut found = match tree.shared() {
         Some(shared) => {
             let file = |stem: &str, end: &str| shared.join("models").join(format!("{stem}{end}"));
-            let network = |(name, tflite, qdq): &(&'static str, &str, &str)| Network {
+            let network = |(name, tflite, qdq, _): &(&'static str, &str, &str, f32)| Network {
                 name,
                 tflite: file(tflite, ".tflite"),
                 golden: file(tflite, ".golden.npz"),

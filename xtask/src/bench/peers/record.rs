@@ -8,21 +8,21 @@ use crate::shell::{Cmd, Result, Tree};
 /// One peer on one network.
 pub(super) struct Row {
     pub(super) model: String,
-    peer: &'static str,
+    pub(super) peer: &'static str,
     form: Form,
-    threads: usize,
+    pub(super) threads: usize,
     pub(super) version: String,
     /// Why it was not measured; empty if it was.
     pub(super) absent: String,
     pub(super) times_ns: Vec<u64>,
-    min_us: f64,
+    pub(super) min_us: f64,
     p50_us: f64,
     /// Samples whose highest output is the golden one's, of all.
     top1: (usize, usize),
     /// Largest difference from the golden outputs, in steps of the output.
     pub(super) max_difference: f32,
-    /// Ours, and not the golden bytes.
-    pub(super) is_wrong: bool,
+    /// Largest difference that is taken for agreement: none for the `.tflite` form.
+    tolerance: f32,
 }
 
 impl Row {
@@ -39,7 +39,7 @@ impl Row {
             p50_us: f64::NAN,
             top1: (0, network.samples),
             max_difference: f32::INFINITY,
-            is_wrong: false,
+            tolerance: if peer.form == Form::TfLite { 0.0 } else { network.tolerance },
         }
     }
 
@@ -59,7 +59,16 @@ impl Row {
             // Where several golden outputs are the highest, each of them is right.
             self.top1.0 = pairs.filter(|(a, b)| b[highest(a)] >= b[highest(b)]).count();
         }
-        self.is_wrong = self.is_ours() && self.max_difference != 0.0;
+    }
+
+    /// Why its outputs are not those that it should have; `None` if they are, or if it did not run.
+    pub(super) fn disagreement(&self) -> Option<String> {
+        // Not `>`: a NaN disagrees.
+        let agrees = self.max_difference <= self.tolerance;
+        (self.is_measured() && !agrees).then(|| {
+            let (model, peer, form, difference) = (&self.model, self.peer, self.form.name(), self.max_difference);
+            format!("{model}: {peer} ({form}) differs by {difference} steps, {} are allowed", self.tolerance)
+        })
     }
 
     /// Sorts the times and takes what is compared.
@@ -69,16 +78,16 @@ impl Row {
         (self.min_us, self.p50_us) = (at(0), at(self.times_ns.len() / 2));
     }
 
-    const fn is_measured(&self) -> bool {
+    pub(super) const fn is_measured(&self) -> bool {
         self.absent.is_empty() && !self.times_ns.is_empty()
     }
 
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.peer == "fleetfoot"
     }
 
     /// Our least time over this one's, where ours ran the same.
-    fn ratio(&self, rows: &[Self]) -> Option<f64> {
+    pub(super) fn ratio(&self, rows: &[Self]) -> Option<f64> {
         let same = |row: &&Self| row.model == self.model && row.threads == self.threads;
         let ours = rows.iter().filter(same).find(|row| row.is_ours() && row.is_measured())?;
         self.is_measured().then(|| ours.min_us / self.min_us)
@@ -94,8 +103,8 @@ pub(super) fn table(model: &str, threads: usize, rows: &[Row]) -> String {
     let mut text = format!("\n{model}, {threads} thread{}\n", if threads == 1 { "" } else { "s" });
     let _ = writeln!(
         text,
-        "{:12} {:12} {:>10} {:>10} {:>8} {:>6} {:>9}  version",
-        "peer", "form", "min us", "p50 us", "ours/it", "top-1", "max diff"
+        "{:12} {:12} {:>10} {:>10} {:>8} {:>6} {:>9} {:>8}  version",
+        "peer", "form", "min us", "p50 us", "ours/it", "top-1", "max diff", "allowed"
     );
     for row in rows {
         let head = format!("{:12} {:12}", row.peer, row.form.name());
@@ -106,8 +115,9 @@ pub(super) fn table(model: &str, threads: usize, rows: &[Row]) -> String {
         let ratio = row.ratio(rows).map_or_else(String::new, |ratio| format!("{ratio:.2}"));
         let top1 = format!("{}/{}", row.top1.0, row.top1.1);
         let difference = if row.max_difference == 0.0 { "none".into() } else { format!("{:.1}", row.max_difference) };
-        let (min, p50, version) = (row.min_us, row.p50_us, &row.version);
-        let _ = writeln!(text, "{head} {min:10.1} {p50:10.1} {ratio:>8} {top1:>6} {difference:>9}  {version}");
+        let (min, p50, allowed, version) = (row.min_us, row.p50_us, row.tolerance, &row.version);
+        let _ =
+            writeln!(text, "{head} {min:10.1} {p50:10.1} {ratio:>8} {top1:>6} {difference:>9} {allowed:8}  {version}");
     }
     text
 }
@@ -131,18 +141,20 @@ pub(super) fn summary(rows: &[Row]) {
     }
 }
 
+const CSV_HEADER: &str =
+    "model,peer,form,version,threads,min_us,p50_us,ours_over_it,top1,max_difference_steps,allowed_steps,absent\n";
+
 /// Writes all rows into `benches/record/`; returns where.
 pub(super) fn write_csv(tree: &Tree, rows: &[Row]) -> Result<PathBuf> {
-    let mut text =
-        String::from("model,peer,form,version,threads,min_us,p50_us,ours_over_it,top1,max_difference_steps,absent\n");
+    let mut text = String::from(CSV_HEADER);
     for row in rows {
         let _ = write!(text, "{},{},{},{},{},", row.model, row.peer, row.form.name(), row.version, row.threads);
         if row.is_measured() {
             let ratio = row.ratio(rows).map_or_else(String::new, |ratio| format!("{ratio:.3}"));
             let (min, p50, difference, (right, all)) = (row.min_us, row.p50_us, row.max_difference, row.top1);
-            let _ = writeln!(text, "{min:.2},{p50:.2},{ratio},{right}/{all},{difference:.2},");
+            let _ = writeln!(text, "{min:.2},{p50:.2},{ratio},{right}/{all},{difference:.2},{},", row.tolerance);
         } else {
-            let _ = writeln!(text, ",,,,,{}", row.absent.replace([',', '"', '\n'], " "));
+            let _ = writeln!(text, ",,,,,,{}", row.absent.replace([',', '"', '\n'], " "));
         }
     }
     let folder = tree.root.join("benches/record");
@@ -156,17 +168,21 @@ pub(super) fn write_csv(tree: &Tree, rows: &[Row]) -> Result<PathBuf> {
 
 /// A short name of this CPU for the name of a file.
 fn cpu() -> String {
+    let words = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = cpu_name().to_lowercase().chars().map(words).collect();
+    name.split('-').filter(|word| !word.is_empty()).take(7).collect::<Vec<_>>().join("-")
+}
+
+/// This CPU for people. Names of virtual machines say little: family and model say which it is.
+pub(super) fn cpu_name() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = info.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
         line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_string())
     };
     let name = field("model name").unwrap_or_else(|| std::env::consts::ARCH.into());
-    // Names of virtual machines say little: family and model say which it is.
-    let numbers = field("cpu family").zip(field("model")).map(|(family, model)| format!("-f{family}m{model}"));
-    let name: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).take(3).collect();
-    format!("{}{}", words.join("-"), numbers.unwrap_or_default())
+    let numbers = field("cpu family").zip(field("model"));
+    numbers.map_or(name.clone(), |(family, model)| format!("{name} (family {family}, model {model})"))
 }
 
 fn date() -> Result<String> {

@@ -58,6 +58,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),
+    // Shows the client to the public conformance suite; no device has it.
+    ("fleetfoot-tuf-client", &["fleetfoot", "fleetfoot-tuf", "fleetfoot-trust"]),
     // Only tests and tasks: nothing of ours above or below them.
     ("fleetfoot-tests", &["*"]),
     ("xtask", &[]),
@@ -80,6 +82,8 @@ const FENCED: &[(&str, &[&str])] = &[
         ],
     ),
     ("ed25519-dalek", &["fleetfoot-trust"]),
+    // Optional there: `the_shipped_client_knows_one_type_of_key` checks that nothing turns it on.
+    ("ring", &["fleetfoot-trust"]),
     ("ureq", &["fleetfoot", "fleetfoot-tests"]),
 ];
 

@@ -6,7 +6,7 @@ mod support;
 
 use fleetfoot_tuf::{Client, Stored, TufError, time};
 use serde_json::json;
-use support::{DAY, NOW, PATH, ROLE, ROOT_1, Repo, RootSpec, id, key_entry, refresh, target};
+use support::{DAY, NOW, PATH, ROLE, ROOT_1, Repo, RootSpec, Spoil, id, key_entry, refresh, target};
 
 /// A device that saw `Repo::default()` meets `fault(next state)`; the code of the error, or 0. Whatever it is, the device then takes a good
 /// later state.
@@ -215,7 +215,7 @@ fn duplicate_members() {
         assert!(file.contains(before), "{file}");
         *bytes = file.replacen(before, &format!("{text}{before}"), 1).into_bytes();
     }
-    let rows: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let rows: [Spoil; 5] = [
         ("signatures", |bytes| insert(bytes, "\"signatures\"", "\"signatures\":[],")),
         ("signed", |bytes| insert(bytes, "\"signed\"", "\"signed\":{},")),
         ("sig", |bytes| insert(bytes, "\"sig\"", "\"sig\":\"\",")),

@@ -58,7 +58,7 @@ impl Call {
         while let Some(arg) = args.next() {
             match arg.strip_prefix("--") {
                 Some(name) if OPTIONS.contains(&name) => {
-                    call.options.entry(name.into()).or_default().push(args.next()?)
+                    call.options.entry(name.into()).or_default().push(args.next()?);
                 }
                 Some(_) => return None,
                 None => call.command.push(arg),

@@ -106,6 +106,12 @@ impl Repository {
         Ok(State { root, targets, snapshot, timestamp, memory, broke_off })
     }
 
+    /// Whether something is remembered in the file of [`with_memory`](Self::with_memory), of whatever repository.
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        self.memory.as_ref().is_some_and(|path| path.exists())
+    }
+
     /// Remembers the repository as it is in the folder now. That is how a memory begins; and it is the way out where the newest state is
     /// lost for good and the folder was restored from an older copy. Versions that were signed before are still not used again, if
     /// the memory knows them.

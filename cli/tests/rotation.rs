@@ -45,7 +45,8 @@ fn every_role_from_the_command_line() {
     world.run(&[&publish[..], &keys].concat()).ok();
     assert_eq!(serving(&world), "2.0.0");
     // The old online keys are none.
-    assert_eq!(world.publish(2, &[]).code, 3);
+    let old = ["--repo", "repo", "--snapshot-key", "keys/snapshot.key", "--timestamp-key", "keys/timestamp.key"];
+    assert_eq!(world.run(&[&["repo", "resign"][..], &old].concat()).code, 3);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod conformance;
 mod cross;
 mod direction;
 mod firmware;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fleetfoot_repository::{Repository, RepositoryError, Signers, TopRole, keyfile};
+use fleetfoot_repository::{Repository, Signers, TopRole, keyfile};
 use fleetfoot_trust::SigningKey;
 
 use crate::{
@@ -78,13 +78,12 @@ fn rotate(
 ) -> Result<Vec<String>, Failure> {
     let expiry = args.online.expiry();
     let top = |role| {
-        let rotate = |online| repository.rotate(role, new, authority, online, expiry, now());
-        args.online.with(rotate).map(|_| Vec::new())
+        let rotated = args.online.with(|online| repository.rotate(role, new, authority, online, expiry, now()));
+        rotated.map(|_| Vec::new())
     };
     match args.role {
         Role::Root => {
-            let renewed: Result<u64, RepositoryError> = repository.renew_root(new, authority, expiry, now());
-            renewed?;
+            repository.renew_root(new, authority, expiry, now())?;
             Ok(Vec::new())
         }
         Role::Targets => top(TopRole::Targets),

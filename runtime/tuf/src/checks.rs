@@ -1,4 +1,4 @@
-//! The checks of section 5 of the specification (1.0.34), in its order and under its numbers.
+//! The checks of section 5 of the specification, 1.0, in its order and under its numbers, which are those of 1.0.30.
 //!
 //! | step | section | what must hold |
 //! |---|---|---|
@@ -212,7 +212,8 @@ impl Client {
     }
 }
 
-/// 5.3.4 and 5.3.5: `bytes` as the root that follows `root`.
+/// 5.3.4 and 5.3.5: `bytes` as the root that follows `root`. Under the name of version N + 1 the specification would let version N pass as
+/// nothing new; it is refused, since no repository writes it, and whoever can put it there can leave the file out as well.
 pub(crate) fn next_root(root: &Metadata<Root>, bytes: Vec<u8>) -> Result<Metadata<Root>, TufError> {
     let next = Metadata::verify_root(bytes, Some(&root.body.root))?;
     if next.version < root.version {

@@ -54,7 +54,7 @@ impl Sim {
     fn put(&mut self, role: &str, more: Value) {
         let kind = if TOP.contains(&role) { role } else { "targets" };
         let expires = time::format(NOW + 30 * DAY);
-        let mut body = json!({ "_type": kind, "spec_version": "1.0.34", "version": 1, "expires": expires });
+        let mut body = json!({ "_type": kind, "spec_version": "1.0.31", "version": 1, "expires": expires });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.bodies.insert(role.into(), body);
     }

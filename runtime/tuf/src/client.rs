@@ -152,7 +152,8 @@ impl Client {
     /// # Panics
     /// If no refresh has come to its end.
     pub fn find(&mut self, path: &str) {
-        let targets = self.targets.as_ref().filter(|_| self.step == Step::Done).expect("a refresh comes first");
+        let is_refreshed = matches!(self.step, Step::Done | Step::Search);
+        let targets = self.targets.as_ref().filter(|_| is_refreshed).expect("a refresh comes first");
         self.search = Some(Search::new(path, targets));
         self.step = Step::Search;
     }

@@ -343,3 +343,16 @@ fn a_rotated_key_ends_a_fast_forward() {
     older.timestamp -= 1;
     assert_eq!(refresh(&root, &mut stored, &older.files(), ROLE, NOW).unwrap_err().code(), 247);
 }
+
+/// Of the snapshot key alone too: what the timestamp says of the snapshot is forgotten with it.
+#[test]
+fn a_rotated_snapshot_key_ends_a_fast_forward_of_the_snapshot() {
+    let good = Repo::default();
+    let (root, mut stored) = (good.first_root(), Stored::new());
+    let far = Repo { snapshot: 1_000_000, ..good.clone() };
+    refresh(&root, &mut stored, &far.files(), ROLE, NOW).unwrap();
+    let mut back = good.next(1);
+    assert_eq!(refresh(&root, &mut stored, &back.files(), ROLE, NOW).unwrap_err().code(), 247);
+    back.roots.push(RootSpec { root: vec![1, 2], signed_by: vec![1, 2], snapshot: 9, ..ROOT_1 });
+    assert!(refresh(&root, &mut stored, &back.files(), ROLE, NOW).is_ok());
+}

@@ -116,6 +116,7 @@ fn a_rotated_key_ends_a_fast_forward() {
     check("timestamp", &["timestamp"]);
     check("snapshot", &["snapshot", "timestamp"]);
     check("snapshot", &["timestamp"]);
+    check("snapshot", &["snapshot"]);
     check("targets", &["snapshot"]);
 }
 

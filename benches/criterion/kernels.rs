@@ -164,6 +164,7 @@ fn conv(window: Window, in_c: usize, out_c: usize, weights: &[i8], k: usize) -> 
         bias: BIAS,
         sums: SUMS,
         multipliers: MULTIPLIERS,
+        below_one: true,
         out_zero_point: -128,
         lo: -128,
         hi: 127,

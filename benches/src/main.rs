@@ -22,13 +22,10 @@ fn main() {
     let Some(kernels) = kernels else { return println!("absent this CPU does not have it") };
     let version = format!("{}/{}", env!("CARGO_PKG_VERSION"), kernels.name());
     serve(&args, 1, &version, || {
-        if args.threads != 1 {
-            return Err("this version runs one thread".into());
-        }
         let bytes = std::fs::read(&args.model).map_err(|e| format!("{}: {e}", args.model))?;
         let graph = fleetfoot_import::tflite(&bytes).map_err(text)?;
         let model = Model::open_unsigned(&fleetfoot_plan::plan(&graph).map_err(text)?).map_err(text)?;
-        Ok(Box::new(Ours(Session::new(Arc::new(model), kernels).map_err(text)?)))
+        Ok(Box::new(Ours(Session::with_threads(Arc::new(model), kernels, args.threads).map_err(text)?)))
     });
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cross, direction, firmware, hygiene, interop, memory,
+    conformance, cross, direction, firmware, hygiene, interop, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
     size,
@@ -29,6 +29,7 @@ const CHECKS: &[Check] = &[
     Check { name: "program", area: None, run: program },
     Check { name: "demo", area: None, run: demo },
     Check { name: "interop", area: Some(Area::Python), run: interop::check },
+    Check { name: "conformance", area: Some(Area::Python), run: conformance::check },
     Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
     Check { name: "size", area: Some(Area::Aarch64), run: size::check },
     Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
@@ -73,7 +74,7 @@ enum Outcome {
 }
 
 fn report(rows: &[(&str, Duration, Outcome)]) -> Result {
-    println!("\ncheck      result   seconds");
+    println!("\ncheck       result   seconds");
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, time, outcome) in rows {
         let (word, count, why) = match outcome {
@@ -82,7 +83,7 @@ fn report(rows: &[(&str, Duration, Outcome)]) -> Result {
             Outcome::Skipped(what) => ("skipped", &mut skipped, what.as_str()),
         };
         *count += 1;
-        println!("{}", format!("{name:10} {word:8} {:7.1}  {why}", time.as_secs_f64()).trim_end());
+        println!("{}", format!("{name:11} {word:8} {:7.1}  {why}", time.as_secs_f64()).trim_end());
     }
     println!();
     match skipped {

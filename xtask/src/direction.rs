@@ -58,6 +58,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),
+    // Shows the client to the public conformance suite; no device has it.
+    ("fleetfoot-tuf-client", &["fleetfoot", "fleetfoot-tuf", "fleetfoot-trust"]),
     // Only tests and tasks: nothing of ours above or below them.
     ("fleetfoot-tests", &["*"]),
     ("fleetfoot-benches", &["*"]),
@@ -81,6 +83,8 @@ const FENCED: &[(&str, &[&str])] = &[
         ],
     ),
     ("ed25519-dalek", &["fleetfoot-trust"]),
+    // Optional there: the feature `conformance`, which nothing may turn on.
+    ("ring", &["fleetfoot-trust"]),
     ("ureq", &["fleetfoot", "fleetfoot-tests"]),
 ];
 
@@ -111,15 +115,30 @@ fn faults(metadata: &Value) -> Vec<String> {
             if ours.contains(to) && !allowed.contains(&to) && !allowed.contains(&"*") {
                 faults.push(format!("{name} -> {to}: not allowed"));
             }
+            let asked = dependency["features"].as_array().into_iter().flatten();
+            if asked.filter_map(Value::as_str).any(|feature| feature == CONFORMANCE) {
+                faults.push(format!("{name} -> {to}: turns the feature {CONFORMANCE} on"));
+            }
             if let Some((_, users)) = FENCED.iter().find(|(crate_name, _)| *crate_name == to)
                 && !users.contains(&name)
             {
                 faults.push(format!("{name} -> {to}: only for {}", users.join(", ")));
             }
         }
+        // A feature that leads to other types of keys is named as it is, and nobody has it by default.
+        for (feature, leads_to) in package["features"].as_object().into_iter().flatten() {
+            let leads_to = leads_to.as_array().into_iter().flatten().filter_map(Value::as_str);
+            let is_it = |to: &str| to == CONFORMANCE || to.ends_with("/conformance") || to == "dep:ring";
+            if feature != CONFORMANCE && leads_to.into_iter().any(is_it) {
+                faults.push(format!("{name}: its feature {feature} turns the feature {CONFORMANCE} on"));
+            }
+        }
     }
     faults
 }
+
+/// The feature that adds types of keys which no device has.
+const CONFORMANCE: &str = "conformance";
 
 #[cfg(test)]
 mod tests {
@@ -146,6 +165,23 @@ mod tests {
         check("fleetfoot-update", "ed25519-dalek", None, 1);
         check("fleetfoot", "tokio", None, 1);
         check("fleetfoot-unheard-of", "serde", None, 1);
+    }
+
+    #[test]
+    fn no_device_has_other_types_of_keys() {
+        let check = |dependency_features: &[&str], features: serde_json::Value, n_faults| {
+            let dependency = json!({"name": "fleetfoot-tuf", "kind": null, "features": dependency_features});
+            let metadata = json!({"packages": [
+                {"name": "fleetfoot", "dependencies": [dependency], "features": features},
+                {"name": "fleetfoot-tuf", "dependencies": []},
+            ]});
+            assert_eq!(faults(&metadata).len(), n_faults, "{dependency_features:?} {features}");
+        };
+        check(&[], json!({}), 0);
+        check(&["std"], json!({"default": ["net"], "conformance": ["fleetfoot-tuf/conformance"]}), 0);
+        check(&["conformance"], json!({}), 1);
+        check(&[], json!({"default": ["conformance"], "conformance": ["fleetfoot-tuf/conformance"]}), 1);
+        check(&[], json!({"net": ["fleetfoot-tuf/conformance"]}), 1);
     }
 
     /// The table itself has no way back up: each crate only names crates that stand below it.

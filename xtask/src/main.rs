@@ -14,6 +14,7 @@
 
 mod bench;
 mod checks;
+mod conformance;
 mod cross;
 mod direction;
 mod firmware;

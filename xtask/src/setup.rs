@@ -162,6 +162,11 @@ pub(crate) fn rust_lld_dir() -> Result<PathBuf> {
     if present { Ok(dir) } else { Err("rust-lld is missing from the Rust toolchain (rustup's has it)".into()) }
 }
 
+/// The program `faketime`, which the public TUF conformance suite runs clients with.
+pub(crate) fn ensure_faketime() -> Result {
+    if on_path("faketime").is_some() { Ok(()) } else { apt_install(&["faketime"]) }
+}
+
 /// The interpreter of our environment.
 pub(crate) fn python(tree: &Tree) -> PathBuf {
     tree.target.join("venv/bin/python")

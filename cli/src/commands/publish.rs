@@ -3,7 +3,6 @@
 use std::{path::PathBuf, sync::Arc};
 
 use fleetfoot::{Kernels, Model, Session, VerifiedFile, validate::run_goldens};
-use fleetfoot_repository::Repository;
 use fleetfoot_trust::sha256;
 use serde_json::json;
 
@@ -37,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
-    let repository = Repository::open(args.online.repo())?;
+    let repository = args.online.repository()?;
     let bytes = models::read_whole(&args.bundle)?;
     let in_file = |e: Failure| e.in_file(&args.bundle);
     let verified = repository.verify(&bytes).map_err(|e| in_file(e.into()))?;

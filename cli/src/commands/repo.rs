@@ -5,11 +5,11 @@ use std::{
     time::SystemTime,
 };
 
-use fleetfoot_repository::{Expiry, Init, Online, Repository, RepositoryError, Signers, keyfile};
+use fleetfoot_repository::{Expiry, Init, Online, Repository, RepositoryError, Signers, keyfile, memory_beside};
 use serde_json::json;
 
 use crate::{
-    commands::keys::load_private,
+    commands::{keys::load_private, rotate},
     failure::{Exit, Failure},
     output::{Output, table},
 };
@@ -41,6 +41,21 @@ pub(crate) enum Command {
     ///
     /// Example: fleetfoot repo resign --repo repo --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp.key
     Resign {
+        #[command(flatten)]
+        online: OnlineArgs,
+    },
+    /// Give a role other keys, in good time or because somebody has stolen one. A releases role takes along the bundles that enough of
+    /// its new keys have signed; the others are listed and are no releases any more.
+    ///
+    /// Example: fleetfoot repo rotate --repo repo --role timestamp --new-key keys/timestamp-2.key --authority-key keys/root.key
+    /// --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp-2.key
+    Rotate(Box<rotate::Args>),
+    /// Remember the repository as it is now. Commands that sign refuse a repository that is older than what they remember, in a file
+    /// beside the key of the role timestamp. This begins such a memory on another machine; and it is the way out where
+    /// the newest state is lost for good and an older copy was put back. Look with `repo status` first.
+    ///
+    /// Example: fleetfoot repo adopt --repo repo --snapshot-key keys/snapshot.key --timestamp-key keys/timestamp.key
+    Adopt {
         #[command(flatten)]
         online: OnlineArgs,
     },
@@ -96,12 +111,15 @@ pub(crate) struct OnlineArgs {
     /// The repository.
     #[arg(long, env = "FLEETFOOT_REPO")]
     repo: PathBuf,
-    /// Private key of the role snapshot.
-    #[arg(long, env = "FLEETFOOT_SNAPSHOT_KEY")]
-    snapshot_key: PathBuf,
-    /// Private key of the role timestamp.
-    #[arg(long, env = "FLEETFOOT_TIMESTAMP_KEY")]
-    timestamp_key: PathBuf,
+    /// Private keys of the role snapshot, as many as it needs.
+    #[arg(long, required = true, env = "FLEETFOOT_SNAPSHOT_KEY")]
+    snapshot_key: Vec<PathBuf>,
+    /// Private keys of the role timestamp, as many as it needs.
+    #[arg(long, required = true, env = "FLEETFOOT_TIMESTAMP_KEY")]
+    timestamp_key: Vec<PathBuf>,
+    /// File with what is remembered of the repository; by default beside the first key of the role timestamp.
+    #[arg(long, env = "FLEETFOOT_MEMORY")]
+    memory: Option<PathBuf>,
     /// Seconds for which what is signed now holds, instead of a year (root, targets), six months (releases), 30 days
     /// (snapshot) and 7 days (timestamp).
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
@@ -125,11 +143,28 @@ impl OnlineArgs {
         self.expires_in.map_or_else(Expiry::default, all)
     }
 
+    /// The repository with its memory.
+    pub(crate) fn repository(&self) -> Result<Repository, Failure> {
+        let repository = Repository::open(&self.repo)?;
+        let memory = match (&self.memory, self.timestamp_key.first()) {
+            (Some(memory), _) => memory.clone(),
+            (None, key) => memory_beside(key.map_or(Path::new(""), PathBuf::as_path), &self.repo)?,
+        };
+        Ok(repository.with_memory(memory))
+    }
+
+    /// Begins the memory of a new repository, or of one whose online keys lie elsewhere from now on; what is remembered already stays.
+    pub(crate) fn remember(&self) -> Result<(), Failure> {
+        let repository = self.repository()?;
+        if repository.is_remembered() { Ok(()) } else { Ok(repository.adopt()?) }
+    }
+
     /// Reads the online keys and hands them to `run`.
     pub(crate) fn with<T>(&self, run: impl FnOnce(Online<'_>) -> Result<T, RepositoryError>) -> Result<T, Failure> {
-        let paths = [self.snapshot_key.clone(), self.timestamp_key.clone()];
+        let paths = [&self.snapshot_key[..], &self.timestamp_key].concat();
         let keys = load_private(&paths, self.passphrase_file())?;
-        Ok(run(Online { snapshot: &keys[0], timestamp: &keys[1] })?)
+        let (snapshot, timestamp) = keys.split_at(self.snapshot_key.len());
+        Ok(run(Online { snapshot, timestamp })?)
     }
 }
 
@@ -139,8 +174,16 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Add(args) => add(&args, output),
         Command::Status { repo } => status(&repo, output),
         Command::Resign { online } => {
-            let repository = Repository::open(online.repo())?;
+            let repository = online.repository()?;
             online.with(|keys| repository.resign(keys, online.expiry(), now()))?;
+            status(online.repo(), output)
+        }
+        Command::Rotate(args) => {
+            let done = rotate::run(&args)?;
+            show(args.online.repo(), &done.dropped, output)
+        }
+        Command::Adopt { online } => {
+            online.repository()?.adopt()?;
             status(online.repo(), output)
         }
     }
@@ -164,11 +207,12 @@ fn init(args: &InitArgs, output: &Output) -> Result<(), Failure> {
         };
         Repository::init(args.online.repo(), &init, args.online.expiry(), now())
     })?;
+    args.online.remember()?;
     status(args.online.repo(), output)
 }
 
 fn add(args: &AddArgs, output: &Output) -> Result<(), Failure> {
-    let repository = Repository::open(args.online.repo())?;
+    let repository = args.online.repository()?;
     let targets = load_private(&args.targets_key, args.online.passphrase_file())?;
     let (keys, threshold) = release_keys(&args.model)?;
     let model = (args.model.model.as_str(), &keys[..], threshold);
@@ -186,6 +230,11 @@ fn release_keys(args: &ModelArgs) -> Result<(Vec<[u8; 32]>, usize), Failure> {
 }
 
 fn status(repo: &Path, output: &Output) -> Result<(), Failure> {
+    show(repo, &[], output)
+}
+
+/// The state of the repository, and bundles that have just left it.
+fn show(repo: &Path, dropped: &[String], output: &Output) -> Result<(), Failure> {
     let status = Repository::open(repo)?.status()?;
     let people = || {
         let roles = status.roles.iter().map(|r| {
@@ -199,13 +248,15 @@ fn status(repo: &Path, output: &Output) -> Result<(), Failure> {
         let releases = status.targets.iter().map(|t| {
             vec![t.model.clone(), t.version.clone(), t.number.to_string(), t.length.to_string(), t.sha256.clone()]
         });
+        let dropped: String = dropped.iter().map(|path| format!("\nno release any more: {path}")).collect();
         format!(
-            "{}\n\n{}",
+            "{}\n\n{}{dropped}",
             table(&["role", "version", "expires", "keys"], roles),
             table(&["model", "version", "release", "bytes", "sha256"], releases)
         )
     };
-    output.result(people, || json!({ "repo": repo, "roles": status.roles, "targets": status.targets }))
+    let json = || json!({ "repo": repo, "roles": status.roles, "targets": status.targets, "dropped": dropped });
+    output.result(people, json)
 }
 
 /// Seconds since 1970.
@@ -221,6 +272,17 @@ impl From<RepositoryError> for Failure {
             E::File { action, path, source } => return Self::io(action, path, source).code(error.code()),
             E::Bundle(inner) => return Self::from(*inner),
             E::Threshold { .. } | E::Tuf(_) | E::Malformed { .. } => Exit::Trust,
+            E::Older { .. } | E::Other { .. } => {
+                return Self::new(Exit::Trust, &error).code(error.code()).help(
+                    "put the newest copy of the repository back; if it is lost for good, look at this one with `fleetfoot repo status`, \
+                     then `fleetfoot repo adopt`, and sign every role again that devices have seen newer",
+                );
+            }
+            E::Unknown { .. } => {
+                return Self::new(Exit::Trust, &error).code(error.code()).help(
+                    "if it is the right one (`fleetfoot repo status`), begin its memory with `fleetfoot repo adopt`, or name it with --memory",
+                );
+            }
             E::NotARepository { .. }
             | E::Exists { .. }
             | E::UnknownModel { .. }

@@ -95,6 +95,28 @@ pub enum RepositoryError {
         /// How many it may have.
         limit: usize,
     },
+    /// The folder is older than what was signed before: somebody may have put old files back.
+    #[error("the {role} in the folder has version {found}, and version {known} was signed: this is an old state")]
+    Older {
+        /// The role.
+        role: String,
+        /// Its version in the folder.
+        found: u64,
+        /// The version that was in force before.
+        known: u64,
+    },
+    /// The timestamp in the folder is not the one that was signed under this version.
+    #[error("the timestamp in the folder, version {version}, is not the one that was signed under this version")]
+    Other {
+        /// The version.
+        version: u64,
+    },
+    /// Nothing is remembered of this repository, or another one is.
+    #[error("{} is not a repository that these keys have signed before", path.display())]
+    Unknown {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A bundle that devices would not believe.
     #[error("devices would refuse the bundle: {0}")]
     Bundle(#[from] TrustError),
@@ -122,6 +144,9 @@ impl RepositoryError {
             Self::BadName { .. } => 707,
             Self::NotNewer { .. } => 708,
             Self::TooManyKeys { .. } => 709,
+            Self::Older { .. } => 710,
+            Self::Other { .. } => 711,
+            Self::Unknown { .. } => 712,
             Self::Bundle(inner) => inner.code(),
             Self::Tuf(inner) => inner.code(),
         }

@@ -6,19 +6,39 @@ use std::{
     path::Path,
 };
 
+use fleetfoot_format::limits::MAX_BUNDLE_LEN;
+use fleetfoot_tuf::json;
+use serde_json::Value;
+
 use crate::error::RepositoryError;
 
 /// No file of metadata is longer than this.
 const MAX_LEN: u64 = 8 << 20;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, RepositoryError> {
+    bounded(path, MAX_LEN, "longer than metadata may be")
+}
+
+pub(crate) fn read_bundle(path: &Path) -> Result<Vec<u8>, RepositoryError> {
+    bounded(path, MAX_BUNDLE_LEN, "longer than a bundle may be")
+}
+
+fn bounded(path: &Path, limit: u64, what: &'static str) -> Result<Vec<u8>, RepositoryError> {
     let broken = |e| RepositoryError::file("read", path, e);
     let mut bytes = Vec::new();
-    File::open(path).map_err(broken)?.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(broken)?;
-    if bytes.len() as u64 > MAX_LEN {
-        return Err(RepositoryError::Malformed { path: path.into(), what: "longer than metadata may be" });
+    File::open(path).map_err(broken)?.take(limit + 1).read_to_end(&mut bytes).map_err(broken)?;
+    if bytes.len() as u64 > limit {
+        return Err(RepositoryError::Malformed { path: path.into(), what });
     }
     Ok(bytes)
+}
+
+/// The document in `bytes`, which came from `path`. A member that is there twice is refused, as devices refuse it.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Value, RepositoryError> {
+    json::parse(bytes).map_err(|error| RepositoryError::Malformed {
+        path: path.into(),
+        what: if error.is_duplicate { "a member that is there twice" } else { "not JSON" },
+    })
 }
 
 /// The file has these bytes durably, or what it had before.

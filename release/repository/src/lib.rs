@@ -7,7 +7,8 @@
 //! targets/models/<model>/<version>/<sha256>.<model>-<version>.ff
 //! ```
 //! [`Repository`] holds no key: they are arguments of each operation. Whatever it reads back from the folder it verifies before it signs
-//! on top of it, so that somebody who can write to the web server cannot get a forged list signed. [`keyfile`] keeps keys in files.
+//! on top of it, so that somebody who can write to the web server cannot get a forged list signed; with a memory
+//! ([`Repository::with_memory`]) nor an old one. [`keyfile`] keeps keys in files.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -15,14 +16,19 @@ mod device;
 mod error;
 mod files;
 pub mod keyfile;
+mod memory;
 mod metadata;
 mod renew;
 mod repository;
+mod rotate;
+mod seal;
 mod state;
 mod status;
 mod trust_folder;
 
 pub use error::RepositoryError;
+pub use memory::memory_beside;
 pub use repository::{Expiry, Init, Online, Published, Repository, Signers};
+pub use rotate::TopRole;
 pub use status::{Release, RoleStatus, Status};
 pub use trust_folder::keys_from_folder;

@@ -68,7 +68,7 @@ pub(crate) fn load(
 ) -> Result<Value, RepositoryError> {
     let malformed = |what| RepositoryError::Malformed { path: path.into(), what };
     let bytes = files::read(path)?;
-    let mut document = parse(path, &bytes)?;
+    let mut document = files::parse(path, &bytes)?;
     let message = canonical(&document["signed"]).ok_or_else(|| malformed("a number that is no integer"))?;
     let allowed: BTreeSet<&str> = role["keyids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut good = BTreeSet::new();
@@ -105,24 +105,23 @@ pub(crate) fn load(
     Ok(signed)
 }
 
-/// The newest root of the chain that begins with `1.root.json`, each signed by the keys of the one before and by its own.
-pub(crate) fn newest_root(folder: &Path) -> Result<Value, RepositoryError> {
+/// The newest root of the chain that begins with `1.root.json`, each signed by the keys of the one before and by its own, and the root before
+/// it.
+pub(crate) fn newest_roots(folder: &Path) -> Result<(Value, Option<Value>), RepositoryError> {
     let load = |version: u64, by: &Value| {
         let path = folder.join(format!("{version}.root.json"));
         load(&path, ("root", Some(&json!({ "version": version }))), &by["keys"], &by["roles"]["root"])
     };
     let first = folder.join("1.root.json");
-    let mut root = load(1, &parse(&first, &files::read(&first)?)?["signed"])?;
+    let mut root = load(1, &files::parse(&first, &files::read(&first)?)?["signed"])?;
+    let mut before = None;
     for version in 2u64.. {
         if !folder.join(format!("{version}.root.json")).exists() {
             break;
         }
         let next = load(version, &root)?;
+        before = Some(root);
         root = load(version, &next)?;
     }
-    Ok(root)
-}
-
-fn parse(path: &Path, bytes: &[u8]) -> Result<Value, RepositoryError> {
-    serde_json::from_slice(bytes).map_err(|_| RepositoryError::Malformed { path: path.into(), what: "not JSON" })
+    Ok((root, before))
 }

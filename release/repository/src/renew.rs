@@ -8,6 +8,7 @@ use crate::{
     error::RepositoryError,
     metadata::{body, keys, meta, role, sign},
     repository::{Expiry, Online, Repository, Signers},
+    seal::Change,
     state::{State, of_role},
 };
 
@@ -25,28 +26,16 @@ impl Repository {
         now: i64,
     ) -> Result<u64, RepositoryError> {
         let _lock = self.lock()?;
-        let old = self.state()?.root;
+        let State { root: old, memory, .. } = self.state()?;
         root.check("root")?;
-        let mut signing = of_role("root", previous, &old["keys"], &old["roles"]["root"])?;
-        signing.extend(root.signing);
-        signing.sort_by_key(|key| key.public());
-        signing.dedup_by_key(|key| key.public());
-        let public = root.public();
-        let mut roles = old["roles"].clone();
-        roles["root"] = role(&public, root.threshold);
-        // Keys that no role uses any more are left out.
-        let mut all = keys(&public);
-        for id in roles.as_object().into_iter().flatten().flat_map(|(_, r)| r["keyids"].as_array()).flatten() {
-            if let Some(id) = id.as_str().filter(|id| all[id].is_null()) {
-                all[id] = old["keys"][id].clone();
-            }
+        let (body, bytes) =
+            next_root(&old, ("root", &root.public(), root.threshold), (previous, root.signing), (expiry, now))?;
+        let version = body["version"].as_u64().unwrap_or(0);
+        self.put(&name::versioned(version, "root"), &bytes)?;
+        if let (Some(mut memory), Some(path)) = (memory, &self.memory) {
+            memory.root = version;
+            memory.write(path)?;
         }
-        let version = old["version"].as_u64().unwrap_or(0) + 1;
-        let more = json!({ "consistent_snapshot": true, "keys": all, "roles": roles });
-        self.put(
-            &name::versioned(version, "root"),
-            &sign(body("root", version, now + expiry.offline, more), &signing),
-        )?;
         Ok(version)
     }
 
@@ -64,25 +53,69 @@ impl Repository {
         let _lock = self.lock()?;
         let state = self.state()?;
         let delegations = state.targets["delegations"].clone();
-        self.write_targets(&state, delegations, targets, online, (expiry, now))
+        self.write_targets(&state, delegations, None, targets, online, (expiry, now))
     }
 
-    /// Publishes the top-level targets with these delegations.
+    /// Publishes the top-level targets with these delegations, and with them a new file of one role.
     pub(crate) fn write_targets(
         &self,
         state: &State,
         delegations: Value,
+        with: Option<(&str, Value)>,
         targets: &[SigningKey],
         online: Online<'_>,
         (expiry, now): (Expiry, i64),
     ) -> Result<(), RepositoryError> {
         let signing = of_role("targets", targets, &state.root["keys"], &state.root["roles"]["targets"])?;
-        let version = self.unused("targets", state.targets["version"].as_u64().unwrap_or(0) + 1);
-        let new = body("targets", version, now + expiry.offline, json!({ "targets": {}, "delegations": delegations }));
-        let bytes = sign(new, &signing);
-        self.put(&name::versioned(version, "targets"), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
-        files["targets.json"] = meta(version, &bytes);
-        self.seal(files, state.next(), online, (expiry, now), Some("targets"))
+        if let Some((role, entry)) = with {
+            files[name::stored(role)] = entry;
+        }
+        files["targets.json"] = self.put_targets(state, &delegations, &signing, (expiry, now))?;
+        let change = Change { files, root: &state.root, new_root: None, role: Some("targets") };
+        self.seal(state, change, online, (expiry, now))
     }
+
+    /// Writes a new file of the top-level targets; what a snapshot says of it.
+    pub(crate) fn put_targets(
+        &self,
+        state: &State,
+        delegations: &Value,
+        signing: &[&SigningKey],
+        (expiry, now): (Expiry, i64),
+    ) -> Result<Value, RepositoryError> {
+        let version = self.unused(state, "targets");
+        let new = body("targets", version, now + expiry.offline, json!({ "targets": {}, "delegations": delegations }));
+        let bytes = sign(new, signing);
+        self.put(&name::versioned(version, "targets"), &bytes)?;
+        Ok(meta(version, &bytes))
+    }
+}
+
+/// The root after `old`, in which the role `name` has these keys and this threshold, signed by enough of the keys of `old` and by `also`: its
+/// body and its file.
+pub(crate) fn next_root(
+    old: &Value,
+    (name, public, threshold): (&str, &[[u8; 32]], usize),
+    (previous, also): (&[SigningKey], &[SigningKey]),
+    (expiry, now): (Expiry, i64),
+) -> Result<(Value, Vec<u8>), RepositoryError> {
+    let mut signing = of_role("root", previous, &old["keys"], &old["roles"]["root"])?;
+    signing.extend(also);
+    signing.sort_by_key(|key| key.public());
+    signing.dedup_by_key(|key| key.public());
+    let mut roles = old["roles"].clone();
+    roles[name] = role(public, threshold);
+    // Keys that no role uses any more are left out.
+    let mut all = keys(public);
+    for id in roles.as_object().into_iter().flatten().flat_map(|(_, r)| r["keyids"].as_array()).flatten() {
+        if let Some(id) = id.as_str().filter(|id| all[id].is_null()) {
+            all[id] = old["keys"][id].clone();
+        }
+    }
+    let version = old["version"].as_u64().unwrap_or(0) + 1;
+    let more = json!({ "consistent_snapshot": true, "keys": all, "roles": roles });
+    let body = body("root", version, now + expiry.offline, more);
+    let bytes = sign(body.clone(), &signing);
+    Ok((body, bytes))
 }

@@ -8,14 +8,15 @@ use std::{
 
 use fleetfoot_format::bundle::Bundle;
 use fleetfoot_trust::{SigningKey, Verified, sha256};
-use fleetfoot_tuf::{Target, TufError, hex, name, time};
+use fleetfoot_tuf::{Target, hex, name};
 use serde_json::{Value, json};
 
 use crate::{
     device,
     error::RepositoryError,
     files,
-    metadata::{body, keys, meta, newest_root, role, sign},
+    metadata::{body, keys, meta, role, sign},
+    seal::{self, Change},
     state::{delegate, of_role},
 };
 
@@ -60,7 +61,7 @@ impl Signers<'_> {
     }
 
     /// Each private key once: devices refuse a file that one key has signed twice.
-    fn refs(&self) -> Vec<&SigningKey> {
+    pub(crate) fn refs(&self) -> Vec<&SigningKey> {
         let mut seen = BTreeSet::new();
         self.signing.iter().filter(|key| seen.insert(key.public())).collect()
     }
@@ -76,13 +77,13 @@ impl Signers<'_> {
     }
 }
 
-/// The keys that the release server holds.
+/// The keys that the release server holds: as many as their roles need.
 #[derive(Clone, Copy, Debug)]
 pub struct Online<'a> {
     /// Of the role snapshot.
-    pub snapshot: &'a SigningKey,
+    pub snapshot: &'a [SigningKey],
     /// Of the role timestamp.
-    pub timestamp: &'a SigningKey,
+    pub timestamp: &'a [SigningKey],
 }
 
 /// A new repository.
@@ -92,7 +93,7 @@ pub struct Init<'a> {
     pub root: Signers<'a>,
     /// Keys of the top-level targets.
     pub targets: Signers<'a>,
-    /// Online keys.
+    /// Online keys. All of a role must sign.
     pub online: Online<'a>,
     /// Models: name, keys that release them, how many must sign.
     pub models: &'a [(&'a str, &'a [[u8; 32]], usize)],
@@ -111,19 +112,29 @@ pub struct Published {
 #[derive(Clone, Debug)]
 pub struct Repository {
     dir: PathBuf,
+    pub(crate) memory: Option<PathBuf>,
 }
 
 impl Repository {
-    /// Opens the repository in `dir`.
+    /// Opens the repository in `dir`, without a memory.
     ///
     /// # Errors
     /// [`RepositoryError::NotARepository`].
     pub fn open(dir: &Path) -> Result<Self, RepositoryError> {
-        let this = Self { dir: dir.into() };
+        let this = Self { dir: dir.into(), memory: None };
         if this.metadata("1.root.json").is_file() {
             return Ok(this);
         }
         Err(RepositoryError::NotARepository { path: dir.into() })
+    }
+
+    /// With what the signers remember, in the file `path`, which should lie where nobody can write who can write to the repository.
+    /// Everything that signs then refuses a folder that is older than what was signed before, and keeps the file up to date.
+    /// [`adopt`](Self::adopt) begins it.
+    #[must_use]
+    pub fn with_memory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.memory = Some(path.into());
+        self
     }
 
     /// Makes a repository without releases in `dir`. `now` is in seconds since 1970, here and everywhere.
@@ -131,23 +142,25 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Exists`], [`RepositoryError::Threshold`], [`RepositoryError::BadName`], [`RepositoryError::File`].
     pub fn init(dir: &Path, init: &Init<'_>, expiry: Expiry, now: i64) -> Result<Self, RepositoryError> {
-        let this = Self { dir: dir.into() };
+        let this = Self { dir: dir.into(), memory: None };
         if this.metadata("1.root.json").exists() {
             return Err(RepositoryError::Exists { path: dir.into() });
         }
         init.root.check("root")?;
         init.targets.check("targets")?;
         let (root_keys, targets_keys) = (init.root.public(), init.targets.public());
-        let (snapshot, timestamp) = (init.online.snapshot.public(), init.online.timestamp.public());
-        let all = root_keys.iter().chain(&targets_keys).chain([&snapshot, &timestamp]);
+        let snapshot = Signers { signing: init.online.snapshot, others: &[], threshold: init.online.snapshot.len() };
+        let timestamp = Signers { signing: init.online.timestamp, others: &[], threshold: init.online.timestamp.len() };
+        let (snapshot_keys, timestamp_keys) = (snapshot.public(), timestamp.public());
+        let all = root_keys.iter().chain(&targets_keys).chain(&snapshot_keys).chain(&timestamp_keys);
         let root = json!({
             "consistent_snapshot": true,
             "keys": keys(all),
             "roles": {
                 "root": role(&root_keys, init.root.threshold),
                 "targets": role(&targets_keys, init.targets.threshold),
-                "snapshot": role(&[snapshot], 1),
-                "timestamp": role(&[timestamp], 1),
+                "snapshot": role(&snapshot_keys, snapshot_keys.len()),
+                "timestamp": role(&timestamp_keys, timestamp_keys.len()),
             },
         });
         let mut delegations = json!({ "keys": {}, "roles": [] });
@@ -158,10 +171,12 @@ impl Repository {
         let root = sign(body("root", 1, now + expiry.offline, root), &init.root.refs());
         let _lock = this.lock()?;
         let targets = sign(targets, &init.targets.refs());
+        let files = json!({ "targets.json": meta(1, &targets) });
+        let (snapshot, timestamp) = seal::signed(&files, (1, 1), (&snapshot.refs(), &timestamp.refs()), (expiry, now));
         this.put(&name::versioned(1, "targets"), &targets)?;
-        this.seal(json!({ "targets.json": meta(1, &targets) }), (1, 1), init.online, (expiry, now), None)?;
-        let timestamp = files::read(&this.metadata("timestamp.json"))?;
-        device::check(&this.dir.join("metadata"), &root, &timestamp, "targets", now)?;
+        this.put(&name::versioned(1, "snapshot"), &snapshot)?;
+        this.put("timestamp.json", &timestamp)?;
+        device::check(&this.dir.join("metadata"), &root, &[], "targets", now)?;
         // Last: with its root the folder is a repository.
         this.put("1.root.json", &root)?;
         Ok(this)
@@ -191,7 +206,7 @@ impl Repository {
         let state = self.state()?;
         let mut delegations = state.targets["delegations"].clone();
         delegate(&mut delegations, model, keys, threshold)?;
-        self.write_targets(&state, delegations, targets, online, (expiry, now))
+        self.write_targets(&state, delegations, None, targets, online, (expiry, now))
     }
 
     /// Adds a signed bundle. `releases` are the keys of the release role of its model; the bundle's own signatures must hold by the same role.
@@ -214,11 +229,9 @@ impl Repository {
         let role_name = format!("releases-{}", header.model);
         let delegation = state.delegation(header.model)?;
         let signing = of_role(&role_name, releases, &state.targets["delegations"]["keys"], &delegation)?;
-        let (mut targets, version) = match self.releases(&state, header.model)? {
-            Some(current) => (current["targets"].clone(), current["version"].as_u64().unwrap_or(0) + 1),
-            None => (json!({}), 1),
-        };
-        let version = self.unused(&role_name, version);
+        let mut targets =
+            self.releases(&state, header.model)?.map_or_else(|| json!({}), |current| current["targets"].clone());
+        let version = self.unused(&state, &role_name);
         let entries = || targets.as_object().into_iter().flatten().map(|(_, t)| &t["custom"]);
         let newest = entries().filter_map(|c| c["number"].as_u64()).max().unwrap_or(0);
         if header.number <= newest || entries().any(|c| c["version"] == header.version) {
@@ -240,7 +253,8 @@ impl Repository {
         self.put(&name::versioned(version, &role_name), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
         files[&name::stored(&role_name)] = meta(version, &bytes);
-        self.seal(files, state.next(), online, (expiry, now), Some(&role_name))?;
+        let change = Change { files, root: &state.root, new_root: None, role: Some(&role_name) };
+        self.seal(&state, change, online, (expiry, now))?;
         Ok(Published { path: file, releases_version: version })
     }
 
@@ -251,7 +265,10 @@ impl Repository {
     pub fn resign(&self, online: Online<'_>, expiry: Expiry, now: i64) -> Result<(), RepositoryError> {
         let _lock = self.lock()?;
         let state = self.state()?;
-        self.seal(state.snapshot["meta"].clone(), state.next(), online, (expiry, now), None)
+        // After a rotation that broke off it is not certain that devices can follow.
+        let role = state.broke_off.then_some("targets");
+        let change = Change { files: state.snapshot["meta"].clone(), root: &state.root, new_root: None, role };
+        self.seal(&state, change, online, (expiry, now))
     }
 
     /// Verifies `bundle` as a device would, with the release keys of its model.
@@ -259,50 +276,7 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::Bundle`], [`RepositoryError::UnknownModel`].
     pub fn verify<'a>(&self, bundle: &'a [u8]) -> Result<Verified<Bundle<'a>>, RepositoryError> {
-        self.verify_with(&self.state()?, bundle)
-    }
-
-    /// Writes a snapshot of `files` and then the timestamp, if a device could then follow the metadata to `role`.
-    pub(crate) fn seal(
-        &self,
-        files: Value,
-        (snapshot_version, timestamp_version): (u64, u64),
-        online: Online<'_>,
-        (expiry, now): (Expiry, i64),
-        role: Option<&str>,
-    ) -> Result<(), RepositoryError> {
-        if let Ok(root) = newest_root(&self.dir.join("metadata")) {
-            for (role, key) in [("snapshot", online.snapshot), ("timestamp", online.timestamp)] {
-                of_role(role, std::slice::from_ref(key), &root["keys"], &root["roles"][role])?;
-            }
-        }
-        let snapshot_version = self.unused("snapshot", snapshot_version);
-        let snapshot = body("snapshot", snapshot_version, now + expiry.snapshot, json!({ "meta": &files }));
-        let snapshot = sign(snapshot, &[online.snapshot]);
-        self.put(&name::versioned(snapshot_version, "snapshot"), &snapshot)?;
-        let more =
-            json!({ "meta": { "snapshot.json": meta(snapshot_version, &snapshot) }, "x-ff-issued": time::format(now) });
-        let timestamp = sign(body("timestamp", timestamp_version, now + expiry.timestamp, more), &[online.timestamp]);
-        if let Some(role) = role {
-            let folder = self.dir.join("metadata");
-            let root = files::read(&folder.join("1.root.json"))?;
-            // New targets say anew who releases: what is released must still be believed.
-            let released = files.as_object().into_iter().flatten().filter_map(|(file, _)| file.strip_suffix(".json"));
-            for released in released.filter(|released| role == "targets" || *released == role) {
-                match device::check(&folder, &root, &timestamp, released, now) {
-                    // How long that holds is the business of those who release it.
-                    Err(RepositoryError::Tuf(TufError::Expired { .. })) if released != role => {}
-                    checked => checked?,
-                }
-            }
-        }
-        self.put("timestamp.json", &timestamp)
-    }
-
-    /// `version` of `role`, or the first one after it that has no file: one that a broken-off change left behind stays as it is,
-    /// because somebody may have fetched it.
-    pub(crate) fn unused(&self, role: &str, version: u64) -> u64 {
-        (version..).find(|&version| !self.metadata(&name::versioned(version, role)).exists()).unwrap_or(version)
+        self.verify_with(&self.folder_state(false)?, bundle)
     }
 
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {

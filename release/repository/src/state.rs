@@ -12,7 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     error::RepositoryError,
-    metadata::{self, keys, load, newest_root, role},
+    files,
+    memory::{Memory, Seen},
+    metadata::{self, keys, load, newest_roots, role},
     repository::Repository,
 };
 
@@ -22,6 +24,10 @@ pub(crate) struct State {
     pub(crate) targets: Value,
     pub(crate) snapshot: Value,
     pub(crate) timestamp: Value,
+    /// What is remembered of the repository, where that is asked for.
+    pub(crate) memory: Option<Memory>,
+    /// Whether the root is newer than the keys that signed the rest: a rotation broke off.
+    pub(crate) broke_off: bool,
 }
 
 impl Repository {
@@ -51,16 +57,98 @@ impl Repository {
         Err(refused.unwrap_or_else(|| RepositoryError::UnknownModel { model: "any".into() }))
     }
 
-    /// Reads the metadata in force, each file verified with the keys of the one before. Expiry does not matter here.
+    /// Reads the metadata in force, each file verified with the keys of the one before, and none older than is remembered. Expiry does not
+    /// matter here.
     pub(crate) fn state(&self) -> Result<State, RepositoryError> {
-        let root = newest_root(&self.metadata(""))?;
+        let state = self.folder_state(true)?;
+        if let (Some(memory), Some(path)) = (&state.memory, &self.memory)
+            && Memory::read(path)?.as_ref() != Some(memory)
+        {
+            // Another machine with the same keys has gone on.
+            memory.write(path)?;
+        }
+        Ok(state)
+    }
+
+    /// What is in the folder; `checked` against the memory, if there is one.
+    pub(crate) fn folder_state(&self, checked: bool) -> Result<State, RepositoryError> {
+        let (root, before) = newest_roots(&self.metadata(""))?;
+        let first_root = files::read(&self.metadata("1.root.json"))?;
+        let bytes = files::read(&self.metadata("timestamp.json"))?;
+        let mut memory = None;
+        if let Some(path) = self.memory.as_ref().filter(|_| checked) {
+            let known = Memory::read(path)?.ok_or_else(|| RepositoryError::Unknown { path: self.dir().into() })?;
+            memory = Some(known);
+        }
+        let version = |body: &Value| body["version"].as_u64().unwrap_or(0);
+        let seen = |root: &Value, timestamp: &Value| Seen {
+            first_root: &first_root,
+            root: version(root),
+            timestamp: version(timestamp),
+            bytes: &bytes,
+        };
+        let (mut found, mut broke_off) = (self.below(&root), false);
+        // A rotation that broke off: its root is there, and what the root before vouches for is still in force.
+        let behind = |memory: &Memory, before: &Value| memory.root == version(before) && memory.root < version(&root);
+        if let (Err(RepositoryError::Threshold { .. }), Some(memory), Some(before)) = (&found, &memory, &before)
+            && behind(memory, before)
+        {
+            found = self.below(before);
+            broke_off = true;
+        }
+        let [timestamp, snapshot, targets] = found?;
+        if let Some(memory) = &mut memory {
+            memory.check(self.dir(), &seen(&root, &timestamp))?;
+            if !broke_off {
+                memory.confirm(&seen(&root, &timestamp));
+            }
+        }
+        Ok(State { root, targets, snapshot, timestamp, memory, broke_off })
+    }
+
+    /// Whether something is remembered in the file of [`with_memory`](Self::with_memory), of whatever repository.
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        self.memory.as_ref().is_some_and(|path| path.exists())
+    }
+
+    /// Remembers the repository as it is in the folder now. That is how a memory begins; and it is the way out where the newest state is
+    /// lost for good and the folder was restored from an older copy. Versions that were signed before are still not used again, if
+    /// the memory knows them.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Threshold`] and [`RepositoryError::Malformed`] where the folder does not hold, [`RepositoryError::File`].
+    ///
+    /// # Panics
+    /// If the repository has no memory: see [`with_memory`](Self::with_memory).
+    pub fn adopt(&self) -> Result<(), RepositoryError> {
+        let path = self.memory.as_ref().expect("the caller says where the memory lies");
+        let _lock = self.lock()?;
+        let state = self.folder_state(false)?;
+        let first_root = files::read(&self.metadata("1.root.json"))?;
+        let bytes = files::read(&self.metadata("timestamp.json"))?;
+        let version = |body: &Value| body["version"].as_u64().unwrap_or(0);
+        let seen = Seen {
+            first_root: &first_root,
+            root: version(&state.root),
+            timestamp: version(&state.timestamp),
+            bytes: &bytes,
+        };
+        let known = Memory::read(path)?.filter(|memory| memory.is_of(&first_root));
+        let mut memory = known.unwrap_or_else(|| Memory::new(&seen));
+        memory.confirm(&seen);
+        memory.write(path)
+    }
+
+    /// Timestamp, snapshot and targets by the keys in `root`.
+    fn below(&self, root: &Value) -> Result<[Value; 3], RepositoryError> {
         let file = |role: &str, meta| {
             load(&self.metadata(&named(role, meta)), (role, meta), &root["keys"], &root["roles"][role])
         };
         let timestamp = file("timestamp", None)?;
         let snapshot = file("snapshot", Some(&timestamp["meta"]["snapshot.json"]))?;
         let targets = file("targets", Some(&snapshot["meta"]["targets.json"]))?;
-        Ok(State { root, targets, snapshot, timestamp })
+        Ok([timestamp, snapshot, targets])
     }
 
     /// The release role of `model` in force; `None` before its first release.
@@ -82,12 +170,6 @@ impl State {
         let wanted = format!("releases-{model}");
         let found = self.delegations().find(|d| d["name"] == wanted.as_str());
         found.cloned().ok_or_else(|| RepositoryError::UnknownModel { model: model.into() })
-    }
-
-    /// Versions of the next snapshot and timestamp.
-    pub(crate) fn next(&self) -> (u64, u64) {
-        let after = |v: &Value| v["version"].as_u64().unwrap_or(0) + 1;
-        (after(&self.snapshot), after(&self.timestamp))
     }
 }
 
@@ -122,9 +204,15 @@ pub(crate) fn delegate(
     entry.insert("name".into(), role_name.as_str().into());
     entry.insert("terminating".into(), true.into());
     entry.insert("paths".into(), json!([format!("models/{model}/*/*")]));
+    let mut used = BTreeSet::new();
     if let Some(roles) = delegations["roles"].as_array_mut() {
         roles.retain(|r| r["name"] != role_name.as_str());
         roles.push(entry.into());
+        let ids = roles.iter().flat_map(|role| role["keyids"].as_array()).flatten();
+        used.extend(ids.filter_map(Value::as_str).map(String::from));
+    }
+    if let Some(all) = delegations["keys"].as_object_mut() {
+        all.retain(|id, _| used.contains(id));
     }
     Ok(())
 }

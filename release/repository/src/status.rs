@@ -53,7 +53,7 @@ impl Repository {
     /// # Errors
     /// [`RepositoryError::File`], [`RepositoryError::Malformed`], [`RepositoryError::Threshold`].
     pub fn status(&self) -> Result<Status, RepositoryError> {
-        let state = self.state()?;
+        let state = self.folder_state(false)?;
         let top = |name: &str, body: &Value| role(name, body, &state.root["roles"][name]);
         let mut roles = vec![
             top("root", &state.root),

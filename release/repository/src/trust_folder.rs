@@ -4,7 +4,6 @@ use std::path::Path;
 
 use fleetfoot_trust::{Keys, verify_bundle};
 use fleetfoot_tuf::keys_from;
-use serde_json::Value;
 
 use crate::{error::RepositoryError, files};
 
@@ -19,8 +18,7 @@ pub fn keys_from_folder(folder: &Path, bundle: &[u8], now: i64) -> Result<Keys, 
     let path = folder.join(newest(folder, "targets.json")?);
     let targets = files::read(&path)?;
     // Only names are taken from here; `keys_from` verifies the file before it gives their keys.
-    let document: Value = serde_json::from_slice(&targets)
-        .map_err(|_| RepositoryError::Malformed { path: path.clone(), what: "not JSON" })?;
+    let document = files::parse(&path, &targets)?;
     let roles = document["signed"]["delegations"]["roles"].as_array().into_iter().flatten();
     let mut refused = None;
     for role in roles.filter_map(|role| role["name"].as_str()) {

@@ -1,151 +1,14 @@
 //! A repository from its first day on, as its keepers write it and as a device reads it.
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+mod support;
 
-use fleetfoot_format::bundle::{Budget, Header, SectionKind};
-use fleetfoot_quantize::assemble;
-use fleetfoot_repository::{Expiry, Init, Online, Published, Repository, RepositoryError, Signers};
-use fleetfoot_trust::{SigningKey, sha256, sign_bundle};
-use fleetfoot_tuf::{Action, Client, Stored, Target, TufError};
+use std::{fs, path::Path};
 
-const NOW: i64 = 1_800_000_000;
-const DAY: i64 = 86_400;
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_seed(&[n; 32])
-}
-
-fn keys(ns: &[u8]) -> Vec<SigningKey> {
-    ns.iter().map(|&n| key(n)).collect()
-}
-
-fn publics(ns: &[u8]) -> Vec<[u8; 32]> {
-    ns.iter().map(|&n| key(n).public()).collect()
-}
-
-/// Root 1 and 2, targets 3, snapshot 4, timestamp 5, releases of `kws` 7 and 8, both of which must sign.
-struct Fixture {
-    folder: tempfile::TempDir,
-    snapshot: SigningKey,
-    timestamp: SigningKey,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        let this = Self { folder: tempfile::tempdir().unwrap(), snapshot: key(4), timestamp: key(5) };
-        this.init().unwrap();
-        this
-    }
-
-    fn init(&self) -> Result<Repository, RepositoryError> {
-        let (root, targets) = (keys(&[1, 2]), keys(&[3]));
-        let init = Init {
-            root: Signers { signing: &root, others: &[], threshold: 2 },
-            targets: Signers { signing: &targets, others: &[], threshold: 1 },
-            online: self.online(),
-            models: &[("kws", &publics(&[7, 8]), 2)],
-        };
-        Repository::init(self.folder.path(), &init, Expiry::default(), NOW)
-    }
-
-    fn online(&self) -> Online<'_> {
-        Online { snapshot: &self.snapshot, timestamp: &self.timestamp }
-    }
-
-    fn repository(&self) -> Repository {
-        Repository::open(self.folder.path()).unwrap()
-    }
-
-    fn publish(&self, bundle: &[u8], now: i64) -> Result<Published, RepositoryError> {
-        self.repository().publish(bundle, &keys(&[7, 8]), self.online(), Expiry::default(), now)
-    }
-
-    fn metadata(&self, name: &str) -> PathBuf {
-        self.folder.path().join("metadata").join(name)
-    }
-
-    /// All files but the lock.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = BTreeMap::new();
-        collect(self.folder.path(), &mut files);
-        files.retain(|path, _| !path.ends_with("repository.lock"));
-        files
-    }
-}
-
-fn collect(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.insert(path.clone(), fs::read(path).unwrap());
-        }
-    }
-}
-
-fn bundle(model: &str, number: u64, version: &str, signers: &[u8], by: &[u8]) -> Vec<u8> {
-    let header = Header {
-        model,
-        version,
-        number,
-        total_len: 0,
-        min_runtime: (0, 1),
-        target: "portable",
-        budget: Budget::default(),
-        sections: Default::default(),
-    };
-    let mut bytes = assemble(header, &[(SectionKind::LABELS, b"yes\nno\n")], &publics(signers)).unwrap();
-    for &n in by {
-        sign_bundle(&mut bytes, &key(n)).unwrap();
-    }
-    bytes
-}
-
-fn kws(number: u64) -> Vec<u8> {
-    bundle("kws", number, &format!("{number}.0.0"), &[7, 8], &[7, 8])
-}
-
-/// A device that keeps what it verified.
-struct Device {
-    root: Vec<u8>,
-    stored: Stored,
-}
-
-impl Device {
-    fn new(fixture: &Fixture) -> Self {
-        Self { root: fs::read(fixture.metadata("1.root.json")).unwrap(), stored: Stored::new() }
-    }
-
-    fn refresh(&mut self, fixture: &Fixture, role: &str, now: i64) -> Result<Vec<Target>, TufError> {
-        let mut client = Client::new(&self.root, self.stored.clone(), now)?;
-        client.refresh(role);
-        loop {
-            match client.poll()? {
-                Action::Fetch { path, max_len, .. } => {
-                    let file = fs::read(fixture.metadata(&path)).ok();
-                    assert!(file.as_ref().is_none_or(|file| file.len() as u64 <= max_len), "{path}");
-                    client.feed(file)?;
-                }
-                Action::Persist { name, bytes } => {
-                    self.stored.insert(name, bytes);
-                    client.persisted();
-                }
-                Action::Done => return Ok(client.targets_of(role).collect()),
-            }
-        }
-    }
-
-    fn numbers(&mut self, fixture: &Fixture, now: i64) -> Result<Vec<u64>, u16> {
-        let targets = self.refresh(fixture, "releases-kws", now).map_err(|e| e.code())?;
-        Ok(targets.iter().map(|target| target.custom["number"].as_u64().unwrap()).collect())
-    }
-}
+use fleetfoot_repository::{Expiry, Init, Online, Repository, RepositoryError, Signers};
+use fleetfoot_trust::sha256;
+use fleetfoot_tuf::{Client, Stored};
+use support::{DAY, Device, Fixture, NOW, bundle, keys, kws, publics};
 
 #[test]
 fn what_is_published_reaches_a_device() {
@@ -240,7 +103,7 @@ fn what_a_device_would_refuse_is_not_published() {
 fn a_key_that_is_given_twice_counts_once() {
     let init = |root: &[u8], threshold| {
         let folder = tempfile::tempdir().unwrap();
-        let (root, targets, snapshot, timestamp) = (keys(root), keys(&[3]), key(4), key(5));
+        let (root, targets, snapshot, timestamp) = (keys(root), keys(&[3]), keys(&[4]), keys(&[5]));
         let init = Init {
             root: Signers { signing: &root, others: &publics(&[2]), threshold },
             targets: Signers { signing: &targets, others: &[], threshold: 1 },

@@ -11,7 +11,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "conformance")]
+extern crate alloc;
+
 mod bundle;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod hash;
 mod keys;

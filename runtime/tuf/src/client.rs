@@ -3,16 +3,18 @@
 use alloc::{
     borrow::ToOwned as _,
     collections::{BTreeMap, VecDeque},
-    format,
     string::String,
     vec::Vec,
 };
 
 use crate::{
+    checks::next_root,
     error::TufError,
-    limits::{MAX_ROOT_LEN, MAX_ROOTS, MAX_SNAPSHOT_LEN, MAX_TARGETS_LEN, MAX_TIMESTAMP_LEN},
-    metadata::{Announced, Metadata, RoleKeys, Root, Snapshot, Targets, Timestamp},
+    keys::RoleKeys,
+    limits::MAX_ROOTS,
+    metadata::{Metadata, Root, Snapshot, Targets, Timestamp},
     name,
+    search::Search,
     target::Target,
 };
 
@@ -71,29 +73,33 @@ pub enum Action {
 /// After an error nothing is lost: [`Client::poll`] asks for the same file again, and [`Client::refresh`] begins from the start.
 #[derive(Clone, Debug)]
 pub struct Client {
-    stored: Stored,
+    pub(crate) stored: Stored,
     /// The fixed update start time (5.1), raised to what the last timestamp proves.
-    now: i64,
-    root: Metadata<Root>,
+    pub(crate) now: i64,
+    pub(crate) root: Metadata<Root>,
     /// The timestamp and the snapshot that were trusted before, then the new ones.
-    timestamp: Option<Metadata<Timestamp>>,
-    snapshot: Option<Metadata<Snapshot>>,
-    targets: Option<Metadata<Targets>>,
-    delegated: Option<Metadata<Targets>>,
-    role: String,
-    step: Step,
-    n_roots: u32,
-    to_persist: VecDeque<(String, Vec<u8>)>,
+    pub(crate) timestamp: Option<Metadata<Timestamp>>,
+    pub(crate) snapshot: Option<Metadata<Snapshot>>,
+    pub(crate) targets: Option<Metadata<Targets>>,
+    pub(crate) delegated: Option<Metadata<Targets>>,
+    pub(crate) role: String,
+    pub(crate) search: Option<Search>,
+    pub(crate) step: Step,
+    pub(crate) n_roots: u32,
+    pub(crate) to_persist: VecDeque<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Root,
     RootsEnd,
     Timestamp,
     Snapshot,
     Targets,
+    /// The role of [`Client::refresh`].
     Delegated,
+    /// The next role of [`Client::find`].
+    Search,
     Done,
 }
 
@@ -123,6 +129,7 @@ impl Client {
             targets: None,
             delegated: None,
             role: String::new(),
+            search: None,
             step: Step::Done,
             n_roots: 0,
             to_persist: VecDeque::new(),
@@ -137,6 +144,31 @@ impl Client {
         self.n_roots = 0;
         self.to_persist.clear();
         (self.timestamp, self.snapshot, self.targets, self.delegated) = (None, None, None, None);
+        self.search = None;
+    }
+
+    /// Begins to look for the target `path`, through all delegations. At [`Action::Done`] [`Client::found`] has the answer.
+    ///
+    /// # Panics
+    /// If no refresh has come to its end.
+    pub fn find(&mut self, path: &str) {
+        let is_refreshed = matches!(self.step, Step::Done | Step::Search);
+        let targets = self.targets.as_ref().filter(|_| is_refreshed).expect("a refresh comes first");
+        self.search = Some(Search::new(path, targets));
+        self.step = Step::Search;
+    }
+
+    /// The target that [`Client::find`] looked for, or nothing where no role that may vouch for it does.
+    #[must_use]
+    pub fn found(&self) -> Option<&Target> {
+        self.search.as_ref()?.found()
+    }
+
+    /// The path under which the repository keeps `target`, below the folder of targets, as part of a URL (5.7.3): with its hash, unless
+    /// the repository has no consistent snapshots.
+    #[must_use]
+    pub fn url_path(&self, target: &Target) -> String {
+        if self.root.body.consistent_snapshot { target.url_path() } else { name::url_path(&target.path) }
     }
 
     /// What to do next. It is the same until that is done.
@@ -153,8 +185,11 @@ impl Client {
                 Step::Done => return Ok(Action::Done),
                 Step::Root if self.n_roots == MAX_ROOTS => self.step = Step::RootsEnd,
                 Step::RootsEnd => self.end_of_roots()?,
-                Step::Snapshot | Step::Targets | Step::Delegated if self.accept_stored()? => {}
-                Step::Root | Step::Timestamp | Step::Snapshot | Step::Targets | Step::Delegated => {
+                Step::Search if self.search.as_ref().is_none_or(|search| search.next().is_none()) => {
+                    self.step = Step::Done;
+                }
+                Step::Snapshot | Step::Targets | Step::Delegated | Step::Search if self.accept_stored()? => {}
+                _ => {
                     let (path, max_len) = self.wanted()?;
                     return Ok(Action::Fetch { path, max_len, may_be_missing: step == Step::Root });
                 }
@@ -206,7 +241,7 @@ impl Client {
     }
 
     /// The files that `role`, the one of the last [`refresh`](Self::refresh), vouches for and may vouch for. Nothing before
-    /// [`Action::Done`].
+    /// [`Action::Done`]. A path that another role could have the first word on is left out: [`find`](Self::find) asks that role.
     pub fn targets_of(&self, role: &str) -> impl Iterator<Item = Target> + use<> {
         let mut found = Vec::new();
         if let (Some(top), Step::Done) = (&self.targets, self.step) {
@@ -214,7 +249,7 @@ impl Client {
                 found.clone_from(&top.body.targets);
             } else if let Some(delegated) = self.delegated.as_ref().filter(|delegated| delegated.role == role) {
                 let listed = delegated.body.targets.iter();
-                found = listed.filter(|target| top.body.ends_at(&target.path, role)).cloned().collect();
+                found = listed.filter(|target| top.body.asks_first(&target.path, role)).cloned().collect();
             }
         }
         found.into_iter()
@@ -260,192 +295,6 @@ impl Client {
         let below = [self.targets.as_ref().map(row), self.delegated.as_ref().map(row)];
         above.into_iter().chain(below).flatten()
     }
-
-    /// Path and greatest length of the file that the present step needs.
-    fn wanted(&self) -> Result<(String, u64), TufError> {
-        Ok(match self.step {
-            // 5.3.3
-            Step::Root => (name::versioned(self.root.version.saturating_add(1), "root"), MAX_ROOT_LEN),
-            // 5.4.1
-            Step::Timestamp => (name::stored("timestamp"), MAX_TIMESTAMP_LEN),
-            // 5.5.1, 5.6.1
-            _ => {
-                let (role, announced) = self.announced()?;
-                let limit = if self.step == Step::Snapshot { MAX_SNAPSHOT_LEN } else { MAX_TARGETS_LEN };
-                let len = announced.length.unwrap_or(limit);
-                if len > limit {
-                    return Err(TufError::TooLong { role, len, limit });
-                }
-                (name::versioned(announced.version, &role), len)
-            }
-        })
-    }
-
-    /// The role of the present step, and what the file above it says about its file.
-    fn announced(&self) -> Result<(String, Announced), TufError> {
-        if self.step == Step::Snapshot {
-            let timestamp = self.timestamp.as_ref().expect("comes before the snapshot");
-            return Ok(("snapshot".into(), timestamp.body.snapshot.clone()));
-        }
-        let role = if self.step == Step::Targets {
-            "targets"
-        } else {
-            self.delegation()?;
-            &self.role
-        };
-        let snapshot = self.snapshot.as_ref().expect("comes before targets");
-        // Snapshots name roles as they are; only names of files are quoted.
-        let announced = snapshot.body.meta.get(&format!("{role}.json"));
-        announced
-            .map(|announced| (role.to_owned(), announced.clone()))
-            .ok_or_else(|| TufError::NoSuchRole { role: role.to_owned() })
-    }
-
-    fn delegation(&self) -> Result<&RoleKeys, TufError> {
-        let top = self.targets.as_ref().expect("comes before delegated roles");
-        let delegation =
-            top.body.delegation(&self.role).ok_or_else(|| TufError::NoSuchRole { role: self.role.clone() })?;
-        Ok(&delegation.keys)
-    }
-
-    /// 5.3: one more root.
-    fn accept_root(&mut self, bytes: Vec<u8>) -> Result<(), TufError> {
-        // 5.3.4, 5.3.5; 5.3.6: an intermediate root may have expired.
-        let next = next_root(&self.root, bytes)?;
-        // 5.3.11: rotated keys mean that versions may have been driven up by whoever had the old ones. Before the new root is
-        // durable, so that a loss of power between the two forgets too much rather than too little.
-        let (old, new) = (&self.root.body, &next.body);
-        let rotated = |a: &RoleKeys, b: &RoleKeys| a.distinct() != b.distinct();
-        if rotated(&old.timestamp, &new.timestamp) || rotated(&old.snapshot, &new.snapshot) {
-            for name in ["timestamp.json", "snapshot.json"] {
-                if self.stored.contains_key(name) {
-                    self.to_persist.push_back((name.into(), Vec::new()));
-                }
-            }
-        }
-        // 5.3.8
-        self.to_persist.push_back((name::versioned(next.version, "root"), next.bytes.clone()));
-        self.to_persist.push_back((name::stored("root"), next.bytes.clone()));
-        // 5.3.7, 5.3.9
-        self.root = next;
-        self.n_roots += 1;
-        Ok(())
-    }
-
-    /// 5.3.10 and what was trusted before.
-    fn end_of_roots(&mut self) -> Result<(), TufError> {
-        let root = &self.root.body;
-        self.timestamp = self.known("timestamp", &root.timestamp, Metadata::verify);
-        self.snapshot = self.known("snapshot", &root.snapshot, Metadata::verify);
-        // A clock that runs behind the last timestamp is wrong; one that a timestamp puts after the root's end would lock us out.
-        if let Some(issued) = self.issued() {
-            self.now = self.now.max(issued.min(self.root.expires - 1));
-        }
-        self.root.check_expiry(self.now)?;
-        self.step = Step::Timestamp;
-        Ok(())
-    }
-
-    /// A stored file, if it holds.
-    fn known<T>(
-        &self,
-        role: &str,
-        keys: &RoleKeys,
-        verify: impl Fn(&str, Vec<u8>, &RoleKeys) -> Result<T, TufError>,
-    ) -> Option<T> {
-        verify(role, self.stored.get(&name::stored(role))?.clone(), keys).ok()
-    }
-
-    /// 5.4: the timestamp.
-    fn accept_timestamp(&mut self, bytes: Vec<u8>) -> Result<(), TufError> {
-        // 5.4.2
-        let mut new = Metadata::<Timestamp>::verify("timestamp", bytes, &self.root.body.timestamp)?;
-        let mut unchanged = false;
-        if let Some(old) = &self.timestamp {
-            // 5.4.3.1
-            if new.version < old.version {
-                return Err(TufError::Rollback { role: old.role.clone(), stored: old.version, offered: new.version });
-            }
-            // 5.4.3.2
-            let (stored, offered) = (old.body.snapshot.version, new.body.snapshot.version);
-            if offered < stored {
-                return Err(TufError::Rollback { role: "snapshot".into(), stored, offered });
-            }
-            // The same version says the same, or it is not to be believed: what was seen first counts.
-            if new.version == old.version {
-                (new, unchanged) = (old.clone(), true);
-            }
-        }
-        // 5.4.4
-        new.check_expiry(self.now)?;
-        // 5.4.5
-        if !unchanged {
-            self.to_persist.push_back((name::stored("timestamp"), new.bytes.clone()));
-        }
-        self.timestamp = Some(new);
-        self.step = Step::Snapshot;
-        Ok(())
-    }
-
-    /// Whether the stored file is the announced one, so that it need not be fetched; then it is accepted.
-    fn accept_stored(&mut self) -> Result<bool, TufError> {
-        let (role, announced) = self.announced()?;
-        let stored = self.stored.get(&name::stored(&role)).filter(|bytes| announced.check(&role, bytes).is_ok());
-        let Some(bytes) = stored.cloned() else { return Ok(false) };
-        match self.accept(&role, &announced, bytes) {
-            Ok(()) => Ok(true),
-            // The repository has no other file of this version.
-            Err(expired @ TufError::Expired { .. }) => Err(expired),
-            Err(_) => Ok(false),
-        }
-    }
-
-    /// 5.5 and 5.6 for a file whose length and hash are those announced; it becomes the trusted one.
-    fn accept(&mut self, role: &str, announced: &Announced, bytes: Vec<u8>) -> Result<(), TufError> {
-        match self.step {
-            Step::Snapshot => {
-                // 5.5.3, 5.5.4
-                let new = Metadata::<Snapshot>::verify(role, bytes, &self.root.body.snapshot)?;
-                new.check_version(announced.version)?;
-                // 5.5.5
-                for (file, old) in self.snapshot.iter().flat_map(|snapshot| &snapshot.body.meta) {
-                    let offered = new.body.meta.get(file).map_or(0, |new| new.version);
-                    if offered < old.version {
-                        let role = file.strip_suffix(".json").unwrap_or(file).to_owned();
-                        return Err(TufError::Rollback { role, stored: old.version, offered });
-                    }
-                }
-                // 5.5.6
-                new.check_expiry(self.now)?;
-                self.snapshot = Some(new);
-                self.step = Step::Targets;
-            }
-            Step::Targets => {
-                self.targets = Some(self.verified_targets(role, announced, bytes, &self.root.body.targets)?);
-                self.step = if self.role == role { Step::Done } else { Step::Delegated };
-            }
-            // 5.6.7: one level. A deeper search would visit the delegations of this role here.
-            _ => {
-                self.delegated = Some(self.verified_targets(role, announced, bytes, self.delegation()?)?);
-                self.step = Step::Done;
-            }
-        }
-        Ok(())
-    }
-
-    /// 5.6.3 to 5.6.5.
-    fn verified_targets(
-        &self,
-        role: &str,
-        announced: &Announced,
-        bytes: Vec<u8>,
-        keys: &RoleKeys,
-    ) -> Result<Metadata<Targets>, TufError> {
-        let new = Metadata::<Targets>::verify(role, bytes, keys)?;
-        new.check_version(announced.version)?;
-        new.check_expiry(self.now)?;
-        Ok(new)
-    }
 }
 
 /// The keys of the delegated `role` from a trust folder, that is a `root` that is trusted because of where it lies, and
@@ -465,15 +314,5 @@ pub fn keys_from(root: &[u8], targets: &[u8], role: &str, now: i64) -> Result<(V
 }
 
 fn listed(keys: &RoleKeys) -> Option<(Vec<[u8; 32]>, u32)> {
-    Some((keys.distinct().into_iter().collect(), u32::try_from(keys.threshold).ok()?))
-}
-
-/// 5.3.4 and 5.3.5: `bytes` as the root that follows `root`.
-fn next_root(root: &Metadata<Root>, bytes: Vec<u8>) -> Result<Metadata<Root>, TufError> {
-    let next = Metadata::verify_root(bytes, Some(&root.body.root))?;
-    if next.version < root.version {
-        return Err(TufError::Rollback { role: next.role, stored: root.version, offered: next.version });
-    }
-    next.check_version(root.version.saturating_add(1))?;
-    Ok(next)
+    Some((keys.ed25519().into_iter().collect(), u32::try_from(keys.threshold).ok()?))
 }

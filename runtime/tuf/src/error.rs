@@ -20,6 +20,16 @@ pub enum TufError {
         /// Column of the fault, from 1.
         column: usize,
     },
+    /// An object in a file has two members of one name: another reader could take the other one.
+    #[error("{role} has a member twice: line {line}, column {column}")]
+    DuplicateMember {
+        /// The role.
+        role: String,
+        /// Line of the second one, from 1.
+        line: usize,
+        /// Column of the second one, from 1.
+        column: usize,
+    },
     /// A file has a number that is not an integer of 64 bits.
     #[error("{role} has a number that is not an integer")]
     NotInteger {
@@ -147,6 +157,7 @@ impl TufError {
             Self::Expired { .. } => 251,
             Self::Missing { .. } => 252,
             Self::NoSuchRole { .. } => 253,
+            Self::DuplicateMember { .. } => 254,
         }
     }
 }

@@ -28,6 +28,13 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// The bytes that `text` spells, if it has an even number of digits `0-9a-f`.
+#[cfg(feature = "conformance")]
+pub(crate) fn decode_any(text: &str) -> Option<alloc::vec::Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| decode::<1>(str::from_utf8(pair).ok()?).map(|[byte]| byte)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,9 @@
 //! embedded root ─▶ N.root.json … ─▶ timestamp.json ─▶ V.snapshot.json ─▶ V.targets.json ─▶ V.releases-<model>.json ─▶ targets
 //! ```
 //! [`Client`] does no IO and has no clock: [`Client::poll`] says what to fetch or to store, and the time is an argument. Its steps
-//! are those of section 5 of the specification, in its order. This is a client for one kind of repository, so that
-//! less can go wrong: Ed25519 keys only, consistent snapshots, hash-prefixed targets, one level of delegation.
+//! are those of section 5 of the specification, in its order. Keys are Ed25519 keys; the feature `conformance`, which no device
+//! has, adds the other types that the public conformance suite uses. Hashes are SHA-256: where a repository lists hashes, that one must
+//! be among them.
 //!
 //! What is signed is the canonical form of what was parsed, so a signature is never over one reading of a file and
 //! the decision over another. Identifiers of keys are opaque names; they are never computed from keys. Verified files are kept byte for
@@ -16,12 +17,16 @@
 extern crate alloc;
 
 pub mod canonical;
+mod checks;
 mod client;
 mod error;
 pub mod hex;
+pub mod json;
+mod keys;
 pub mod limits;
 mod metadata;
 pub mod name;
+mod search;
 mod target;
 pub mod time;
 

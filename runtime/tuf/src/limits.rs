@@ -14,3 +14,9 @@ pub const MAX_ROOTS: u32 = 1024;
 pub const MAX_SIGNATURES: usize = 64;
 /// Keys of one role.
 pub const MAX_KEYS: usize = 64;
+/// Bytes of the name of a delegated role. Three times as many, percent-encoded, still make the name of a file.
+pub const MAX_ROLE_NAME_LEN: usize = 80;
+/// Bytes of the path of a target, and of a pattern of paths. Bounds the time of a comparison.
+pub const MAX_PATH_LEN: usize = 1024;
+/// Delegated roles that one search visits.
+pub const MAX_DELEGATIONS: usize = 32;

@@ -13,14 +13,14 @@ use alloc::{
     vec::Vec,
 };
 
-use fleetfoot_trust::verify_signature;
 use serde_json::Value;
 
 use crate::{
     canonical::canonical,
     error::TufError,
-    hex,
-    limits::{MAX_KEYS, MAX_SIGNATURES},
+    hex, json,
+    keys::RoleKeys,
+    limits::{MAX_PATH_LEN, MAX_ROLE_NAME_LEN, MAX_SIGNATURES},
     name,
     target::Target,
     time,
@@ -82,18 +82,20 @@ struct Unverified {
     bytes: Vec<u8>,
     signed: Value,
     canonical: Vec<u8>,
-    /// Key identifier and signature; nothing for a signature that is not 64 bytes in lower-case hexadecimal.
-    signatures: Vec<(String, Option<[u8; 64]>)>,
+    /// Key identifier and signature, as the file has them.
+    signatures: Vec<(String, String)>,
 }
 
 impl Unverified {
     fn parse(role: &str, bytes: Vec<u8>) -> Result<Self, TufError> {
         let role = role.to_owned();
         let malformed = |what| TufError::Malformed { role: role.clone(), what };
-        let mut document: Value = serde_json::from_slice(&bytes).map_err(|e| TufError::NotJson {
-            role: role.clone(),
-            line: e.line(),
-            column: e.column(),
+        let mut document = json::parse(&bytes).map_err(|e| {
+            let (role, line, column) = (role.clone(), e.line, e.column);
+            match e.is_duplicate {
+                true => TufError::DuplicateMember { role, line, column },
+                false => TufError::NotJson { role, line, column },
+            }
         })?;
         let listed = document["signatures"].as_array().filter(|s| s.len() <= MAX_SIGNATURES);
         let mut signatures: Vec<(String, _)> = Vec::new();
@@ -103,7 +105,7 @@ impl Unverified {
             if signatures.iter().any(|(other, _)| other == key_id) {
                 return Err(TufError::DuplicateSignature { role, key_id: key_id.to_owned() });
             }
-            signatures.push((key_id.to_owned(), hex::decode(signature)));
+            signatures.push((key_id.to_owned(), signature.to_owned()));
         }
         if !document["signed"].is_object() {
             return Err(malformed("signed"));
@@ -115,15 +117,8 @@ impl Unverified {
 
     /// The check for an arbitrary software attack: a threshold of different keys has signed. A key counts once, whatever its identifiers.
     fn check(&self, keys: &RoleKeys) -> Result<(), TufError> {
-        let mut good = BTreeSet::new();
-        for (key_id, signature) in &self.signatures {
-            if let (Some(key), Some(signature)) = (keys.keys.get(key_id), signature)
-                && verify_signature(key, &self.canonical, signature)
-            {
-                good.insert(*key);
-            }
-        }
-        let have = good.len() as u64;
+        let signatures = self.signatures.iter().map(|(key_id, signature)| (key_id.as_str(), signature.as_str()));
+        let have = keys.count(&self.canonical, signatures);
         if have >= keys.threshold {
             return Ok(());
         }
@@ -160,21 +155,25 @@ pub(crate) struct Root {
     pub(crate) timestamp: RoleKeys,
     pub(crate) snapshot: RoleKeys,
     pub(crate) targets: RoleKeys,
+    /// Whether names of files carry versions and hashes.
+    pub(crate) consistent_snapshot: bool,
 }
 
 impl Body for Root {
     const TYPE: &'static str = "root";
 
     fn read(signed: &Value) -> Result<Self, &'static str> {
-        if signed["consistent_snapshot"] != true {
-            return Err("consistent_snapshot");
-        }
+        let consistent_snapshot = match &signed["consistent_snapshot"] {
+            Value::Null => false,
+            some => some.as_bool().ok_or("consistent_snapshot")?,
+        };
         let role = |name: &str| RoleKeys::read(&signed["keys"], &signed["roles"][name]);
         Ok(Self {
             root: role("root")?,
             timestamp: role("timestamp")?,
             snapshot: role("snapshot")?,
             targets: role("targets")?,
+            consistent_snapshot,
         })
     }
 }
@@ -232,13 +231,57 @@ pub(crate) struct Targets {
 pub(crate) struct Delegation {
     pub(crate) name: String,
     pub(crate) keys: RoleKeys,
-    terminating: bool,
-    paths: Vec<String>,
+    pub(crate) terminating: bool,
+    trusted_with: TrustedWith,
+}
+
+/// The targets that a delegated role may vouch for.
+#[derive(Clone, Debug)]
+enum TrustedWith {
+    /// Those that fit one of these patterns.
+    Paths(Vec<String>),
+    /// Those whose path has a SHA-256 that begins with one of these digits.
+    HashPrefixes(Vec<String>),
 }
 
 impl Delegation {
-    fn covers(&self, path: &str) -> bool {
-        self.paths.iter().any(|pattern| name::matches(pattern, path))
+    fn read(keys: &Value, role: &Value) -> Result<Self, &'static str> {
+        let name = role["name"].as_str().ok_or("name of a delegated role")?;
+        // These are names of files on the device.
+        let is_numbered_root = name.strip_suffix(".root").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let is_taken = matches!(name, "root" | "timestamp" | "snapshot" | "targets") || is_numbered_root;
+        if name.is_empty() || name.len() > MAX_ROLE_NAME_LEN || is_taken {
+            return Err("name of a delegated role");
+        }
+        let texts = |list: &Value, field| {
+            let texts = list.as_array().ok_or(field)?.iter();
+            let text = |text: &Value| text.as_str().filter(|text| text.len() <= MAX_PATH_LEN).map(String::from);
+            texts.map(|entry| text(entry).ok_or(field)).collect::<Result<Vec<_>, _>>()
+        };
+        let trusted_with = match (&role["paths"], &role["path_hash_prefixes"]) {
+            (paths, Value::Null) => TrustedWith::Paths(texts(paths, "paths of a delegated role")?),
+            (Value::Null, prefixes) => {
+                TrustedWith::HashPrefixes(texts(prefixes, "path_hash_prefixes of a delegated role")?)
+            }
+            _ => return Err("paths or path_hash_prefixes of a delegated role"),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            keys: RoleKeys::read(keys, role)?,
+            terminating: role["terminating"].as_bool().ok_or("terminating of a delegated role")?,
+            trusted_with,
+        })
+    }
+
+    /// Whether the role may vouch for the target `path`.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        match &self.trusted_with {
+            TrustedWith::Paths(patterns) => patterns.iter().any(|pattern| name::matches(pattern, path)),
+            TrustedWith::HashPrefixes(prefixes) => {
+                let hash = hex::encode(&fleetfoot_trust::sha256(path.as_bytes()));
+                prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str()))
+            }
+        }
     }
 }
 
@@ -247,14 +290,15 @@ impl Targets {
         self.delegations.iter().find(|delegation| delegation.name == role)
     }
 
-    /// Whether a search for `path` that begins here ends at the delegated `role`: the role is trusted with the path, and nobody is
-    /// asked before it.
-    pub(crate) fn ends_at(&self, path: &str, role: &str) -> bool {
-        if self.targets.iter().any(|target| target.path == path) {
-            return false;
-        }
-        let asked = self.delegations.iter().find(|d| d.covers(path) && (d.terminating || d.name == role));
-        asked.is_some_and(|delegation| delegation.name == role)
+    pub(crate) fn target(&self, path: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.path == path)
+    }
+
+    /// Whether a search for `path` that begins here asks the delegated `role` and nobody before it, so that no other role has
+    /// the first word.
+    pub(crate) fn asks_first(&self, path: &str, role: &str) -> bool {
+        let first = self.delegations.iter().find(|delegation| delegation.covers(path));
+        self.target(path).is_none() && first.is_some_and(|delegation| delegation.name == role)
     }
 }
 
@@ -269,68 +313,16 @@ impl Body for Targets {
             Value::Null => &Vec::new(),
             some => some["roles"].as_array().ok_or("roles of delegations")?,
         };
+        let mut names = BTreeSet::new();
         for role in roles {
-            let name = role["name"].as_str().ok_or("name of a delegated role")?;
-            // These are names of files on the device.
-            let taken = matches!(name, "root" | "timestamp" | "snapshot" | "targets") || name.ends_with(".root");
-            if name.is_empty() || taken || delegations.iter().any(|other| other.name == name) {
+            let delegation = Delegation::read(&signed["delegations"]["keys"], role)?;
+            if !names.insert(delegation.name.clone()) {
                 return Err("name of a delegated role");
             }
-            let pattern = |pattern: &Value| pattern.as_str().map(String::from).ok_or("paths of a delegated role");
-            let paths = match &role["paths"] {
-                // Delegated by prefixes of hashes: no path is known to belong to it.
-                Value::Null => Vec::new(),
-                some => {
-                    some.as_array().ok_or("paths of a delegated role")?.iter().map(pattern).collect::<Result<_, _>>()?
-                }
-            };
-            delegations.push(Delegation {
-                name: name.to_owned(),
-                keys: RoleKeys::read(&signed["delegations"]["keys"], role)?,
-                terminating: role["terminating"].as_bool().ok_or("terminating of a delegated role")?,
-                paths,
-            });
+            delegations.push(delegation);
         }
         Ok(Self { targets, delegations })
     }
-}
-
-/// The keys of a role, by identifier, and how many of them must have signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RoleKeys {
-    /// Keys of other types than Ed25519 are left out: they never count.
-    keys: BTreeMap<String, [u8; 32]>,
-    pub(crate) threshold: u64,
-}
-
-impl RoleKeys {
-    fn read(keys: &Value, role: &Value) -> Result<Self, &'static str> {
-        let threshold = role["threshold"].as_u64().filter(|&threshold| threshold > 0).ok_or("threshold of a role")?;
-        let ids = role["keyids"].as_array().filter(|ids| ids.len() <= MAX_KEYS).ok_or("keyids of a role")?;
-        let keys = keys.as_object().ok_or("keys")?;
-        let mut seen = BTreeSet::new();
-        let mut known = BTreeMap::new();
-        for id in ids {
-            let id = id.as_str().ok_or("keyids of a role")?;
-            if !seen.insert(id) {
-                return Err("keyids of a role");
-            }
-            if let Some(key) = keys.get(id).and_then(ed25519) {
-                known.insert(id.to_owned(), key);
-            }
-        }
-        Ok(Self { keys: known, threshold })
-    }
-
-    /// The different keys.
-    pub(crate) fn distinct(&self) -> BTreeSet<[u8; 32]> {
-        self.keys.values().copied().collect()
-    }
-}
-
-fn ed25519(key: &Value) -> Option<[u8; 32]> {
-    let is = key["keytype"] == "ed25519" && key["scheme"] == "ed25519";
-    key["keyval"]["public"].as_str().filter(|_| is).and_then(hex::decode)
 }
 
 /// What one file says about another: version and, mostly, length and hash.

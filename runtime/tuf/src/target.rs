@@ -20,13 +20,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// The path under which the repository keeps it: the last segment is `<sha256>.<name>`.
+    /// The path under which the repository keeps it, as part of a URL: the last segment is `<sha256>.<name>`.
     #[must_use]
     pub fn url_path(&self) -> String {
         let hash = hex::encode(&self.sha256);
         match self.path.rsplit_once('/') {
-            Some((folder, file)) => format!("{folder}/{hash}.{file}"),
-            None => format!("{hash}.{}", self.path),
+            Some((folder, file)) => format!("{}/{hash}.{}", name::url_path(folder), name::url_path(file)),
+            None => format!("{hash}.{}", name::url_path(&self.path)),
         }
     }
 

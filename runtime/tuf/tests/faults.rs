@@ -6,7 +6,7 @@ mod support;
 
 use fleetfoot_tuf::{Client, Stored, TufError, time};
 use serde_json::json;
-use support::{DAY, NOW, PATH, ROLE, ROOT_1, Repo, RootSpec, id, key_entry, refresh, target};
+use support::{DAY, NOW, PATH, ROLE, ROOT_1, Repo, RootSpec, Spoil, id, key_entry, refresh, target};
 
 /// A device that saw `Repo::default()` meets `fault(next state)`; the code of the error, or 0. Whatever it is, the device then takes a good
 /// later state.
@@ -207,6 +207,32 @@ fn arbitrary_software() {
     });
 }
 
+/// Two members of one name, of which readers take one or the other: in what is signed, and outside of it.
+#[test]
+fn duplicate_members() {
+    fn insert(bytes: &mut Vec<u8>, before: &str, text: &str) {
+        let file = String::from_utf8(bytes.clone()).unwrap();
+        assert!(file.contains(before), "{file}");
+        *bytes = file.replacen(before, &format!("{text}{before}"), 1).into_bytes();
+    }
+    let rows: [Spoil; 5] = [
+        ("signatures", |bytes| insert(bytes, "\"signatures\"", "\"signatures\":[],")),
+        ("signed", |bytes| insert(bytes, "\"signed\"", "\"signed\":{},")),
+        ("sig", |bytes| insert(bytes, "\"sig\"", "\"sig\":\"\",")),
+        ("version", |bytes| insert(bytes, "\"version\"", "\"version\":99,")),
+        ("escaped", |bytes| insert(bytes, "\"_type\"", "\"\\u005ftype\":\"root\",")),
+    ];
+    for (name, spoil) in rows {
+        check(&format!("duplicate-member-{name}"), 254, |r| r.spoils = vec![("timestamp", spoil)]);
+    }
+    check("duplicate-member-unknown", 254, |r| {
+        r.spoils = vec![("timestamp", |bytes| insert(bytes, "\"signed\"", "\"x\":{\"a\":1,\"a\":1},"))];
+    });
+    check("unknown-member-outside", 0, |r| {
+        r.spoils = vec![("timestamp", |bytes| insert(bytes, "\"signed\"", "\"x\":{\"a\":1.5},"))];
+    });
+}
+
 #[test]
 fn malformed() {
     check("trailing-garbage", 240, |r| r.spoils = vec![("timestamp", |bytes| bytes.extend(b"{}"))]);
@@ -231,6 +257,21 @@ fn malformed() {
     check("target-path", 242, |r| r.edits = vec![(ROLE, |signed| signed["targets"]["models/../x"] = target(b"x"))]);
     check("target-hash", 242, |r| {
         r.edits = vec![(ROLE, |signed| signed["targets"][PATH]["hashes"] = json!({ "sha512": "00" }))];
+    });
+    check("paths-and-prefixes", 242, |r| {
+        r.edits = vec![("targets", |signed| signed["delegations"]["roles"][0]["path_hash_prefixes"] = json!(["0"]))];
+    });
+    check("neither-paths-nor-prefixes", 242, |r| {
+        r.edits = vec![("targets", |signed| signed["delegations"]["roles"][0]["paths"] = json!(null))];
+    });
+    check("long-name", 242, |r| {
+        r.edits = vec![("targets", |signed| signed["delegations"]["roles"][0]["name"] = json!("a".repeat(81)))];
+    });
+    check("name-twice", 242, |r| {
+        r.edits = vec![("targets", |signed| {
+            let roles = signed["delegations"]["roles"].as_array_mut().unwrap();
+            roles.push(roles[0].clone());
+        })];
     });
     for name in ["root", "timestamp", "2.root", ""] {
         let edit: fn(&mut serde_json::Value) = match name {
@@ -271,9 +312,9 @@ fn roots() {
         r.roots.push(second(&[1, 2], &[1, 2]));
         r.spoils = vec![("2.root", |bytes| bytes.resize(300_000, b' '))];
     });
-    check("root-not-consistent", 242, |r| {
+    check("root-consistent-of-another-type", 242, |r| {
         r.roots.push(second(&[1, 2], &[1, 2]));
-        r.edits = vec![("root", |signed| signed["consistent_snapshot"] = json!(false))];
+        r.edits = vec![("root", |signed| signed["consistent_snapshot"] = json!("no"))];
     });
     // The first root is trusted because it was built in, but it must be one.
     for (code, spoil) in [(240, b"".to_vec()), (245, unsigned_root().first_root())] {
@@ -301,4 +342,17 @@ fn a_rotated_key_ends_a_fast_forward() {
     let mut older = back.clone();
     older.timestamp -= 1;
     assert_eq!(refresh(&root, &mut stored, &older.files(), ROLE, NOW).unwrap_err().code(), 247);
+}
+
+/// Of the snapshot key alone too: what the timestamp says of the snapshot is forgotten with it.
+#[test]
+fn a_rotated_snapshot_key_ends_a_fast_forward_of_the_snapshot() {
+    let good = Repo::default();
+    let (root, mut stored) = (good.first_root(), Stored::new());
+    let far = Repo { snapshot: 1_000_000, ..good.clone() };
+    refresh(&root, &mut stored, &far.files(), ROLE, NOW).unwrap();
+    let mut back = good.next(1);
+    assert_eq!(refresh(&root, &mut stored, &back.files(), ROLE, NOW).unwrap_err().code(), 247);
+    back.roots.push(RootSpec { root: vec![1, 2], signed_by: vec![1, 2], snapshot: 9, ..ROOT_1 });
+    assert!(refresh(&root, &mut stored, &back.files(), ROLE, NOW).is_ok());
 }

@@ -19,6 +19,7 @@
 
 pub(super) mod depthwise;
 pub(super) mod epilogue;
+pub(super) mod peak;
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::aarch64::*;

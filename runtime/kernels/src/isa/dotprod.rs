@@ -96,6 +96,11 @@ impl Isa for Dotprod {
         // SAFETY: `self` proves NEON.
         unsafe { aarch64::lut(table, input, output) }
     }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves the instruction.
+        unsafe { aarch64::peak::sdot(steps) }
+    }
 }
 
 #[target_feature(enable = "neon,dotprod")]

@@ -85,6 +85,11 @@ impl Isa for I8mm {
         // SAFETY: `self` proves NEON.
         unsafe { aarch64::lut(table, input, output) }
     }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves the instruction.
+        unsafe { aarch64::peak::smmla(steps) }
+    }
 }
 
 /// Whether packing pays for `rows` rows: below, [`Dotprod`] executes fewer instructions.

@@ -84,6 +84,11 @@ impl Isa for Neon {
         // SAFETY: `self` proves NEON.
         unsafe { aarch64::lut(table, input, output) }
     }
+
+    fn peak(self, steps: u32) -> u64 {
+        // SAFETY: `self` proves NEON.
+        unsafe { aarch64::peak::widening(steps) }
+    }
 }
 
 #[target_feature(enable = "neon")]

@@ -1,5 +1,7 @@
 //! The proof that a plan stays inside its memory, made once when a model is opened.
 
+mod moves;
+
 use fleetfoot_format::{
     graph::{Conv, DType, Graph, Io, Pool, Span, Step, Window},
     limits::MAX_EXTENT,
@@ -35,9 +37,13 @@ struct At<'g> {
 impl At<'_> {
     fn io(self, io: &Io<'_>) -> Result<(), EngineError> {
         let dims = io.dims.iter().copied().map(u64::from);
-        self.tensor("model input or output", io.span, product(dims))?;
+        let size = io.dtype.size() as u64;
+        self.tensor("model input or output", io.span, product(dims).and_then(|n| n.checked_mul(size)))?;
         self.range("scale of an input or output", io.scale.is_finite() && io.scale > 0.0)?;
-        self.in_dtype("zero point of an input or output", io.dtype, io.zero_point)
+        match io.dtype.quantized() {
+            Some(dtype) => self.in_dtype("zero point of an input or output", dtype, io.zero_point),
+            None => self.range("zero point of an input or output", io.zero_point == 0),
+        }
     }
 
     fn step(self, step: &Step, weights: &[u8]) -> Result<(), EngineError> {
@@ -105,6 +111,12 @@ impl At<'_> {
                 self.range("scale", (1.0 / 65536.0..=1.0).contains(&p.out_scale))?;
                 self.in_dtype("zero point of the output", p.dtype, p.out_zero_point)
             }
+            Step::Copy(p) => self.copy(p),
+            Step::Broadcast(p) => self.broadcast(p),
+            Step::Resample(p) => self.resample(p, weights),
+            Step::ArgExtreme(p) => self.arg_extreme(p),
+            Step::FromFloat(p) => self.from_float(p),
+            Step::ToFloat(p) => self.to_float(p),
             _ => Err(EngineError::OutOfRange { step: self.step, what: "operation" }),
         }
     }

@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 
 use fleetfoot_format::{
-    graph::{DType, Graph, Io, Record, Span, Step, Steps},
+    graph::{Graph, Io, IoType, Record, Span, Step, Steps},
     limits::{MAX_DIMS, MAX_IO},
 };
 use fleetfoot_kernels::Kernels;
@@ -49,7 +49,7 @@ pub struct Prepared {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Element type.
-    pub dtype: DType,
+    pub dtype: IoType,
     /// Extents.
     pub dims: heapless::Vec<u32, MAX_DIMS>,
     /// Real value of one quantized step.

@@ -1,6 +1,7 @@
 //! One operator to one step: shapes checked, roundings of `docs/numerics.md` done, weights packed.
 
 mod binary;
+mod moves;
 mod pool;
 mod unary;
 mod weighted;
@@ -44,7 +45,15 @@ pub(crate) fn per_tensor(tensor: &Tensor) -> Option<(f32, i32)> {
 }
 
 impl<'g> Lower<'g> {
-    /// The step of this operator.
+    /// The steps of this operator.
+    pub(crate) fn steps(&self, packer: &mut Packer) -> Result<Vec<Step>, PlanError> {
+        match self.op.kind {
+            OpKind::Concat { outer, .. } => self.concat(packer, outer),
+            _ => Ok(alloc::vec![self.step(packer)?]),
+        }
+    }
+
+    /// The step of an operator that has exactly one.
     pub(crate) fn step(&self, packer: &mut Packer) -> Result<Step, PlanError> {
         match &self.op.kind {
             OpKind::Conv2d { stride, dilation, padding, activation } => {
@@ -68,10 +77,32 @@ impl<'g> Lower<'g> {
                 let bounds = bounds_xnnpack(*activation, &self.output()?);
                 self.pool(PoolKind::Max, self.window(*kernel, *stride, [1, 1], *padding)?, bounds)
             }
-            OpKind::Mean { axes } => self.mean(axes),
-            OpKind::Pad { amounts } => self.pad(amounts),
+            OpKind::Mean { axes } => self.reduce(axes, true),
+            OpKind::Sum { axes } => self.reduce(axes, false),
+            OpKind::ReduceMax { axes } => self.reduce_max(axes),
+            OpKind::Pad { amounts } => self.pad(amounts, self.output()?.zero_point.to_le_bytes()[0]),
+            OpKind::PadV2 { amounts, value } => self.pad(amounts, *value),
             OpKind::Softmax { beta } => self.softmax(packer, *beta),
-            OpKind::Quantize | OpKind::HardSwish | OpKind::Logistic | OpKind::Tanh => self.lut(packer),
+            OpKind::Quantize => match self.from_float()? {
+                Some(step) => Ok(step),
+                None => self.lut(packer),
+            },
+            OpKind::HardSwish | OpKind::Logistic | OpKind::Tanh | OpKind::Unary(_) => self.lut(packer),
+            OpKind::Dequantize => self.to_float(),
+            OpKind::Maximum | OpKind::Minimum => self.extreme(packer),
+            OpKind::Prelu => self.prelu(packer),
+            OpKind::Strided { first, dims, strides, .. } => self.strided(*first, dims, strides),
+            OpKind::Spread { stride, before } => self.spread(*stride, *before),
+            OpKind::Gather { axis, indices } => self.gather(packer, *axis, indices),
+            OpKind::Resize { bilinear, align_corners, half_pixel_centers } => {
+                self.resize(packer, *bilinear, *align_corners, *half_pixel_centers)
+            }
+            OpKind::ArgExtreme { axis, largest } => self.arg_extreme(*axis, *largest),
+            OpKind::Concat { .. } => Err(self.unsupported("a form of one step")),
+            OpKind::TransposeConv { .. } => Err(self.unsupported("a shape that its stride and padding do not give")),
+            OpKind::BatchMatMul { .. } => {
+                Err(self.unsupported("weights that are not one constant int8 matrix: use FULLY_CONNECTED"))
+            }
             OpKind::Reshape => Err(self.unsupported("a reshape of a constant, or to another number of elements")),
         }
     }
@@ -120,6 +151,13 @@ impl<'g> Lower<'g> {
     fn same_type(&self, operands: &[Operand<'_>]) -> Result<(), PlanError> {
         let same = operands.iter().all(|o| o.dtype == operands[0].dtype);
         if same { Ok(()) } else { Err(self.unsupported("operands of different types")) }
+    }
+
+    /// All of one type, scale and zero point.
+    fn alike(&self, operands: &[Operand<'_>]) -> Result<(), PlanError> {
+        let of = |o: &Operand<'_>| (o.dtype, o.scale.to_bits(), o.zero_point);
+        let same = operands.iter().all(|o| of(o) == of(&operands[0]));
+        if same { Ok(()) } else { Err(self.unsupported("operands that are not quantized alike: quantize them first")) }
     }
 
     fn expect(&self, id: TensorId, elements: usize) -> Result<(), PlanError> {

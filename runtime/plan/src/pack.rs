@@ -4,6 +4,9 @@ use alloc::{vec, vec::Vec};
 
 use fleetfoot_format::graph::Span;
 
+/// Output channels of one block of weights.
+pub(crate) const BLOCK: usize = 16;
+
 /// Builds the section, each piece at a multiple of 16.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {

@@ -1,6 +1,7 @@
 //! The whole way from a graph to a plan.
 //!
 //! ```text
+//! expand    operators that are made of others become those
 //! constant_channels   channels that cannot change are taken out, their constants folded into the next bias
 //! alias     reshapes (and requantizations that change nothing) share the tensor they read
 //! memory    each remaining tensor gets its place in the arena by the span of its life
@@ -17,6 +18,7 @@ use fleetfoot_format::{
 use crate::{
     constant_channels,
     error::PlanError,
+    expand,
     graph::{Graph, OpKind, TensorId},
     lower::{self, Lower},
     memory::{self, Life},
@@ -54,6 +56,8 @@ pub struct Removed {
 /// # Errors
 /// A [`PlanError`] that names the operator and the tensor.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
+    let expanded = expand::expand(graph);
+    let graph = expanded.as_ref().unwrap_or(graph);
     let Some((smaller, removed)) = constant_channels::remove(graph)? else { return plan_as_written(graph) };
     Ok(Plan { removed, ..plan_as_written(&smaller)? })
 }
@@ -63,6 +67,8 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 /// # Errors
 /// As [`plan()`].
 pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
+    let expanded = expand::expand(graph);
+    let graph = expanded.as_ref().unwrap_or(graph);
     let roots = alias(graph);
     let lives = lives(graph, &roots);
     let (places, arena_len) = match memory::place(&lives) {
@@ -80,8 +86,8 @@ pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
         if op.inputs.first().copied().flatten().is_some_and(|input| roots[output.0] == roots[input.0]) {
             continue;
         }
-        let step = Lower { graph, op, span: &span }.step(&mut packer)?;
-        records.push(Record { name: short(&graph.tensor(output).name), step });
+        let steps = Lower { graph, op, span: &span }.steps(&mut packer)?;
+        records.extend(steps.into_iter().map(|step| Record { name: short(&graph.tensor(output).name), step }));
     }
     let io = |ids: &[TensorId]| ids.iter().map(|&id| describe(graph, id, span(id))).collect::<Result<Vec<_>, _>>();
     let weights = packer.finish().map_err(|need| PlanError::TooLarge {
@@ -125,7 +131,7 @@ fn lives(graph: &Graph, roots: &[usize]) -> Vec<Life> {
     let mut lives = vec![None::<Life>; graph.tensors.len()];
     let mut touch = |id: TensorId, step: usize| {
         if graph.tensor(id).data.is_none() {
-            let len = graph.tensor(id).elements() as u32;
+            let len = (graph.tensor(id).elements() * graph.tensor(id).dtype.io().size()) as u32;
             let life = lives[roots[id.0]].get_or_insert(Life { first: step, last: step, len });
             life.first = life.first.min(step);
             life.last = life.last.max(step);
@@ -147,8 +153,10 @@ fn lives(graph: &Graph, roots: &[usize]) -> Vec<Life> {
 fn describe(graph: &Graph, id: TensorId, span: Span) -> Result<Io<'_>, PlanError> {
     let tensor = graph.tensor(id);
     let unsupported = |what| PlanError::Unsupported { position: 0, op: "model", output: tensor.name.to_string(), what };
-    let (Some(dtype), Some((scale, zero_point))) = (tensor.dtype.activation(), lower::per_tensor(tensor)) else {
-        return Err(unsupported("an input or output of the model is not int8 or uint8 with one scale"));
+    let dtype = tensor.dtype.io();
+    let quant = if dtype.quantized().is_some() { lower::per_tensor(tensor) } else { Some((1.0, 0)) };
+    let Some((scale, zero_point)) = quant else {
+        return Err(unsupported("an input or output of the model is int8 or uint8 without one scale"));
     };
     let dims = tensor.shape.iter().map(|&d| u32::try_from(d)).collect::<Result<Vec<_>, _>>();
     let dims = dims.ok().and_then(|dims| heapless::Vec::from_slice(&dims).ok());

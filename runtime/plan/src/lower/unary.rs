@@ -38,6 +38,7 @@ impl Lower<'_> {
             OpKind::Tanh => tables::tanh_table(dtype, si, zi, so, zo),
             OpKind::HardSwish => tables::hard_swish_table(dtype, si, zi, so, zo)
                 .map_err(|_| self.unsupported("a hard swish whose output scale is too small or too large"))?,
+            OpKind::Unary(unary) => tables::unary_table(unary, dtype, si, zi, so, zo),
             _ => tables::requantize_table(dtype, si, zi, output.dtype, so, zo),
         };
         Ok(Step::Lut(graph::Lut { input: input.span, output: output.span, table: packer.push(&table) }))

@@ -98,5 +98,6 @@ pub(super) const fn real_bounds(activation: Activation) -> (Option<f32>, Option<
         Activation::Relu => (Some(0.0), None),
         Activation::ReluN1To1 => (Some(-1.0), Some(1.0)),
         Activation::Relu6 => (Some(0.0), Some(6.0)),
+        Activation::Relu0To1 => (Some(0.0), Some(1.0)),
     }
 }

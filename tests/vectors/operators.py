@@ -234,6 +234,7 @@ def grouped(kind):
 
 def transpose_conv(kind):
     net, h, w, k, stride = Net(kind), int(rng.integers(2, 6)), int(rng.integers(2, 6)), int(one_of(2, 3, 4)), int(one_of(1, 2, 3))
+    k = max(k, stride)  # the original takes another kernel where the stride is larger
     ci, co, padding, int8 = int(rng.integers(1, 12)), int(rng.integers(1, 20)), int(rng.integers(2)), kind == T.INT8
     if padding == 0:
         oh, ow = h * stride, w * stride

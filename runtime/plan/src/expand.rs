@@ -5,7 +5,7 @@
 //!                      few output channels are taken together, with zeros between them, until they fill a block of 16
 //! TRANSPOSE_CONV       the image spread out with zero points between its cells, then CONV_2D with the kernel turned around
 //! BATCH_MATMUL         with constant weights: FULLY_CONNECTED with the weights transposed
-//! MEAN, SUM            over axes that are not neighbours: transposed first
+//! reductions           over axes that are not neighbours: transposed first
 //! ```
 //! What cannot be rewritten stays as it is, and lowering says why it is refused.
 
@@ -26,7 +26,7 @@ pub(crate) fn expand(graph: &Graph) -> Option<Graph> {
     let needs = |op: &Op| match &op.kind {
         OpKind::Conv2d { .. } => group_channels(graph, op).is_some(),
         OpKind::TransposeConv { .. } | OpKind::BatchMatMul { .. } => true,
-        OpKind::Mean { axes } | OpKind::Sum { axes } => !are_neighbours(axes),
+        OpKind::Mean { axes } | OpKind::Sum { axes } | OpKind::ReduceMax { axes } => !are_neighbours(axes),
         _ => false,
     };
     if !graph.ops.iter().any(needs) {
@@ -69,7 +69,7 @@ impl Expand {
                 self.transpose_conv(op, *stride, *padding, *activation)
             }
             OpKind::BatchMatMul { transposed } => self.batch_mat_mul(op, *transposed),
-            OpKind::Mean { axes } | OpKind::Sum { axes } => self.reduce(op, axes),
+            OpKind::Mean { axes } | OpKind::Sum { axes } | OpKind::ReduceMax { axes } => self.reduce(op, axes),
             _ => None,
         }
     }
@@ -197,7 +197,7 @@ impl Expand {
             };
             let spread = output + kernel - 1;
             let before = (kernel - 1).checked_sub(pad)?;
-            (back == input && before + (input - 1) * stride < spread).then_some((before, spread))
+            (kernel >= stride && back == input && before + (input - 1) * stride < spread).then_some((before, spread))
         };
         let (top, spread_h) = along(h, out_h, kernel_h, stride[0])?;
         let (left, spread_w) = along(w, out_w, kernel_w, stride[1])?;
@@ -252,7 +252,11 @@ impl Expand {
             turned,
         );
         let axes = (shape.len() - axes.len()..shape.len()).collect();
-        let kind = if matches!(op.kind, OpKind::Sum { .. }) { OpKind::Sum { axes } } else { OpKind::Mean { axes } };
+        let kind = match op.kind {
+            OpKind::Sum { .. } => OpKind::Sum { axes },
+            OpKind::ReduceMax { .. } => OpKind::ReduceMax { axes },
+            _ => OpKind::Mean { axes },
+        };
         self.push(op.position, kind, vec![Some(turned)], output);
         Some(())
     }

@@ -99,7 +99,8 @@ impl<'g> Lower<'g> {
             }
             OpKind::ArgExtreme { axis, largest } => self.arg_extreme(*axis, *largest),
             OpKind::Concat { .. } => Err(self.unsupported("a form of one step")),
-            OpKind::TransposeConv { .. } => Err(self.unsupported("a shape that its stride and padding do not give")),
+            OpKind::TransposeConv { .. } => Err(self
+                .unsupported("a kernel smaller than its stride, or a shape that its stride and padding do not give")),
             OpKind::BatchMatMul { .. } => {
                 Err(self.unsupported("weights that are not one constant int8 matrix: use FULLY_CONNECTED"))
             }

@@ -160,7 +160,7 @@ def faults():
         n.graph.operators.reverse()
 
     def float_inside(n, t, op):
-        n.op(B.DEQUANTIZE, [3], n.tensor('inside', [1, 4, 4, 2], T.FLOAT32, None))
+        n.op(B.DEQUANTIZE, [1], n.tensor('inside', [1, 4, 4, 2], T.FLOAT32, None))
         n.graph.outputs = [n.op(B.QUANTIZE, [4], n.tensor('z', [1, 4, 4, 2]))]
 
     def storage(n, t, op):
@@ -224,7 +224,6 @@ def faults():
 
     spoil(small(), all_float, 'float_model')
     spoil(small(), float_door, 'float_door')
-    spoil(small(), float_inside, 'float_inside')
     spoil(small(), storage, 'storage')
     spoil(small(), lengths, 'lengths')
     spoil(small(), shapes, 'shapes')
@@ -246,6 +245,7 @@ def faults():
     spoil(small(), set_('op', 'fusedActivationFunction', 4), 'fused_tanh')
     spoil(small(), set_('model', 'version', 2), 'version')
     spoil(small(), set_('graph', 'outputs', []), 'no_outputs')
+    spoil(small(), float_inside, 'float_inside')
 
     n = chain(B.RESHAPE, [4, 1])
     n.graph.operators[0].inputs = [0, n.ints('shape', [2, 2])]

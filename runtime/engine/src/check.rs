@@ -115,8 +115,8 @@ impl At<'_> {
             Step::Broadcast(p) => self.broadcast(p),
             Step::Resample(p) => self.resample(p, weights),
             Step::ArgExtreme(p) => self.arg_extreme(p),
-            Step::FromFloat(p) => self.from_float(p),
-            Step::ToFloat(p) => self.to_float(p),
+            Step::FromFloat(p) => self.float_in(p),
+            Step::ToFloat(p) => self.float_out(p),
             _ => Err(EngineError::OutOfRange { step: self.step, what: "operation" }),
         }
     }

@@ -615,7 +615,7 @@ fn broadcasts() {
             3 => BinaryOp::Minimum,
             _ => BinaryOp::Prelu(Prelu { a_zero_point, b_zero_point, positive, negative, out_zero_point }),
         };
-        let mut of = |r: &mut Random| {
+        let of = |r: &mut Random| {
             let mut strides = strides(&dims, &r.pick(&[order, [0, 1, 2, 3, 4, 5]]));
             for stride in &mut strides {
                 *stride *= usize::from(r.extent(0, 3) != 0);

@@ -83,7 +83,7 @@ impl<'g> Lower<'g> {
             OpKind::Pad { amounts } => self.pad(amounts, self.output()?.zero_point.to_le_bytes()[0]),
             OpKind::PadV2 { amounts, value } => self.pad(amounts, *value),
             OpKind::Softmax { beta } => self.softmax(packer, *beta),
-            OpKind::Quantize => match self.from_float()? {
+            OpKind::Quantize => match self.quantize_float()? {
                 Some(step) => Ok(step),
                 None => self.lut(packer),
             },

@@ -77,7 +77,7 @@ impl At<'_> {
         self.disjoint(p.input, p.output)
     }
 
-    pub(super) fn from_float(self, p: &FromFloat) -> Result<(), EngineError> {
+    pub(super) fn float_in(self, p: &FromFloat) -> Result<(), EngineError> {
         self.tensor("output", p.output, Some(u64::from(p.output.len)))?;
         self.tensor("input", p.input, Some(4 * u64::from(p.output.len)))?;
         self.disjoint(p.input, p.output)?;
@@ -85,7 +85,7 @@ impl At<'_> {
         self.in_dtype("zero point of the output", p.dtype, p.zero_point)
     }
 
-    pub(super) fn to_float(self, p: &ToFloat) -> Result<(), EngineError> {
+    pub(super) fn float_out(self, p: &ToFloat) -> Result<(), EngineError> {
         self.tensor("input", p.input, Some(u64::from(p.input.len)))?;
         self.tensor("output", p.output, Some(4 * u64::from(p.input.len)))?;
         self.disjoint(p.input, p.output)?;

@@ -241,7 +241,7 @@ impl Lower<'_> {
     }
 
     /// QUANTIZE of a float tensor, `None` where the operand is quantized already.
-    pub(super) fn from_float(&self) -> Result<Option<Step>, PlanError> {
+    pub(super) fn quantize_float(&self) -> Result<Option<Step>, PlanError> {
         let Some(&Some(id)) = self.op.inputs.first() else { return Ok(None) };
         let tensor = self.graph.tensor(id);
         if tensor.dtype != ElementType::Float32 {

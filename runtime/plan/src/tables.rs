@@ -103,7 +103,7 @@ pub fn unary_table(unary: Unary, dtype: DType, in_scale: f32, in_zp: i32, out_sc
         })
     };
     let limited = |lo: Option<f32>, hi: Option<f32>| {
-        let bound = |v: f32| libm::roundf(v / out_scale) as i64 + i64::from(out_zp);
+        let bound = |v: f32| (libm::roundf(v / out_scale) as i64).saturating_add(i64::from(out_zp));
         let (least, most) = (i64::from(dtype.range().0), i64::from(dtype.range().1));
         let (lo, hi) = (lo.map_or(least, bound).clamp(least, most), hi.map_or(most, bound).clamp(least, most));
         let (multiplier, exponent) = quantize_multiplier(f64::from(in_scale / out_scale));
@@ -167,7 +167,7 @@ fn leaky_relu_table(alpha: f32, dtype: DType, in_scale: f32, in_zp: i32, out_sca
 pub fn concat_table(in_scale: f32, in_zp: i32, out_scale: f32, out_zp: i32) -> [u8; 256] {
     let k = in_scale * (1.0 / out_scale);
     let bias = -in_zp as f32 * k;
-    table(DType::UInt8, DType::UInt8, |q| libm::roundf(q as f32 * k + bias) as i64 + i64::from(out_zp))
+    table(DType::UInt8, DType::UInt8, |q| (libm::roundf(q as f32 * k + bias) as i64).saturating_add(i64::from(out_zp)))
 }
 
 /// From one quantization to another, also between int8 and uint8.

@@ -13,6 +13,7 @@ impl Lower<'_> {
             return Err(self.unsupported("a pool whose output is quantized unlike its input"));
         }
         let [batch, .., channels] = self.dims4(input.tensor)?;
+        self.expect(self.op.outputs[0], batch * window.out_h as usize * window.out_w as usize * channels)?;
         Ok(Step::Pool(graph::Pool {
             kind,
             batch: self.u32(batch)?,

@@ -82,6 +82,8 @@ impl<'g> Lower<'g> {
         activation: Activation,
     ) -> Result<graph::Conv, PlanError> {
         let (input, output) = (self.input(0)?, self.output()?);
+        let pixels = shape.batch * shape.window.out_h as usize * shape.window.out_w as usize;
+        self.expect(self.op.outputs[0], pixels * shape.out_c)?;
         let tensor = self.constant(1)?;
         let (values, weight_zero_point) = self.weights(tensor)?;
         let bias = self.bias(shape.out_c)?;

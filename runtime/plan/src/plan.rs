@@ -153,6 +153,9 @@ fn lives(graph: &Graph, roots: &[usize]) -> Vec<Life> {
 fn describe(graph: &Graph, id: TensorId, span: Span) -> Result<Io<'_>, PlanError> {
     let tensor = graph.tensor(id);
     let unsupported = |what| PlanError::Unsupported { position: 0, op: "model", output: tensor.name.to_string(), what };
+    if tensor.data.is_some() {
+        return Err(unsupported("an input or output of the model is a constant"));
+    }
     let dtype = tensor.dtype.io();
     let quant = if dtype.quantized().is_some() { lower::per_tensor(tensor) } else { Some((1.0, 0)) };
     let Some((scale, zero_point)) = quant else {

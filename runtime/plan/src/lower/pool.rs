@@ -34,6 +34,12 @@ impl Lower<'_> {
         let ratio = input.scale / output.scale;
         let multiplier = if mean { ratio * (1.0 / n as f32) } else { ratio };
         let offset = output.zero_point as f32 - (n as f32 * input.zero_point as f32) * multiplier;
+        if !(multiplier > 0.0 && multiplier < 256.0 && offset.is_finite()) {
+            return Err(self.unsupported("a ratio of input to output scale that is 0 or over 2^8"));
+        }
+        if n > 1 << 23 {
+            return Err(self.unsupported("a reduction of more than 2^23 elements"));
+        }
         Ok(Step::Mean(graph::Mean {
             batch: self.u32(batch)?,
             pixels: self.u32(n)?,

@@ -15,6 +15,9 @@ impl Lower<'_> {
         {
             return Err(self.unsupported("an int8 softmax whose output is not scale 1/256, zero point -128"));
         }
+        if !(1.0 / 65536.0..=1.0).contains(&output.scale) {
+            return Err(self.unsupported("a softmax whose output scale is outside 2^-16 .. 1"));
+        }
         Ok(Step::Softmax(graph::Softmax {
             input: input.span,
             output: output.span,

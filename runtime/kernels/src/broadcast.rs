@@ -1,45 +1,33 @@
 //! Element-wise operations on two tensors of which either may repeat: outer dimensions are counted, the innermost is a
-//! loop in which each operand is a run or one element.
+//! loop.
+//!
+//! Portable code for all instruction sets: five operations for each of them would be much code for little time.
 
 use crate::{
-    isa::{Isa, Op},
     params::{BinaryOp, Broadcast},
     reference::{self, value},
     requantize::Limits,
 };
 
 /// An operation; all lengths were checked.
-pub(crate) struct RunBroadcast<'a> {
-    pub(crate) params: &'a Broadcast,
-    pub(crate) a: &'a [u8],
-    pub(crate) b: &'a [u8],
-    pub(crate) output: &'a mut [u8],
-}
-
-impl Op for RunBroadcast<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn eval<I: Isa>(self, _isa: I) {
-        let Self { params: p, a, b, output } = self;
-        let of = |x: u8| value(p.dtype, x);
-        match p.op {
-            BinaryOp::Add(add) => rows(p, a, b, output, |a, b| {
-                let acc = add.bias.wrapping_add(add.a_multiplier.wrapping_mul(of(a)));
-                let acc = acc.wrapping_add(add.b_multiplier.wrapping_mul(of(b))).wrapping_shr(add.shift);
-                acc.wrapping_add(add.out_zero_point).max(add.lo).min(add.hi) as u8
-            }),
-            BinaryOp::Mul(mul) => {
-                let limits = Limits::new(mul.lo, mul.hi, mul.out_zero_point);
-                rows(p, a, b, output, |a, b| {
-                    let acc = (of(a) - mul.a_zero_point).wrapping_mul(of(b) - mul.b_zero_point);
-                    limits.requantize(acc, mul.multiplier)
-                });
-            }
-            BinaryOp::Maximum => rows(p, a, b, output, |a, b| of(a).max(of(b)) as u8),
-            BinaryOp::Minimum => rows(p, a, b, output, |a, b| of(a).min(of(b)) as u8),
-            BinaryOp::Prelu(prelu) => rows(p, a, b, output, |a, b| reference::prelu(p.dtype, &prelu, a, b)),
+pub(crate) fn broadcast(p: &Broadcast, a: &[u8], b: &[u8], output: &mut [u8]) {
+    let of = |x: u8| value(p.dtype, x);
+    match p.op {
+        BinaryOp::Add(add) => rows(p, a, b, output, |a, b| {
+            let acc = add.bias.wrapping_add(add.a_multiplier.wrapping_mul(of(a)));
+            let acc = acc.wrapping_add(add.b_multiplier.wrapping_mul(of(b))).wrapping_shr(add.shift);
+            acc.wrapping_add(add.out_zero_point).max(add.lo).min(add.hi) as u8
+        }),
+        BinaryOp::Mul(mul) => {
+            let limits = Limits::new(mul.lo, mul.hi, mul.out_zero_point);
+            rows(p, a, b, output, |a, b| {
+                let acc = (of(a) - mul.a_zero_point).wrapping_mul(of(b) - mul.b_zero_point);
+                limits.requantize(acc, mul.multiplier)
+            });
         }
+        BinaryOp::Maximum => rows(p, a, b, output, |a, b| of(a).max(of(b)) as u8),
+        BinaryOp::Minimum => rows(p, a, b, output, |a, b| of(a).min(of(b)) as u8),
+        BinaryOp::Prelu(prelu) => rows(p, a, b, output, |a, b| reference::prelu(p.dtype, &prelu, a, b)),
     }
 }
 
@@ -62,10 +50,6 @@ fn rows(p: &Broadcast, a: &[u8], b: &[u8], output: &mut [u8], f: impl Fn(u8, u8)
             (1, 0) => {
                 let b = b[from_b];
                 output.iter_mut().zip(&a[from_a..][..run]).for_each(|(output, &a)| *output = f(a, b));
-            }
-            (0, 1) => {
-                let a = a[from_a];
-                output.iter_mut().zip(&b[from_b..][..run]).for_each(|(output, &b)| *output = f(a, b));
             }
             (step_a, step_b) => {
                 for (i, output) in output.iter_mut().enumerate() {

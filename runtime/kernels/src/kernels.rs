@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{
     add::RunAdd,
-    broadcast::RunBroadcast,
+    broadcast,
     conv::{ConvScratch, RunConv},
     copy,
     depthwise::{DepthwiseScratch, RunDepthwise},
@@ -16,8 +16,7 @@ use crate::{
     pad::RunPad,
     params::{Add, ArgExtreme, Broadcast, Conv, Copy, Door, Mean, Mul, Pad, Pool, Resample, Softmax, Window},
     pool::RunPool,
-    reference,
-    resample::RunResample,
+    reference, resample,
     softmax::RunSoftmax,
 };
 
@@ -227,7 +226,7 @@ impl Kernels {
         let last = |strides: [usize; 6]| sum::<6>(core::array::from_fn(|d| product([p.dims[d] - 1, strides[d]])));
         assert!(last(p.a_strides) < a.len(), "a: {} elements for {p:?}", a.len());
         assert!(last(p.b_strides) < b.len(), "b: {} elements for {p:?}", b.len());
-        self.0.run(RunBroadcast { params: p, a, b, output });
+        broadcast::broadcast(p, a, b, output);
     }
 
     /// Resizing of images, gathering of rows.
@@ -238,7 +237,7 @@ impl Kernels {
         exactly("input", input.len(), product([p.batch, p.in_h, p.in_w, p.channels]));
         exactly("output", output.len(), product([p.batch, p.rows.len(), p.columns.len(), p.channels]));
         assert!(!input.is_empty() && !output.is_empty(), "extents: none may be 0");
-        self.0.run(RunResample { params: p, input, output });
+        resample::resample(p, input, output);
     }
 
     /// The index of the first largest or smallest element.

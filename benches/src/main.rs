@@ -6,7 +6,7 @@ mod protocol;
 
 use std::sync::Arc;
 
-use fleetfoot::{Kernels, Model, Session, format::graph::DType};
+use fleetfoot::{Kernels, Model, Session, format::graph::IoType};
 use protocol::{Args, Peer, Result, serve, text};
 
 fn main() {
@@ -41,7 +41,7 @@ impl Peer for Ours {
     }
 
     fn get(&mut self) -> Result<Vec<f32>> {
-        let is_signed = self.0.model().engine().output(0).map_err(text)?.dtype == DType::Int8;
+        let is_signed = self.0.model().engine().output(0).map_err(text)?.dtype == IoType::Int8;
         let value = |&b: &u8| if is_signed { f32::from(b.cast_signed()) } else { f32::from(b) };
         Ok(self.0.output(0).map_err(text)?.iter().map(value).collect())
     }

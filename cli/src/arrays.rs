@@ -15,7 +15,7 @@ pub(crate) struct Array {
     /// As numpy writes it: `int8`, `uint8`, `float32`, ...
     pub(crate) dtype: String,
     pub(crate) shape: Vec<usize>,
-    /// The elements in C order; only for int8 and uint8.
+    /// The elements in C order, little-endian; only for int8, uint8, float32, int32 and int64.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -84,9 +84,24 @@ fn decode<R: std::io::Read>(path: &Path, file: NpyFile<R>) -> Result<Array, Fail
             values.map(|v| v.map(i8::cast_unsigned)).collect::<Result<_, _>>().map_err(broken)?
         }
         "uint8" => file.data::<u8>().map_err(|e| bad(e.to_string()))?.collect::<Result<_, _>>().map_err(broken)?,
+        "float32" => wide(file.data::<f32>(), f32::to_le_bytes).map_err(broken)?,
+        "int32" => wide(file.data::<i32>(), i32::to_le_bytes).map_err(broken)?,
+        "int64" => wide(file.data::<i64>(), i64::to_le_bytes).map_err(broken)?,
         _ => Vec::new(),
     };
     Ok(Array { dtype, shape, bytes })
+}
+
+/// Elements of several bytes each, little-endian.
+fn wide<T, E: ToString, const N: usize>(
+    values: Result<impl Iterator<Item = std::io::Result<T>>, E>,
+    bytes: impl Fn(T) -> [u8; N],
+) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for value in values.map_err(|e| std::io::Error::other(e.to_string()))? {
+        out.extend(bytes(value?));
+    }
+    Ok(out)
 }
 
 fn type_name(ty: &TypeStr) -> String {
@@ -120,23 +135,25 @@ fn read_image(path: &Path) -> Result<Array, Failure> {
     Ok(Array { dtype: "pixels".into(), shape: vec![h, w, channels], bytes })
 }
 
-/// Writes an `.npy` of int8 or uint8.
+/// Writes an `.npy` of a type that outputs of models have; `bytes` are little-endian.
 pub(crate) fn write_npy(path: &Path, dtype: &str, shape: &[usize], bytes: &[u8]) -> Result<(), Failure> {
-    let broken = |e: std::io::Error| Failure::io("write", path, &e);
     let shape: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+    let out = match dtype {
+        "int8" => npy(&shape, bytes.iter().map(|&b| b.cast_signed())),
+        "float32" => npy(&shape, bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b))),
+        "int32" => npy(&shape, bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b))),
+        "int64" => npy(&shape, bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b))),
+        _ => npy(&shape, bytes.iter().copied()),
+    };
+    write_file(path, &out.map_err(|e| Failure::io("write", path, &e))?)
+}
+
+fn npy<T: npyz::AutoSerialize>(shape: &[u64], values: impl Iterator<Item = T>) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    if dtype == "int8" {
-        let mut writer =
-            npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd().map_err(broken)?;
-        writer.extend(bytes.iter().map(|&b| b.cast_signed())).map_err(broken)?;
-        writer.finish().map_err(broken)?;
-    } else {
-        let mut writer =
-            npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd().map_err(broken)?;
-        writer.extend(bytes).map_err(broken)?;
-        writer.finish().map_err(broken)?;
-    }
-    write_file(path, &out)
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut out).begin_nd()?;
+    writer.extend(values)?;
+    writer.finish()?;
+    Ok(out)
 }
 
 /// Writes a file whole or not at all: a temporary one beside it, then a rename. What a link points to is written; a device

@@ -26,7 +26,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// An int8 or uint8 array of an `.npz`: its shape and its bytes.
+/// An array of an `.npz`: its shape and its bytes, little-endian.
 ///
 /// # Panics
 /// If there is no such array.
@@ -35,11 +35,13 @@ pub fn npz(path: &std::path::Path, name: &str) -> (Vec<u64>, Vec<u8>) {
     let mut archive = npyz::npz::NpzArchive::<BufReader<File>>::open(path).expect("a file of numpy");
     let array = archive.by_name(name).expect("a readable archive").unwrap_or_else(|| panic!("no array '{name}'"));
     let shape = array.shape().to_vec();
-    let signed = array.dtype().descr().contains("i1");
-    let bytes = if signed {
-        array.into_vec::<i8>().expect("int8").into_iter().map(i8::cast_unsigned).collect()
-    } else {
-        array.into_vec::<u8>().expect("uint8")
+    let descr = array.dtype().descr();
+    let bytes = match descr.trim_matches('\'').get(1..).expect("a plain type") {
+        "i1" => array.into_vec::<i8>().expect("int8").into_iter().map(i8::cast_unsigned).collect(),
+        "f4" => array.into_vec::<f32>().expect("float32").into_iter().flat_map(f32::to_le_bytes).collect(),
+        "i4" => array.into_vec::<i32>().expect("int32").into_iter().flat_map(i32::to_le_bytes).collect(),
+        "i8" => array.into_vec::<i64>().expect("int64").into_iter().flat_map(i64::to_le_bytes).collect(),
+        _ => array.into_vec::<u8>().expect("uint8"),
     };
     (shape, bytes)
 }

@@ -40,9 +40,13 @@ fn check(archive: &Path, name: &str, kernels: Kernels) -> Result<(), String> {
         session.set_input(i, &bytes(&format!("input{i}"))).map_err(|e| text(&e))?;
     }
     session.run().map_err(|e| text(&e))?;
-    let (found, expected) = (session.output(0).map_err(|e| text(&e))?, bytes("output"));
-    match found.iter().zip(&expected).filter(|(a, b)| a != b).count() {
-        0 if found.len() == expected.len() => Ok(()),
-        n => Err(format!("{n} of {} bytes differ, {:?}", expected.len(), graph.ops[0].kind)),
+    for i in 0..graph.outputs.len() {
+        let expected = if i == 0 { bytes("output") } else { bytes(&format!("output{i}")) };
+        let found = session.output(i).map_err(|e| text(&e))?;
+        let n = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
+        if n != 0 || found.len() != expected.len() {
+            return Err(format!("{n} of {} bytes differ, {:?}", expected.len(), graph.ops[0].kind));
+        }
     }
+    Ok(())
 }

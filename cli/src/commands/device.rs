@@ -150,8 +150,8 @@ fn run_data(args: &Args, agent: &mut Agent) -> Result<Option<Ran>, Failure> {
         us += start.elapsed().as_secs_f64() * 1e6;
         agent.record_inference(ran.is_ok(), now())?;
         ran?;
-        let values = session.output(0)?;
-        let best = (0..values.len()).max_by_key(|&i| (super::run::value(result, values[i]), std::cmp::Reverse(i)));
+        let values = super::run::values(result, session.output(0)?);
+        let best = (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]).then(b.cmp(&a)));
         correct += usize::from(labels.as_ref().is_some_and(|y| best == Some(usize::from(y.bytes[index]))));
     }
     Ok(Some(Ran { samples: samples.len(), correct: labels.map(|_| correct), us: us / samples.len().max(1) as f64 }))

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use fleetfoot::{
     Kernels, Session,
     engine::{MAX_THREADS, Tensor},
-    format::graph::DType,
+    format::graph::IoType,
 };
 use serde_json::{Value, json};
 
@@ -129,39 +129,50 @@ pub(crate) fn samples(array: &Array, name: &str, tensor: &Tensor) -> Result<Vec<
         return Err(Failure::usage(format!("'{name}' has shape {dims:?}, the array has {shape:?}"))
             .help(format!("give {inner:?}, or [N, ...] of it for N samples")));
     };
-    let bytes = if array.dtype == "pixels" {
+    let bytes = if array.dtype == "pixels" && tensor.dtype.quantized().is_some() {
         // An image: raw pixels for uint8 inputs, less 128 for int8 ones.
-        let flip = if tensor.dtype == DType::Int8 { 0x80 } else { 0 };
+        let flip = if tensor.dtype == IoType::Int8 { 0x80 } else { 0 };
         array.bytes.iter().map(|b| b ^ flip).collect()
     } else if array.dtype == tensor.dtype.name() {
         array.bytes.clone()
     } else {
         let (scale, zero_point) = (tensor.scale, tensor.zero_point);
-        return Err(Failure::usage(format!("'{name}' is {}, the array is {}", tensor.dtype.name(), array.dtype))
-            .help(format!("quantize it: round(x / {scale}) + {zero_point}, clipped to {:?}", tensor.dtype.range())));
+        return Err(Failure::usage(format!("'{name}' is {}, the array is {}", tensor.dtype.name(), array.dtype)).help(
+            match tensor.dtype.quantized() {
+                Some(dtype) => {
+                    format!("quantize it: round(x / {scale}) + {zero_point}, clipped to {:?}", dtype.range())
+                }
+                None => format!("convert it: x.astype(np.{})", tensor.dtype.name()),
+            },
+        ));
     };
     let len = tensor.span.len as usize;
     Ok(bytes.chunks_exact(len).take(n).map(<[u8]>::to_vec).collect())
 }
 
-/// Real value of a raw output byte.
-pub(crate) fn real(tensor: &Tensor, byte: u8) -> f32 {
-    (value(tensor, byte) - tensor.zero_point) as f32 * tensor.scale
-}
-
-/// Quantized value of a raw byte.
-pub(crate) fn value(tensor: &Tensor, byte: u8) -> i32 {
+/// The elements of `bytes` as `tensor` stores them; quantized ones are not scaled.
+pub(crate) fn values(tensor: &Tensor, bytes: &[u8]) -> Vec<f64> {
     match tensor.dtype {
-        DType::UInt8 => i32::from(byte),
-        _ => i32::from(byte.cast_signed()),
+        IoType::Int8 => bytes.iter().map(|b| f64::from(b.cast_signed())).collect(),
+        IoType::Float32 => bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect(),
+        IoType::Int32 => bytes.as_chunks().0.iter().map(|&b| f64::from(i32::from_le_bytes(b))).collect(),
+        // Indices: far below what a float holds.
+        IoType::Int64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f64).collect(),
+        _ => bytes.iter().map(|&b| f64::from(b)).collect(),
     }
 }
 
+/// Real value of an element.
+pub(crate) fn real(tensor: &Tensor, value: f64) -> f32 {
+    (value - f64::from(tensor.zero_point)) as f32 * tensor.scale
+}
+
 fn top(tensor: &Tensor, row: &[u8]) -> Vec<(usize, f32)> {
-    let mut order: Vec<usize> = (0..row.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(value(tensor, row[i])), i));
+    let values = values(tensor, row);
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
     order.truncate(TOP);
-    order.into_iter().map(|i| (i, real(tensor, row[i]))).collect()
+    order.into_iter().map(|i| (i, real(tensor, values[i]))).collect()
 }
 
 fn stacked(tensor: &Tensor, n: usize) -> Vec<usize> {
@@ -173,7 +184,8 @@ fn stacked(tensor: &Tensor, n: usize) -> Vec<usize> {
 fn outputs_json(tensors: &[Tensor], results: &[Vec<u8>], sample: usize) -> Value {
     let one = |(tensor, bytes): (&Tensor, &Vec<u8>)| -> Value {
         let len = tensor.span.len as usize;
-        bytes[sample * len..][..len].iter().map(|&b| value(tensor, b)).collect()
+        let number = |v: f64| if tensor.dtype == IoType::Float32 { json!(v) } else { json!(v as i64) };
+        values(tensor, &bytes[sample * len..][..len]).into_iter().map(number).collect()
     };
     let all: Vec<Value> = tensors.iter().zip(results).map(one).collect();
     match <[Value; 1]>::try_from(all) {

@@ -3,7 +3,7 @@
 //! Shapes are the planner's business, and so is the proof that no sum overflows.
 
 use fleetfoot_plan::{
-    graph::{DType, ElementType, Graph, Op, OpKind, Tensor, TensorId},
+    graph::{DType, ElementType, Graph, Op, OpKind, Tensor, TensorId, Unary},
     tables,
 };
 
@@ -11,20 +11,49 @@ use crate::error::{Problem, Problems};
 
 /// Lists everything in `graph` that lies outside of it.
 pub(crate) fn limits(graph: &Graph, problems: &mut Problems) {
-    floats(graph, problems);
-    for &id in graph.inputs.iter().chain(&graph.outputs) {
+    let doors = doors(graph);
+    floats(graph, &doors, problems);
+    for &id in graph.inputs.iter().chain(&graph.outputs).filter(|id| !doors[id.0]) {
         activation(graph.tensor(id), problems);
     }
     for op in &graph.ops {
-        operator(&Checked { graph, op }, problems);
+        operator(&Checked { graph, op, doors: &doors }, problems);
     }
 }
 
+/// For each tensor whether it may be of a wider type: a float input of the model that is quantized at once, a float
+/// output that an operator dequantizes last, an output of indices.
+fn doors(graph: &Graph) -> Vec<bool> {
+    let mut doors = vec![false; graph.tensors.len()];
+    for &id in &graph.inputs {
+        doors[id.0] = graph.tensor(id).dtype == ElementType::Float32;
+    }
+    for op in &graph.ops {
+        let wide = match op.kind {
+            OpKind::Dequantize => |dtype| dtype == ElementType::Float32,
+            OpKind::ArgExtreme { .. } => |dtype| matches!(dtype, ElementType::Int32 | ElementType::Int64),
+            _ => continue,
+        };
+        for &id in op.outputs.iter().filter(|id| graph.outputs.contains(id)) {
+            doors[id.0] = wide(graph.tensor(id).dtype);
+        }
+    }
+    for op in &graph.ops {
+        for &id in op.inputs.iter().flatten() {
+            doors[id.0] &= op.kind == OpKind::Quantize && graph.inputs.contains(&id);
+        }
+    }
+    doors
+}
+
 /// One problem for the whole model: it is float, or in part.
-fn floats(graph: &Graph, problems: &mut Problems) {
-    let is_float = |t: &&Tensor| t.dtype == ElementType::Float32;
-    let count = graph.tensors.iter().filter(is_float).count();
-    let Some(example) = graph.tensors.iter().find(is_float).map(|t| t.name.clone()) else { return };
+fn floats(graph: &Graph, doors: &[bool], problems: &mut Problems) {
+    let found = || {
+        let tensors = graph.tensors.iter().zip(doors);
+        tensors.filter(|(t, door)| t.dtype == ElementType::Float32 && !**door).map(|(t, _)| t)
+    };
+    let Some(example) = found().next().map(|t| t.name.clone()) else { return };
+    let count = found().count();
     let some_quantized = graph.tensors.iter().any(|t| t.dtype.activation().is_some());
     problems.push_first(if some_quantized {
         Problem::PartlyFloat { count, example }
@@ -68,6 +97,7 @@ struct Real {
 struct Checked<'g> {
     graph: &'g Graph,
     op: &'g Op,
+    doors: &'g [bool],
 }
 
 impl<'g> Checked<'g> {
@@ -99,11 +129,36 @@ impl<'g> Checked<'g> {
 
 fn operator(checked: &Checked<'_>, problems: &mut Problems) {
     let kind = &checked.op.kind;
-    let (Some(input), Some(output)) = (checked.operand(0), checked.output()) else { return };
-    let (a, o) = (activation(input, problems), activation(output, problems));
-    let is_binary = matches!(kind, OpKind::Add { .. } | OpKind::Sub { .. } | OpKind::Mul { .. });
+    let op = checked.op;
+    let (&[Some(input), ..], &[output, ..]) = (&op.inputs[..], &op.outputs[..]) else { return };
+    let real = |id: TensorId, problems: &mut Problems| {
+        (!checked.doors[id.0]).then(|| activation(checked.graph.tensor(id), problems)).flatten()
+    };
+    let (a, o) = (real(input, problems), real(output, problems));
+    if let OpKind::Concat { .. } = kind {
+        op.inputs.iter().skip(1).flatten().for_each(|&id| {
+            let _ = real(id, problems);
+        });
+    }
+    let is_binary = matches!(
+        kind,
+        OpKind::Add { .. }
+            | OpKind::Sub { .. }
+            | OpKind::Mul { .. }
+            | OpKind::Maximum
+            | OpKind::Minimum
+            | OpKind::Prelu
+    );
     let b = checked.operand(1).filter(|_| is_binary).map(|tensor| activation(tensor, problems));
-    if matches!(kind, OpKind::Conv2d { .. } | OpKind::DepthwiseConv2d { .. } | OpKind::FullyConnected { .. }) {
+    let is_weighted = matches!(
+        kind,
+        OpKind::Conv2d { .. }
+            | OpKind::DepthwiseConv2d { .. }
+            | OpKind::FullyConnected { .. }
+            | OpKind::TransposeConv { .. }
+            | OpKind::BatchMatMul { .. }
+    );
+    if is_weighted {
         weighted(checked, a, o, problems);
     }
     let (Some(a), Some(o)) = (a, o) else { return };
@@ -134,6 +189,9 @@ fn operator(checked: &Checked<'_>, problems: &mut Problems) {
             if o.dtype == DType::Int8 && (o.scale.to_bits(), o.zero_point) != ((1f32 / 256.0).to_bits(), -128) {
                 problems.push(checked.form("its int8 result has not scale 1/256 and zero point -128"));
             }
+        }
+        OpKind::Unary(Unary::Elu | Unary::Exp | Unary::Log | Unary::Abs) if a.dtype == DType::UInt8 => {
+            problems.push(checked.form("it is defined for int8 only"));
         }
         OpKind::HardSwish
             if tables::hard_swish_table(a.dtype, a.scale, a.zero_point, o.scale, o.zero_point).is_err() =>

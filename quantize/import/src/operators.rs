@@ -1,6 +1,8 @@
 //! Operators: which they are, their attributes, their operands.
 
-use fleetfoot_plan::graph::{Activation, Graph, Op, OpKind, Padding, TensorId};
+mod moves;
+
+use fleetfoot_plan::graph::{Activation, Graph, Op, OpKind, Padding, TensorId, Unary};
 
 use crate::{
     error::{ImportError, Problem, Problems},
@@ -26,6 +28,11 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// The name in the schema of a builtin operator.
+    fn static_name(&self) -> &'static str {
+        schema::operator_name(self.code).unwrap_or("CUSTOM")
+    }
+
     /// The number of the tensor that is operand `i`, if there is one.
     pub(crate) fn input(&self, i: usize) -> Option<usize> {
         self.inputs.get(i).and_then(index)
@@ -113,13 +120,9 @@ pub(crate) fn import(
     }
     for source in ops.iter().filter(|source| !folded.folds(source)) {
         match importer.operator(source) {
-            Ok(op) => graph.ops.push(op),
+            Ok(ops) => graph.ops.extend(ops),
             Err(Stop::Broken(error)) => return Err(error),
             Err(Stop::Listed) => {}
-            // Its result is float32, which is one problem of the whole model.
-            Err(Stop::Unknown) if source.code == op::DEQUANTIZE && source.output(0).is_some() => {
-                importer.result(source.position, &source.name, source.output(0))?;
-            }
             Err(Stop::Unknown) => {
                 let (position, op, output) = (source.position, source.name.clone(), importer.output_name(source)?);
                 importer.problems.push(Problem::Operator { position, op, output });
@@ -148,6 +151,15 @@ pub(crate) fn import(
     Ok(graph)
 }
 
+/// An operator of the graph that one of the file becomes.
+struct Made {
+    kind: OpKind,
+    /// Which operands of the file's operator it has.
+    inputs: Vec<usize>,
+    /// Which result.
+    output: usize,
+}
+
 struct Importer<'a, 'p> {
     tensors: Tensors<'a>,
     /// By number in the file: inputs of the model, and results of the operators so far.
@@ -157,18 +169,38 @@ struct Importer<'a, 'p> {
 }
 
 impl Importer<'_, '_> {
-    fn operator(&mut self, source: &Source<'_>) -> Result<Op, Stop> {
-        let kind = self.kind(source)?;
-        let n_inputs = match kind {
-            OpKind::Conv2d { .. } | OpKind::DepthwiseConv2d { .. } | OpKind::FullyConnected { .. } => 3,
-            OpKind::Add { .. } | OpKind::Sub { .. } | OpKind::Mul { .. } => 2,
-            _ => 1,
+    fn operator(&mut self, source: &Source<'_>) -> Result<Vec<Op>, Stop> {
+        let made = match self.moves(source)? {
+            Some(made) => made,
+            None => {
+                let kind = self.kind(source)?;
+                let inputs = match kind {
+                    OpKind::Conv2d { .. } | OpKind::DepthwiseConv2d { .. } | OpKind::FullyConnected { .. } => {
+                        vec![0, 1, 2]
+                    }
+                    // Its first operand is the shape of the result.
+                    OpKind::TransposeConv { .. } => vec![2, 1, 3],
+                    OpKind::Add { .. }
+                    | OpKind::Sub { .. }
+                    | OpKind::Mul { .. }
+                    | OpKind::Maximum
+                    | OpKind::Minimum
+                    | OpKind::Prelu
+                    | OpKind::BatchMatMul { .. } => vec![0, 1],
+                    _ => vec![0],
+                };
+                vec![Made { kind, inputs, output: 0 }]
+            }
         };
-        if source.outputs.len() != 1 {
+        if source.outputs.len() != made.len() {
             return Err(Stop::Form("it has not exactly one result"));
         }
+        made.into_iter().map(|made| self.made(source, made)).collect()
+    }
+
+    fn made(&mut self, source: &Source<'_>, made: Made) -> Result<Op, Stop> {
         let (mut inputs, mut complete) = (Vec::new(), true);
-        for i in 0..n_inputs.min(source.inputs.len()) {
+        for &i in made.inputs.iter().filter(|i| **i < source.inputs.len()) {
             match source.input(i) {
                 None => inputs.push(None),
                 present => {
@@ -179,12 +211,14 @@ impl Importer<'_, '_> {
             }
         }
         // Only a bias may be absent.
-        if inputs.len() < n_inputs.min(2) || inputs.iter().take(2).any(Option::is_none) && complete {
+        if inputs.len() < made.inputs.len().min(2) || inputs.iter().take(2).any(Option::is_none) && complete {
             return Err(Stop::Form("an operand is missing"));
         }
-        let output = self.result(source.position, &source.name, source.output(0))?;
+        let output = self.result(source.position, &source.name, source.output(made.output))?;
         match output {
-            Some(output) if complete => Ok(Op { position: source.position, kind, inputs, outputs: vec![output] }),
+            Some(output) if complete => {
+                Ok(Op { position: source.position, kind: made.kind, inputs, outputs: vec![output] })
+            }
             _ => Err(Stop::Listed),
         }
     }
@@ -226,7 +260,7 @@ impl Importer<'_, '_> {
         source.output(0).map_or_else(|| Ok(String::new()), |index| self.tensors.name(index))
     }
 
-    fn kind(&self, source: &Source<'_>) -> Result<OpKind, Stop> {
+    fn kind(&mut self, source: &Source<'_>) -> Result<OpKind, Stop> {
         Ok(match source.code {
             op::CONV_2D => {
                 const F: schema::Conv2d = schema::CONV_2D;
@@ -279,6 +313,66 @@ impl Importer<'_, '_> {
             op::HARD_SWISH => OpKind::HardSwish,
             op::LOGISTIC => OpKind::Logistic,
             op::TANH => OpKind::Tanh,
+            op::DEQUANTIZE => OpKind::Dequantize,
+            op::MAXIMUM => OpKind::Maximum,
+            op::MINIMUM => OpKind::Minimum,
+            op::PRELU => OpKind::Prelu,
+            op::RELU => OpKind::Unary(Unary::Relu),
+            op::RELU6 => OpKind::Unary(Unary::Relu6),
+            op::RELU_N1_TO_1 => OpKind::Unary(Unary::ReluN1To1),
+            op::RELU_0_TO_1 => OpKind::Unary(Unary::Relu0To1),
+            op::ELU => OpKind::Unary(Unary::Elu),
+            op::EXP => OpKind::Unary(Unary::Exp),
+            op::LOG => OpKind::Unary(Unary::Log),
+            op::ABS => OpKind::Unary(Unary::Abs),
+            op::LEAKY_RELU => {
+                let alpha = required(source, 75)?.f32(schema::LEAKY_RELU.alpha)?;
+                if !alpha.is_finite() || alpha.abs() > 65536.0 {
+                    return Err(Stop::Form("a slope that is not a number of at most 65536"));
+                }
+                OpKind::Unary(Unary::LeakyRelu { alpha })
+            }
+            op::GELU => {
+                let options = optional(source, 116)?;
+                let approximate = options.map_or(Ok(false), |options| options.bool(schema::GELU.approximate))?;
+                OpKind::Unary(Unary::Gelu { approximate })
+            }
+            op::SUM => OpKind::Sum { axes: self.axes(source)? },
+            op::REDUCE_MAX => OpKind::ReduceMax { axes: self.axes(source)? },
+            op::ARG_MAX | op::ARG_MIN => match self.axes(source)?[..] {
+                [axis] => OpKind::ArgExtreme { axis, largest: source.code == op::ARG_MAX },
+                _ => return Err(Stop::Form("more than one axis")),
+            },
+            op::PADV2 => self.pad_value(source)?,
+            op::RESIZE_BILINEAR | op::RESIZE_NEAREST_NEIGHBOR => {
+                let bilinear = source.code == op::RESIZE_BILINEAR;
+                let options = optional(source, if bilinear { 15 } else { 74 })?;
+                let fields = if bilinear { schema::RESIZE_BILINEAR } else { schema::RESIZE_NEAREST };
+                let flag = |field| options.map_or(Ok(false), |options| options.bool(field));
+                let (align_corners, half_pixel_centers) =
+                    (flag(fields.align_corners)?, flag(fields.half_pixel_centers)?);
+                if align_corners && half_pixel_centers {
+                    return Err(Stop::Form("both aligned corners and half pixel centres"));
+                }
+                OpKind::Resize { bilinear, align_corners, half_pixel_centers }
+            }
+            op::TRANSPOSE_CONV => {
+                const F: schema::TransposeConv = schema::TRANSPOSE_CONV;
+                let options = required(source, 49)?;
+                OpKind::TransposeConv {
+                    stride: pair(&options, F.stride_h, F.stride_w, 0)?,
+                    padding: padding(&options, F.padding)?,
+                    activation: activation(&options, F.activation)?,
+                }
+            }
+            op::BATCH_MATMUL => {
+                let options = optional(source, 101)?;
+                let flag = |field| options.map_or(Ok(false), |options| options.bool(field));
+                if flag(schema::BATCH_MATMUL.adj_x)? {
+                    return Err(Stop::Form("a transposed first operand"));
+                }
+                OpKind::BatchMatMul { transposed: flag(schema::BATCH_MATMUL.adj_y)? }
+            }
             _ => return Err(Stop::Unknown),
         })
     }
@@ -294,7 +388,7 @@ impl Importer<'_, '_> {
         let mut axes = axes.ok_or(Stop::Form("an axis that its operand does not have"))?;
         axes.sort_unstable();
         axes.dedup();
-        if axes.is_empty() { Err(Stop::Form("a mean over no axis")) } else { Ok(axes) }
+        if axes.is_empty() { Err(Stop::Form("a reduction over no axis")) } else { Ok(axes) }
     }
 
     /// Constant operand 1 as cells before and after each dimension.

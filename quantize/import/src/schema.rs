@@ -83,32 +83,104 @@ table!(
     /// Union member 59.
     PACK: Pack { axis = 1 }
 );
+table!(
+    /// Union member 10.
+    CONCATENATION: Concatenation { axis = 0, activation = 1 }
+);
+table!(
+    /// Union members 19 (space to depth), 94 (depth to space).
+    BLOCK: Block { size = 0 }
+);
+table!(
+    /// Union member 15.
+    RESIZE_BILINEAR: Resize { align_corners = 2, half_pixel_centers = 3 }
+);
+/// Union member 74.
+pub(crate) const RESIZE_NEAREST: Resize =
+    Resize { align_corners: (0, "align_corners"), half_pixel_centers: (1, "half_pixel_centers") };
+table!(
+    /// Union member 23.
+    GATHER: Gather { axis = 0, batch_dims = 1 }
+);
+table!(
+    /// Union member 49.
+    TRANSPOSE_CONV: TransposeConv { padding = 0, stride_w = 1, stride_h = 2, activation = 3 }
+);
+table!(
+    /// Union member 64.
+    UNPACK: Unpack { axis = 1 }
+);
+table!(
+    /// Union member 75.
+    LEAKY_RELU: LeakyRelu { alpha = 0 }
+);
+table!(
+    /// Union member 101.
+    BATCH_MATMUL: BatchMatMul { adj_x = 0, adj_y = 1 }
+);
+table!(
+    /// Union member 116.
+    GELU: Gelu { approximate = 0 }
+);
 
 /// Numbers of the builtin operators that are imported or folded.
 pub(crate) mod op {
     pub(crate) const ADD: i32 = 0;
     pub(crate) const AVERAGE_POOL_2D: i32 = 1;
+    pub(crate) const CONCATENATION: i32 = 2;
     pub(crate) const CONV_2D: i32 = 3;
     pub(crate) const DEPTHWISE_CONV_2D: i32 = 4;
+    pub(crate) const DEPTH_TO_SPACE: i32 = 5;
     pub(crate) const DEQUANTIZE: i32 = 6;
     pub(crate) const FULLY_CONNECTED: i32 = 9;
     pub(crate) const LOGISTIC: i32 = 14;
     pub(crate) const MAX_POOL_2D: i32 = 17;
     pub(crate) const MUL: i32 = 18;
+    pub(crate) const RELU: i32 = 19;
+    pub(crate) const RELU_N1_TO_1: i32 = 20;
+    pub(crate) const RELU6: i32 = 21;
     pub(crate) const RESHAPE: i32 = 22;
+    pub(crate) const RESIZE_BILINEAR: i32 = 23;
     pub(crate) const SOFTMAX: i32 = 25;
+    pub(crate) const SPACE_TO_DEPTH: i32 = 26;
     pub(crate) const TANH: i32 = 28;
     pub(crate) const CUSTOM: i32 = 32;
     pub(crate) const PAD: i32 = 34;
+    pub(crate) const GATHER: i32 = 36;
+    pub(crate) const TRANSPOSE: i32 = 39;
     pub(crate) const MEAN: i32 = 40;
     pub(crate) const SUB: i32 = 41;
     pub(crate) const SQUEEZE: i32 = 43;
     pub(crate) const STRIDED_SLICE: i32 = 45;
+    pub(crate) const EXP: i32 = 47;
+    pub(crate) const SPLIT: i32 = 49;
+    pub(crate) const PRELU: i32 = 54;
+    pub(crate) const MAXIMUM: i32 = 55;
+    pub(crate) const ARG_MAX: i32 = 56;
+    pub(crate) const MINIMUM: i32 = 57;
+    pub(crate) const PADV2: i32 = 60;
+    pub(crate) const SLICE: i32 = 65;
+    pub(crate) const TRANSPOSE_CONV: i32 = 67;
+    pub(crate) const TILE: i32 = 69;
     pub(crate) const EXPAND_DIMS: i32 = 70;
+    pub(crate) const LOG: i32 = 73;
+    pub(crate) const SUM: i32 = 74;
     pub(crate) const SHAPE: i32 = 77;
+    pub(crate) const ARG_MIN: i32 = 79;
+    pub(crate) const REDUCE_MAX: i32 = 82;
     pub(crate) const PACK: i32 = 83;
+    pub(crate) const UNPACK: i32 = 88;
+    pub(crate) const RESIZE_NEAREST_NEIGHBOR: i32 = 97;
+    pub(crate) const LEAKY_RELU: i32 = 98;
+    pub(crate) const ABS: i32 = 101;
+    pub(crate) const SPLIT_V: i32 = 102;
+    pub(crate) const REVERSE_V2: i32 = 105;
+    pub(crate) const ELU: i32 = 111;
     pub(crate) const QUANTIZE: i32 = 114;
     pub(crate) const HARD_SWISH: i32 = 117;
+    pub(crate) const BATCH_MATMUL: i32 = 126;
+    pub(crate) const GELU: i32 = 150;
+    pub(crate) const RELU_0_TO_1: i32 = 152;
 }
 
 /// The name of a builtin operator.

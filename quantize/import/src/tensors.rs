@@ -14,8 +14,8 @@ const MAX_RANK: usize = 6;
 const MAX_ELEMENTS: usize = 1 << 30;
 /// Longer names are cut.
 const MAX_NAME_LEN: usize = 128;
-/// The longest vector that shape arithmetic needs.
-const MAX_INTS: usize = 64;
+/// The longest vector of integers that an operator needs: indices of a GATHER.
+const MAX_INTS: usize = 4096;
 
 /// The tensors of a file, and those of them that the graph needs.
 pub(crate) struct Tensors<'a> {
@@ -243,7 +243,7 @@ pub(crate) fn printable(name: &str) -> String {
 }
 
 /// Extents and their product, if all are within the limits.
-fn extents(stored: &[i32]) -> Option<(Vec<usize>, usize)> {
+pub(crate) fn extents(stored: &[i32]) -> Option<(Vec<usize>, usize)> {
     let shape: Vec<usize> =
         stored.iter().map(|&d| usize::try_from(d).ok().filter(|&d| d > 0)).collect::<Option<_>>()?;
     let elements = shape.iter().try_fold(1usize, |product, &d| product.checked_mul(d))?;

@@ -29,6 +29,13 @@ fn all_operators_are_imported() {
 }
 
 #[test]
+fn a_float_input_that_is_quantized_at_once_is_imported() {
+    let graph = tflite(&read("float_door")).unwrap();
+    assert_eq!(graph.ops.iter().map(|op| op.kind.name()).collect::<Vec<_>>(), ["QUANTIZE", "CONV_2D"]);
+    assert_eq!(graph.tensor(graph.inputs[0]).dtype.name(), "float32");
+}
+
+#[test]
 fn every_fault_is_named() {
     check(
         "add_ratio",
@@ -41,10 +48,10 @@ fn every_fault_is_named() {
     check("bias_int64", 522, &["tensor 'b' is int64, int32 is supported here"]);
     check("float16", 522, &["tensor 'x' is float16, int8 or uint8 is supported here"]);
     check(
-        "float_door",
+        "float_inside",
         521,
         &[
-            "1 tensors are float32 although others are quantized, for example 'door': convert again with converter.representative_dataset, converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8] and converter.inference_input_type = converter.inference_output_type = tf.int8",
+            "1 tensors are float32 although others are quantized, for example 'inside': convert again with converter.representative_dataset, converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8] and converter.inference_input_type = converter.inference_output_type = tf.int8",
         ],
     );
     check(
@@ -156,6 +163,9 @@ fn every_fault_is_named() {
         ],
     );
     check("stride", 519, &["operator 0 (CONV_2D, writes 'y'): a kernel, stride or dilation outside of 1 to 65535"]);
+    check("split", 519, &["operator 0 (SPLIT, writes 'y'): a part that its operand does not have"]);
+    check("transpose", 519, &["operator 0 (TRANSPOSE, writes 'y'): an order that is no permutation of its dimensions"]);
+    check("uint8_elu", 519, &["operator 0 (ELU, writes 'y'): it is defined for int8 only"]);
     check("two_subgraphs", 516, &["the model has 2 subgraphs, one is supported"]);
     check(
         "uint8_depthwise_axis",
@@ -169,7 +179,7 @@ fn every_fault_is_named() {
         "unsupported_operators",
         518,
         &[
-            "operator 0 (RELU, writes 'y') is not supported",
+            "operator 0 (COS, writes 'y') is not supported",
             "operator 1 (CUSTOM 'My�Op', writes 'z') is not supported",
             "operator 2 (builtin operator 208, writes 'u') is not supported",
         ],

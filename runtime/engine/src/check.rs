@@ -8,6 +8,8 @@
 //! ```
 //! The bytes may come from anywhere: no product overflows here, nothing is read outside, and the work is one pass over steps and weights.
 
+mod moves;
+
 use fleetfoot_format::{
     graph::{Conv, DType, Graph, Io, Pool, Span, Step, Window},
     limits::MAX_EXTENT,
@@ -35,7 +37,7 @@ pub(crate) fn graph(graph: &Graph<'_>, weights: &[u8]) -> Result<(), EngineError
         for other in &graph.inputs()[..index as usize] {
             at.disjoint("two inputs", other.span, io.span)?;
         }
-        at.writes("input", io.span, elements(io))?;
+        at.writes("input", io.span, len(io))?;
     }
     for (index, record) in (0..).zip(graph.steps()) {
         at.place = Place::Step(index);
@@ -44,13 +46,14 @@ pub(crate) fn graph(graph: &Graph<'_>, weights: &[u8]) -> Result<(), EngineError
     for (index, io) in (0..).zip(graph.outputs()) {
         at.place = Place::Output(index);
         at.io(io)?;
-        at.reads("output", io.span, elements(io))?;
+        at.reads("output", io.span, len(io))?;
     }
     Ok(())
 }
 
-fn elements(io: &Io<'_>) -> Option<u64> {
-    product(io.dims.iter().copied().map(u64::from))
+/// Bytes of an input or output of the model.
+fn len(io: &Io<'_>) -> Option<u64> {
+    product(io.dims.iter().copied().map(u64::from)).and_then(|n| n.checked_mul(io.dtype.size() as u64))
 }
 
 /// The place of a check, for its errors, and what was written before it.
@@ -63,7 +66,10 @@ struct At<'g> {
 impl At<'_> {
     fn io(&self, io: &Io<'_>) -> Result<(), EngineError> {
         self.real("scale", io.scale, f32::from_bits(1), f32::MAX)?;
-        self.in_dtype("zero point", io.dtype, io.zero_point)
+        match io.dtype.quantized() {
+            Some(dtype) => self.in_dtype("zero point", dtype, io.zero_point),
+            None => self.within("zero point", io.zero_point, 0, 0),
+        }
     }
 
     fn step(&mut self, step: &Step, weights: &[u8]) -> Result<(), EngineError> {
@@ -136,6 +142,12 @@ impl At<'_> {
                 self.real("scale", p.out_scale, 1.0 / 65536.0, 1.0)?;
                 self.in_dtype("zero point of the output", p.dtype, p.out_zero_point)
             }
+            Step::Copy(p) => self.copy(p),
+            Step::Broadcast(p) => self.broadcast(p),
+            Step::Resample(p) => self.resample(p, weights),
+            Step::ArgExtreme(p) => self.arg_extreme(p),
+            Step::FromFloat(p) => self.float_in(p),
+            Step::ToFloat(p) => self.float_out(p),
             _ => self.range("operation", false),
         }
     }

@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 
 use fleetfoot_format::{
-    graph::{DType, Graph, Io, Record, Span, Steps},
+    graph::{Graph, Io, IoType, Record, Span, Steps},
     limits::{MAX_ARENA_LEN, MAX_DIMS, MAX_IO},
 };
 use fleetfoot_kernels::Kernels;
@@ -58,7 +58,7 @@ impl Prepared {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Element type.
-    pub dtype: DType,
+    pub dtype: IoType,
     /// Extents.
     pub dims: heapless::Vec<u32, MAX_DIMS>,
     /// Real value of one quantized step.

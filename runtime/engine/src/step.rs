@@ -1,11 +1,14 @@
 //! From a stored step to a call of a kernel.
 
+mod moves;
+
 use core::ops::Range;
 
 use fleetfoot_format::graph::{self, DType, PoolKind, Span, Step};
 use fleetfoot_kernels as kernels;
 use fleetfoot_kernels::Kernels;
 
+pub(crate) use self::moves::resample;
 use crate::error::{EngineError, Place};
 
 /// What a profiler is told after a step.
@@ -98,6 +101,24 @@ pub(crate) fn run(
         Step::Softmax(p) => {
             let (input, output) = pair(tensors, p.input, p.output)?;
             isa.softmax(&softmax(p, weights)?, input, output);
+        }
+        Step::Copy(p) => moves::copy(isa, p, weights, tensors)?,
+        Step::Broadcast(p) => moves::broadcast(isa, p, weights, tensors)?,
+        Step::Resample(p) => {
+            let (input, output) = pair(tensors, p.input, p.output)?;
+            isa.resample(&resample(p, weights)?, input, output);
+        }
+        Step::ArgExtreme(p) => {
+            let (input, output) = pair(tensors, p.input, p.output)?;
+            isa.arg_extreme(&moves::arg_extreme(p), input, output);
+        }
+        Step::FromFloat(p) => {
+            let (input, output) = pair(tensors, p.input, p.output)?;
+            isa.from_float(&moves::from_float(p), input, output);
+        }
+        Step::ToFloat(p) => {
+            let (input, output) = pair(tensors, p.input, p.output)?;
+            isa.to_float(&moves::to_float(p), input, output);
         }
         _ => return Err(Fault::OutOfBounds("operation")),
     }

@@ -13,6 +13,8 @@
 //! column][c16]` int8 with `c16` the number of output channels rounded up to 16. `bias` is `[c16]` int32 and `multipliers`
 //! `[c16]` float32, zero beyond the channels. uint8 weights are stored as `w - 128`, their zero point likewise.
 
+mod moves;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,9 @@ use crate::{
     limits::{MAX_ARENA_LEN, MAX_DIMS, MAX_IO, MAX_STEPS},
 };
 
-/// Element type of a tensor.
+pub use self::moves::{ArgExtreme, BinaryOp, Broadcast, Copy, Dims, Fixed, FromFloat, IoType, Resample, ToFloat};
+
+/// Element type of a quantized tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DType {
@@ -92,7 +96,7 @@ pub struct Io<'a> {
     /// Name in the source model.
     pub name: &'a str,
     /// Element type.
-    pub dtype: DType,
+    pub dtype: IoType,
     /// Extents, outermost first.
     pub dims: Vec<u32, MAX_DIMS>,
     /// Real value of one step of the quantized value.
@@ -352,6 +356,18 @@ pub enum Step {
     Lut(Lut),
     /// Softmax.
     Softmax(Softmax),
+    /// Strided copy.
+    Copy(Copy),
+    /// Element-wise operation with broadcasting.
+    Broadcast(Broadcast),
+    /// Resizing, gathering.
+    Resample(Resample),
+    /// Index of the largest or smallest.
+    ArgExtreme(ArgExtreme),
+    /// Quantization of a float input.
+    FromFloat(FromFloat),
+    /// Float output.
+    ToFloat(ToFloat),
 }
 
 impl Step {
@@ -370,6 +386,16 @@ impl Step {
             Self::Pad(_) => "pad",
             Self::Lut(_) => "lut",
             Self::Softmax(_) => "softmax",
+            Self::Copy(_) => "copy",
+            Self::Broadcast(Broadcast { op: BinaryOp::Add { .. }, .. }) => "add",
+            Self::Broadcast(Broadcast { op: BinaryOp::Mul { .. }, .. }) => "mul",
+            Self::Broadcast(Broadcast { op: BinaryOp::Maximum, .. }) => "maximum",
+            Self::Broadcast(Broadcast { op: BinaryOp::Minimum, .. }) => "minimum",
+            Self::Broadcast(Broadcast { op: BinaryOp::Prelu { .. }, .. }) => "prelu",
+            Self::Resample(_) => "resample",
+            Self::ArgExtreme(_) => "arg_extreme",
+            Self::FromFloat(_) => "from_float",
+            Self::ToFloat(_) => "to_float",
         }
     }
 
@@ -401,6 +427,12 @@ impl Step {
             Self::Pad(s) => sum(&[s.input, s.output]),
             Self::Lut(s) => sum(&[s.input, s.table, s.output]),
             Self::Softmax(s) => sum(&[s.input, s.table, s.output]),
+            Self::Copy(s) => 2 * s.dims.iter().map(|&d| u64::from(d)).product::<u64>(),
+            Self::Broadcast(s) => sum(&[s.a, s.b, s.output]),
+            Self::Resample(s) => sum(&[s.input, s.rows, s.columns, s.output]),
+            Self::ArgExtreme(s) => sum(&[s.input, s.output]),
+            Self::FromFloat(s) => sum(&[s.input, s.output]),
+            Self::ToFloat(s) => sum(&[s.input, s.output]),
         }
     }
 }

@@ -9,7 +9,7 @@ pub const MAX_SECTIONS: usize = 16;
 /// Bytes of a whole bundle. Guards the storage of a device and 32-bit offsets.
 pub const MAX_BUNDLE_LEN: u64 = 1 << 30;
 /// Inputs, and outputs, of a model.
-pub const MAX_IO: usize = 4;
+pub const MAX_IO: usize = 8;
 /// Dimensions of a tensor.
 pub const MAX_DIMS: usize = 6;
 /// Steps of a plan. Bounds the time that opening a model takes.

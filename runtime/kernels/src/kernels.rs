@@ -4,15 +4,19 @@ use core::fmt;
 
 use crate::{
     add::RunAdd,
+    broadcast,
     conv::{ConvScratch, RunConv},
+    copy,
     depthwise::{DepthwiseScratch, RunDepthwise},
+    doors::{RunFromFloat, RunToFloat},
     isa::{Isa, Op, Scalar, Selected},
     lut::RunLut,
     mean::RunMean,
     mul::RunMul,
     pad::RunPad,
-    params::{Add, Conv, Mean, Mul, Pad, Pool, Softmax, Window},
+    params::{Add, ArgExtreme, Broadcast, Conv, Copy, Door, Mean, Mul, Pad, Pool, Resample, Softmax, Window},
     pool::RunPool,
+    reference, resample,
     softmax::RunSoftmax,
 };
 
@@ -220,6 +224,72 @@ impl Op for RunPeak {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> u64 {
         isa.peak(self.steps)
+    }
+}
+
+/// Movement of bytes, operands of different shapes, doors.
+impl Kernels {
+    /// A strided copy.
+    ///
+    /// # Panics
+    /// If an element lies outside its slice.
+    pub fn copy(self, p: &Copy<'_>, input: &[u8], output: &mut [u8]) {
+        assert!(p.dims.iter().all(|&d| d > 0), "extents: {:?}", p.dims);
+        copy::copy(p, input, output);
+    }
+
+    /// An element-wise operation with operands that may repeat.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length.
+    pub fn broadcast(self, p: &Broadcast, a: &[u8], b: &[u8], output: &mut [u8]) {
+        exactly("output", output.len(), product(p.dims));
+        assert!(!output.is_empty(), "extents: {:?}", p.dims);
+        let last = |strides: [usize; 6]| sum::<6>(core::array::from_fn(|d| product([p.dims[d] - 1, strides[d]])));
+        assert!(last(p.a_strides) < a.len(), "a: {} elements for {p:?}", a.len());
+        assert!(last(p.b_strides) < b.len(), "b: {} elements for {p:?}", b.len());
+        broadcast::broadcast(p, a, b, output);
+    }
+
+    /// Resizing of images, gathering of rows.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length or a row or column looks outside the image.
+    pub fn resample(self, p: &Resample<'_>, input: &[u8], output: &mut [u8]) {
+        exactly("input", input.len(), product([p.batch, p.in_h, p.in_w, p.channels]));
+        exactly("output", output.len(), product([p.batch, p.rows.len(), p.columns.len(), p.channels]));
+        assert!(!input.is_empty() && !output.is_empty(), "extents: none may be 0");
+        resample::resample(p, input, output);
+    }
+
+    /// The index of the first largest or smallest element.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length.
+    pub fn arg_extreme(self, p: &ArgExtreme, input: &[u8], output: &mut [u8]) {
+        exactly("input", input.len(), product([p.outer, p.n, p.inner]));
+        exactly("output", output.len(), product([p.outer, p.inner, if p.wide { 8 } else { 4 }]));
+        reference::arg_extreme(p, input, output);
+    }
+
+    /// float32, little-endian, to a quantized type.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length.
+    pub fn from_float(self, p: &Door, input: &[u8], output: &mut [u8]) {
+        exactly("input", input.len(), product([output.len(), 4]));
+        in_range(&[p.zero_point]);
+        self.0.run(RunFromFloat { params: p, input, output });
+    }
+
+    /// A quantized type to float32, little-endian.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length.
+    pub fn to_float(self, p: &Door, input: &[u8], output: &mut [u8]) {
+        exactly("output", output.len(), product([input.len(), 4]));
+        in_range(&[p.zero_point]);
+        self.0.run(RunToFloat { params: p, input, output });
     }
 }
 

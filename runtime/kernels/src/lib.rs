@@ -9,8 +9,11 @@
 #![deny(unsafe_code)]
 
 mod add;
+mod broadcast;
 mod conv;
+mod copy;
 mod depthwise;
+mod doors;
 #[allow(unsafe_code, reason = "vector instructions")]
 mod isa;
 mod kernels;
@@ -22,9 +25,13 @@ pub mod params;
 mod pool;
 pub mod reference;
 mod requantize;
+mod resample;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod ring;
 mod softmax;
 
 pub use kernels::Kernels;
-pub use params::{Add, Conv, DType, Mean, Mul, Pad, Pool, PoolKind, Softmax, Window};
+pub use params::{
+    Add, ArgExtreme, BinaryOp, Broadcast, Conv, Copy, DType, Door, Fixed, Mean, Mul, Pad, Pool, PoolKind, Prelu,
+    Resample, Softmax, Window,
+};

@@ -289,3 +289,123 @@ pub struct Softmax<'a> {
     /// Zero point of the output; int8 only, uint8 takes none.
     pub out_zero_point: i32,
 }
+
+/// `output[to + i . to_strides] = input[from + i . from_strides]` for all `i` below `dims`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Copy<'a> {
+    /// Extents of what is copied, outermost first.
+    pub dims: [usize; 6],
+    /// First byte that is read.
+    pub from: usize,
+    /// Bytes from one element to the next; negative to go backwards.
+    pub from_strides: [isize; 6],
+    /// First byte that is written.
+    pub to: usize,
+    /// Bytes from one element to the next.
+    pub to_strides: [usize; 6],
+    /// What every byte goes through.
+    pub table: Option<&'a [u8; 256]>,
+    /// The byte that fills the output first.
+    pub fill: Option<u8>,
+}
+
+/// A number as `multiplier * 2^(exponent - 31)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// 0 or more.
+    pub multiplier: i32,
+    /// -31 to 14.
+    pub exponent: i32,
+}
+
+/// `a` where it is not negative, else `a * b`, each times its factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prelu {
+    /// Zero point of `a`.
+    pub a_zero_point: i32,
+    /// Zero point of `b`.
+    pub b_zero_point: i32,
+    /// Factor where `a` is not negative.
+    pub positive: Fixed,
+    /// Factor of the product.
+    pub negative: Fixed,
+    /// Zero point of the output.
+    pub out_zero_point: i32,
+}
+
+/// What is computed of two elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BinaryOp {
+    /// As [`Add`].
+    Add(Add),
+    /// As [`Mul`].
+    Mul(Mul),
+    /// The larger one.
+    Maximum,
+    /// The smaller one.
+    Minimum,
+    /// See [`Prelu`].
+    Prelu(Prelu),
+}
+
+/// An element-wise operation with operands that may repeat along a dimension: their stride is 0 there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Broadcast {
+    /// Extents of the result, outermost first.
+    pub dims: [usize; 6],
+    /// Bytes from one element of `a` to the next.
+    pub a_strides: [usize; 6],
+    /// Bytes from one element of `b` to the next.
+    pub b_strides: [usize; 6],
+    /// Type of all three.
+    pub dtype: DType,
+    /// What is computed.
+    pub op: BinaryOp,
+}
+
+/// Each output row and column is {first cell, weight}: `weight / 2048` of the way from that cell to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resample<'a> {
+    /// Images.
+    pub batch: usize,
+    /// Input rows.
+    pub in_h: usize,
+    /// Input columns.
+    pub in_w: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Type of input and output.
+    pub dtype: DType,
+    /// Where output rows look.
+    pub rows: &'a [[u32; 2]],
+    /// Where output columns look.
+    pub columns: &'a [[u32; 2]],
+}
+
+/// Index of the first largest or smallest element along the middle of `[outer, n, inner]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArgExtreme {
+    /// Product of the dimensions before.
+    pub outer: usize,
+    /// Extent that is searched.
+    pub n: usize,
+    /// Product of the dimensions behind.
+    pub inner: usize,
+    /// Type of the input.
+    pub dtype: DType,
+    /// Largest or smallest.
+    pub largest: bool,
+    /// Whether indices have 64 bits, else 32.
+    pub wide: bool,
+}
+
+/// Between float32 and a quantized type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Door {
+    /// The quantized type.
+    pub dtype: DType,
+    /// To a quantized type: one over its scale; from it: its scale.
+    pub factor: f32,
+    /// The zero point.
+    pub zero_point: i32,
+}

@@ -6,7 +6,10 @@
 //! A multiplier or a table from outside may be infinite or not a number: results are then useless, but they are the same
 //! on every instruction set (not a number counts as the lower bound).
 
-use crate::params::{Add, Conv, DType, Mean, Mul, Pad, Pool, PoolKind, Softmax, Window};
+use crate::params::{
+    Add, ArgExtreme, BinaryOp, Broadcast, Conv, Copy, DType, Door, Fixed, Mean, Mul, Pad, Pool, PoolKind, Prelu,
+    Resample, Softmax, Window,
+};
 
 /// `rne(f32(f32(acc) * multiplier)) + zero_point`, limited to `lo..=hi`.
 ///
@@ -160,6 +163,130 @@ pub fn softmax(p: &Softmax<'_>, input: &[u8], output: &mut [u8]) {
             };
             *out = q.max(lo).min(hi) as u8;
         }
+    }
+}
+
+/// Strided copy, through a table if there is one.
+///
+/// # Panics
+/// If an element lies outside its slice.
+pub fn copy(p: &Copy<'_>, input: &[u8], output: &mut [u8]) {
+    if let Some(value) = p.fill {
+        output.fill(value);
+    }
+    for at in 0..p.dims.iter().product() {
+        let (mut rest, mut from, mut to) = (at, p.from as isize, p.to);
+        for d in (0..6).rev() {
+            let i = rest % p.dims[d];
+            rest /= p.dims[d];
+            from += i as isize * p.from_strides[d];
+            to += i * p.to_strides[d];
+        }
+        let byte = input[from as usize];
+        output[to] = p.table.map_or(byte, |table| table[usize::from(byte)]);
+    }
+}
+
+/// An element-wise operation with operands that may repeat.
+///
+/// # Panics
+/// If a slice is too short.
+pub fn broadcast(p: &Broadcast, a: &[u8], b: &[u8], output: &mut [u8]) {
+    for (at, out) in output.iter_mut().enumerate() {
+        let (mut rest, mut at_a, mut at_b) = (at, 0, 0);
+        for d in (0..6).rev() {
+            let i = rest % p.dims[d];
+            rest /= p.dims[d];
+            at_a += i * p.a_strides[d];
+            at_b += i * p.b_strides[d];
+        }
+        let (a, b) = (&a[at_a..=at_a], &b[at_b..=at_b]);
+        let mut one = [0];
+        match &p.op {
+            BinaryOp::Add(p) => add(p, a, b, &mut one),
+            BinaryOp::Mul(p) => mul(&Mul { batch: 1, channels: 1, ..*p }, a, b, &mut one),
+            BinaryOp::Maximum => one[0] = value(p.dtype, a[0]).max(value(p.dtype, b[0])) as u8,
+            BinaryOp::Minimum => one[0] = value(p.dtype, a[0]).min(value(p.dtype, b[0])) as u8,
+            BinaryOp::Prelu(prelu) => one[0] = self::prelu(p.dtype, prelu, a[0], b[0]),
+        }
+        [*out] = one;
+    }
+}
+
+/// One element of a parametric rectifier.
+pub(crate) fn prelu(dtype: DType, p: &Prelu, a: u8, b: u8) -> u8 {
+    let (a, b) = (value(dtype, a) - p.a_zero_point, value(dtype, b) - p.b_zero_point);
+    let q = if a >= 0 { fixed(a, p.positive) } else { fixed(a.wrapping_mul(b), p.negative) };
+    let (lo, hi) = dtype.range();
+    q.saturating_add(i64::from(p.out_zero_point)).max(i64::from(lo)).min(i64::from(hi)) as u8
+}
+
+/// `x * multiplier * 2^(exponent - 31)`, rounded twice, both times half away from zero. `|x| <= 2^17`.
+fn fixed(x: i32, factor: Fixed) -> i64 {
+    let (left, right) = (factor.exponent.max(0), (-factor.exponent).max(0));
+    let product = (i64::from(x) << left) * i64::from(factor.multiplier);
+    // Half away from zero, but for the very tie below zero.
+    let high = (product + if product >= 0 { 1 << 30 } else { 1 - (1 << 30) }) / (1 << 31);
+    let (mask, rest) = ((1i64 << right) - 1, high & ((1i64 << right) - 1));
+    (high >> right) + i64::from(rest > (mask >> 1) + i64::from(high < 0))
+}
+
+/// Resizing and gathering.
+///
+/// # Panics
+/// If a slice is too short or a row or column looks outside the image.
+pub fn resample(p: &Resample<'_>, input: &[u8], output: &mut [u8]) {
+    let (h, w) = (p.rows.len(), p.columns.len());
+    for (at, out) in output[..p.batch * h * w * p.channels].iter_mut().enumerate() {
+        let (image, line, column, channel) =
+            (at / p.channels / w / h, at / p.channels / w % h, at / p.channels % w, at % p.channels);
+        let ([y, wy], [x, wx]) = (p.rows[line], p.columns[column]);
+        let (y, x) = (y as usize, x as usize);
+        let cell = |y: usize, x: usize| {
+            let (y, x) = (y.min(p.in_h - 1), x.min(p.in_w - 1));
+            value(p.dtype, input[((image * p.in_h + y) * p.in_w + x) * p.channels + channel])
+        };
+        let corners = [cell(y, x), cell(y, x + 1), cell(y + 1, x), cell(y + 1, x + 1)];
+        *out = blend(corners, wx as i32, wy as i32) as u8;
+    }
+}
+
+/// Between four corners (top left, top right, bottom left, bottom right), weights in 1/2048: exact, then half up.
+#[inline(always)]
+pub(crate) fn blend([tl, tr, bl, br]: [i32; 4], wx: i32, wy: i32) -> i32 {
+    let top = (tl << 11) + (tr - tl) * wx;
+    let bottom = (bl << 11) + (br - bl) * wx;
+    ((top << 11) + (bottom - top) * wy + (1 << 21)) >> 22
+}
+
+/// The index of the first largest or smallest element.
+///
+/// # Panics
+/// If a slice is too short.
+pub fn arg_extreme(p: &ArgExtreme, input: &[u8], output: &mut [u8]) {
+    for at in 0..p.outer * p.inner {
+        let (outer, inner) = (at / p.inner, at % p.inner);
+        let of = |i: usize| value(p.dtype, input[(outer * p.n + i) * p.inner + inner]);
+        let better = |i: usize, best: usize| if p.largest { of(i) > of(best) } else { of(i) < of(best) };
+        let best = (1..p.n).fold(0, |best, i| if better(i, best) { i } else { best }) as u64;
+        let size = if p.wide { 8 } else { 4 };
+        output[at * size..][..size].copy_from_slice(&best.to_le_bytes()[..size]);
+    }
+}
+
+/// float32 to a quantized type; not a number becomes the lowest value.
+pub fn from_float(p: &Door, input: &[u8], output: &mut [u8]) {
+    let (lo, hi) = p.dtype.range();
+    for (out, &x) in output.iter_mut().zip(input.as_chunks::<4>().0) {
+        let v = limit(f32::from_le_bytes(x) * p.factor, (lo - p.zero_point) as f32, (hi - p.zero_point) as f32);
+        *out = (round_even(v) + p.zero_point) as u8;
+    }
+}
+
+/// A quantized type to float32.
+pub fn to_float(p: &Door, input: &[u8], output: &mut [u8]) {
+    for (out, &x) in output.as_chunks_mut::<4>().0.iter_mut().zip(input) {
+        *out = ((value(p.dtype, x) - p.zero_point) as f32 * p.factor).to_le_bytes();
     }
 }
 

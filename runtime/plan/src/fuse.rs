@@ -108,8 +108,15 @@ impl Fusion {
         }
     }
 
-    /// The step of operator `at` with all that it takes over.
-    pub(crate) fn step(&self, at: usize, lower: &Lower<'_>, packer: &mut Packer) -> Result<Step, PlanError> {
+    /// The steps of operator `at` with all that it takes over.
+    pub(crate) fn steps(&self, at: usize, lower: &Lower<'_>, packer: &mut Packer) -> Result<Vec<Step>, PlanError> {
+        match &self.taken[at] {
+            Taken::Shifts(shifts) if shifts.is_empty() && self.borders[at].is_none() => lower.steps(packer),
+            _ => Ok(vec![self.step(at, lower, packer)?]),
+        }
+    }
+
+    fn step(&self, at: usize, lower: &Lower<'_>, packer: &mut Packer) -> Result<Step, PlanError> {
         let mut step = match &self.taken[at] {
             Taken::Table(table) => {
                 let mut step = lower.step(&mut Packer::default())?;

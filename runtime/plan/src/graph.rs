@@ -5,7 +5,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-pub use fleetfoot_format::graph::DType;
+pub use fleetfoot_format::graph::{DType, IoType};
 
 /// Index into [`Graph::tensors`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +81,18 @@ impl ElementType {
         }
     }
 
+    /// As the type of an input or output of the model.
+    #[must_use]
+    pub const fn io(self) -> IoType {
+        match self {
+            Self::Int8 => IoType::Int8,
+            Self::UInt8 => IoType::UInt8,
+            Self::Int32 => IoType::Int32,
+            Self::Int64 => IoType::Int64,
+            Self::Float32 => IoType::Float32,
+        }
+    }
+
     /// Its name as numpy writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -130,6 +142,8 @@ pub enum Activation {
     ReluN1To1,
     /// From 0 to 6.
     Relu6,
+    /// From 0 to 1.
+    Relu0To1,
 }
 
 /// How a window meets the border.
@@ -144,7 +158,7 @@ pub enum Padding {
 /// What an operator computes, with its attributes. Operands are those of TFLite's operator of the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OpKind {
-    /// input `[n,h,w,ci]`, weights `[co,kh,kw,ci]`, bias `[co]` int32.
+    /// input `[n,h,w,ci * groups]`, weights `[co,kh,kw,ci]`, bias `[co]` int32.
     Conv2d {
         /// Rows, columns.
         stride: [usize; 2],
@@ -171,17 +185,17 @@ pub enum OpKind {
         /// Fused.
         activation: Activation,
     },
-    /// Two tensors of one shape.
+    /// Two tensors whose shapes broadcast.
     Add {
         /// Fused.
         activation: Activation,
     },
-    /// Two tensors of one shape.
+    /// Two tensors whose shapes broadcast.
     Sub {
         /// Fused.
         activation: Activation,
     },
-    /// Two tensors of one shape, or the second `[n,1,1,c]`.
+    /// Two tensors whose shapes broadcast.
     Mul {
         /// Fused.
         activation: Activation,
@@ -233,6 +247,145 @@ pub enum OpKind {
     Logistic,
     /// Hyperbolic tangent.
     Tanh,
+    /// Another function of one variable.
+    Unary(Unary),
+    /// From a quantized type to float32.
+    Dequantize,
+    /// The larger of two tensors whose shapes broadcast, all quantized alike.
+    Maximum,
+    /// The smaller of two tensors whose shapes broadcast, all quantized alike.
+    Minimum,
+    /// `x` where it is not negative, else `x` times operand 1.
+    Prelu,
+    /// Sum over `axes` (non-negative, ascending).
+    Sum {
+        /// Dimensions that go.
+        axes: Vec<usize>,
+    },
+    /// Largest over `axes` (non-negative, ascending, neighbours).
+    ReduceMax {
+        /// Dimensions that go.
+        axes: Vec<usize>,
+    },
+    /// Index of the first largest or smallest along one dimension; int32 or int64.
+    ArgExtreme {
+        /// The dimension that goes.
+        axis: usize,
+        /// Largest or smallest.
+        largest: bool,
+    },
+    /// Border of one value, `[before, after]` per dimension.
+    PadV2 {
+        /// Cells.
+        amounts: Vec<[usize; 2]>,
+        /// The byte that fills, quantized as the tensor is.
+        value: u8,
+    },
+    /// All operands one after another: of each, `outer` runs.
+    Concat {
+        /// Its name in the schema.
+        name: &'static str,
+        /// Product of the dimensions before the one that grows.
+        outer: usize,
+    },
+    /// A strided read: `output[i] = input[first + i . strides]` for all `i` below `dims`, which are at most six.
+    Strided {
+        /// Its name in the schema.
+        name: &'static str,
+        /// First element.
+        first: usize,
+        /// Extents of the output, not necessarily its shape.
+        dims: Vec<usize>,
+        /// As many, in elements; negative to go backwards, 0 to repeat.
+        strides: Vec<isize>,
+    },
+    /// Rows of one dimension, in any order.
+    Gather {
+        /// The dimension.
+        axis: usize,
+        /// Which.
+        indices: Vec<usize>,
+    },
+    /// input `[n,h,w,c]`.
+    Resize {
+        /// Between four cells, else the nearest.
+        bilinear: bool,
+        /// The outermost cells of both lie on each other.
+        align_corners: bool,
+        /// Cells have their value in the middle.
+        half_pixel_centers: bool,
+    },
+    /// input `[n,h,w,ci]`, weights `[co,kh,kw,ci]`, bias `[co]` int32 (optional).
+    TransposeConv {
+        /// Rows, columns.
+        stride: [usize; 2],
+        /// Border of the convolution that this is the transpose of.
+        padding: Padding,
+        /// Fused.
+        activation: Activation,
+    },
+    /// input `[..,m,k]`, weights `[k,n]`, or `[n,k]` if they are transposed.
+    BatchMatMul {
+        /// Whether the weights are `[n,k]`.
+        transposed: bool,
+    },
+    /// Made by planning: the cells of an image `[n,h,w,c]` `stride` apart, zero points between and around them.
+    Spread {
+        /// Rows, columns.
+        stride: [usize; 2],
+        /// Rows above, columns on the left.
+        before: [usize; 2],
+    },
+}
+
+/// A function of one variable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unary {
+    /// At least 0.
+    Relu,
+    /// From 0 to 6.
+    Relu6,
+    /// From -1 to 1.
+    ReluN1To1,
+    /// From 0 to 1.
+    Relu0To1,
+    /// `x` where it is not negative, else `alpha * x`.
+    LeakyRelu {
+        /// The slope.
+        alpha: f32,
+    },
+    /// `x` where it is not negative, else `exp(x) - 1`.
+    Elu,
+    /// `x` times the normal distribution function.
+    Gelu {
+        /// By way of tanh.
+        approximate: bool,
+    },
+    /// Exponential.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Without the sign.
+    Abs,
+}
+
+impl Unary {
+    /// Its name in the TFLite schema.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "RELU",
+            Self::Relu6 => "RELU6",
+            Self::ReluN1To1 => "RELU_N1_TO_1",
+            Self::Relu0To1 => "RELU_0_TO_1",
+            Self::LeakyRelu { .. } => "LEAKY_RELU",
+            Self::Elu => "ELU",
+            Self::Gelu { .. } => "GELU",
+            Self::Exp => "EXP",
+            Self::Log => "LOG",
+            Self::Abs => "ABS",
+        }
+    }
 }
 
 impl OpKind {
@@ -256,6 +409,22 @@ impl OpKind {
             Self::HardSwish => "HARD_SWISH",
             Self::Logistic => "LOGISTIC",
             Self::Tanh => "TANH",
+            Self::Unary(unary) => unary.name(),
+            Self::Dequantize => "DEQUANTIZE",
+            Self::Maximum => "MAXIMUM",
+            Self::Minimum => "MINIMUM",
+            Self::Prelu => "PRELU",
+            Self::Sum { .. } => "SUM",
+            Self::ReduceMax { .. } => "REDUCE_MAX",
+            Self::ArgExtreme { largest: true, .. } => "ARG_MAX",
+            Self::ArgExtreme { .. } => "ARG_MIN",
+            Self::PadV2 { .. } => "PADV2",
+            Self::Concat { name, .. } | Self::Strided { name, .. } => name,
+            Self::Gather { .. } => "GATHER",
+            Self::Resize { bilinear: true, .. } => "RESIZE_BILINEAR",
+            Self::Resize { .. } => "RESIZE_NEAREST_NEIGHBOR",
+            Self::TransposeConv { .. } | Self::Spread { .. } => "TRANSPOSE_CONV",
+            Self::BatchMatMul { .. } => "BATCH_MATMUL",
         }
     }
 }

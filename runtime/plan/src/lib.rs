@@ -12,6 +12,7 @@ extern crate alloc;
 mod aligned;
 mod constant_channels;
 mod error;
+mod expand;
 mod fuse;
 pub mod graph;
 mod lower;

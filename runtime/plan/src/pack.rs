@@ -7,6 +7,9 @@ use fleetfoot_format::{graph::Span, limits::MAX_BUNDLE_LEN};
 /// More tables than this are not compared. Bounds the time that a hostile file can ask for.
 const MAX_TABLES: usize = 256;
 
+/// Output channels of one block of weights.
+pub(crate) const BLOCK: usize = 16;
+
 /// Builds the section, each piece at a multiple of 16.
 #[derive(Debug, Default)]
 pub(crate) struct Packer {

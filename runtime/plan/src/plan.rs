@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! dead      operators whose result nobody reads go
+//! expand    operators that are made of others become those
 //! constant_channels   channels that cannot change are taken out, their constants folded into the next bias
 //! alias     reshapes (and requantizations that change nothing) share the tensor they read
 //! fuse      activations, requantizations and borders become part of the step beside them, where that is the same to the byte
@@ -20,6 +21,7 @@ use fleetfoot_format::{
 use crate::{
     constant_channels,
     error::PlanError,
+    expand,
     fuse::Fusion,
     graph::{Graph, OpKind, TensorId},
     lower::{self, Lower},
@@ -63,6 +65,9 @@ pub struct Removed {
 /// A [`PlanError`] that names the operator and the tensor.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
     few_steps(graph)?;
+    let expanded = expand::expand(graph);
+    let graph = expanded.as_ref().unwrap_or(graph);
+    few_steps(graph)?;
     let (live, dead) = live(graph);
     let graph = live.as_ref().unwrap_or(graph);
     let smaller = constant_channels::remove(graph)?;
@@ -79,6 +84,9 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 /// # Errors
 /// As [`plan()`].
 pub fn plan_as_written(graph: &Graph) -> Result<Plan, PlanError> {
+    few_steps(graph)?;
+    let expanded = expand::expand(graph);
+    let graph = expanded.as_ref().unwrap_or(graph);
     few_steps(graph)?;
     lowered(graph, &Fusion::none(graph, alias(graph)))
 }
@@ -136,11 +144,11 @@ fn lowered(graph: &Graph, fusion: &Fusion) -> Result<Plan, PlanError> {
         if fusion.is_gone(op) {
             continue;
         }
-        let step = fusion.step(at, &Lower { graph, op, span: &span }, &mut packer)?;
+        let steps = fusion.steps(at, &Lower { graph, op, span: &span }, &mut packer)?;
         if packer.is_too_large() {
             break;
         }
-        records.push(Record { name: short(&graph.tensor(output).name), step });
+        records.extend(steps.into_iter().map(|step| Record { name: short(&graph.tensor(output).name), step }));
     }
     let io = |ids: &[TensorId]| ids.iter().map(|&id| describe(graph, id, span(id))).collect::<Result<Vec<_>, _>>();
     let table_bytes = packer.merged_bytes();
@@ -185,7 +193,7 @@ fn lives(graph: &Graph, roots: &[usize]) -> Vec<Life> {
     let mut lives = vec![None::<Life>; graph.tensors.len()];
     let mut touch = |id: TensorId, step: usize| {
         if graph.tensor(id).data.is_none() {
-            let len = graph.tensor(id).elements() as u32;
+            let len = (graph.tensor(id).elements() * graph.tensor(id).dtype.io().size()) as u32;
             let life = lives[roots[id.0]].get_or_insert(Life { first: step, last: step, len });
             life.first = life.first.min(step);
             life.last = life.last.max(step);
@@ -207,8 +215,13 @@ fn lives(graph: &Graph, roots: &[usize]) -> Vec<Life> {
 fn describe(graph: &Graph, id: TensorId, span: Span) -> Result<Io<'_>, PlanError> {
     let tensor = graph.tensor(id);
     let unsupported = |what| PlanError::Unsupported { position: 0, op: "model", output: tensor.name.to_string(), what };
-    let (Some(dtype), Some((scale, zero_point))) = (tensor.dtype.activation(), lower::per_tensor(tensor)) else {
-        return Err(unsupported("an input or output of the model is not int8 or uint8 with one scale"));
+    if tensor.data.is_some() {
+        return Err(unsupported("an input or output of the model is a constant"));
+    }
+    let dtype = tensor.dtype.io();
+    let quant = if dtype.quantized().is_some() { lower::per_tensor(tensor) } else { Some((1.0, 0)) };
+    let Some((scale, zero_point)) = quant else {
+        return Err(unsupported("an input or output of the model is int8 or uint8 without one scale"));
     };
     let dims = tensor.shape.iter().map(|&d| u32::try_from(d)).collect::<Result<Vec<_>, _>>();
     let dims = dims.ok().and_then(|dims| heapless::Vec::from_slice(&dims).ok());

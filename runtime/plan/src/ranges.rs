@@ -94,7 +94,16 @@ fn of_op(graph: &Graph, op: &Op, ranges: &[Vec<Range>]) -> Result<(Role, Option<
             }
             Ok((Role::Reshape, Some(found)))
         }
-        OpKind::Softmax { .. } => Ok((Role::Opaque, None)),
+        OpKind::Softmax { .. }
+        | OpKind::Dequantize
+        | OpKind::ArgExtreme { .. }
+        | OpKind::Concat { .. }
+        | OpKind::Strided { .. }
+        | OpKind::Spread { .. }
+        | OpKind::Gather { .. }
+        | OpKind::Resize { .. }
+        | OpKind::TransposeConv { .. }
+        | OpKind::BatchMatMul { .. } => Ok((Role::Opaque, None)),
         _ => {
             // The numbers of an element-wise step are its own; where it will be refused, it is refused here.
             let mut packer = Packer::default();
@@ -106,7 +115,7 @@ fn of_op(graph: &Graph, op: &Op, ranges: &[Vec<Range>]) -> Result<(Role, Option<
             }
             let Some(&&first) = operands.first() else { return Ok((Role::Opaque, None)) };
             let keeps_channels = operands.iter().all(|id| channels(graph.tensor(**id)) == n)
-                && !matches!(&op.kind, OpKind::Mean { axes } if axes.contains(&(graph.tensor(first).shape.len() - 1)));
+                && !matches!(&op.kind, OpKind::Mean { axes } | OpKind::Sum { axes } | OpKind::ReduceMax { axes } if axes.contains(&(graph.tensor(first).shape.len() - 1)));
             let types = graph.tensor(first).dtype.activation().zip(graph.tensor(output).dtype.activation());
             let (true, Some(types)) = (keeps_channels, types) else { return Ok((Role::Opaque, None)) };
             let of = |channel: usize| {

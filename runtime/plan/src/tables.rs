@@ -18,7 +18,7 @@ use core::array;
 
 use thiserror::Error;
 
-use crate::graph::DType;
+use crate::graph::{DType, Unary};
 
 /// Why a table cannot be made.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -91,6 +91,85 @@ pub fn hard_swish_table(
     }))
 }
 
+/// A function of one variable that has no table of its own above; input and output have one type.
+#[must_use]
+pub fn unary_table(unary: Unary, dtype: DType, in_scale: f32, in_zp: i32, out_scale: f32, out_zp: i32) -> [u8; 256] {
+    let inverse = 1.0 / out_scale;
+    let of = |f: &dyn Fn(f64) -> f64| {
+        table(dtype, dtype, |q| {
+            let real = (q as f32 - in_zp as f32) * in_scale;
+            // Infinities and what is not a number end at the bounds.
+            (libm::roundf(f(f64::from(real)) as f32 * inverse) as i64).saturating_add(i64::from(out_zp))
+        })
+    };
+    let limited = |lo: Option<f32>, hi: Option<f32>| {
+        let bound = |v: f32| (libm::roundf(v / out_scale) as i64).saturating_add(i64::from(out_zp));
+        let (least, most) = (i64::from(dtype.range().0), i64::from(dtype.range().1));
+        let (lo, hi) = (lo.map_or(least, bound).clamp(least, most), hi.map_or(most, bound).clamp(least, most));
+        let (multiplier, exponent) = quantize_multiplier(f64::from(in_scale / out_scale));
+        table(dtype, dtype, |q| {
+            (fixed_multiply_away(i64::from(q) - i64::from(in_zp), multiplier, exponent) + i64::from(out_zp))
+                .clamp(lo, hi)
+        })
+    };
+    match unary {
+        Unary::Relu => limited(Some(0.0), None),
+        Unary::Relu6 => limited(Some(0.0), Some(6.0)),
+        Unary::ReluN1To1 => limited(Some(-1.0), Some(1.0)),
+        Unary::Relu0To1 => limited(Some(0.0), Some(1.0)),
+        Unary::LeakyRelu { alpha } => leaky_relu_table(alpha, dtype, in_scale, in_zp, out_scale, out_zp),
+        Unary::Elu => of(&|x| if x < 0.0 { libm::expm1(x) } else { x }),
+        Unary::Gelu { approximate: false } => {
+            of(&|x| 0.5 * x * (1.0 + libm::erf(x * core::f64::consts::FRAC_1_SQRT_2)))
+        }
+        Unary::Gelu { approximate: true } => of(&|x| {
+            let inner =
+                core::f64::consts::FRAC_2_SQRT_PI * core::f64::consts::FRAC_1_SQRT_2 * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + libm::tanh(inner))
+        }),
+        Unary::Exp => of(&libm::exp),
+        Unary::Log => of(&|x| if x > 0.0 { libm::log(x) } else { f64::NEG_INFINITY }),
+        Unary::Abs => {
+            let (multiplier, exponent) = quantize_multiplier(f64::from(in_scale / out_scale));
+            table(dtype, dtype, |q| {
+                fixed_multiply((i64::from(q) - i64::from(in_zp)).abs(), multiplier, exponent)
+                    .saturating_add(i64::from(out_zp))
+            })
+        }
+    }
+}
+
+/// Two slopes with eight bits behind the point, or where they do not fit, two fixed-point factors.
+fn leaky_relu_table(alpha: f32, dtype: DType, in_scale: f32, in_zp: i32, out_scale: f32, out_zp: i32) -> [u8; 256] {
+    let positive = in_scale / out_scale;
+    let negative = positive * alpha;
+    let least = 1.0 / 256.0;
+    let fits =
+        (least..=128.0).contains(&positive) && (-127.99609..=128.0).contains(&negative) && negative.abs() >= least;
+    let (in_zp, out_zp) = (i64::from(in_zp), i64::from(out_zp));
+    if fits {
+        let slope = |v: f32| libm::rintf(256.0 * v) as i64;
+        return table(dtype, dtype, |q| {
+            let x = i64::from(q) - in_zp;
+            (x * slope(if x < 0 { negative } else { positive }) + out_zp * 256 + 128) >> 8
+        });
+    }
+    let factors = [f64::from(positive), f64::from(in_scale * alpha / out_scale)].map(quantize_multiplier);
+    table(dtype, dtype, |q| {
+        let x = i64::from(q) - in_zp;
+        let (multiplier, exponent) = factors[usize::from(x < 0)];
+        fixed_multiply(x, multiplier, exponent).saturating_add(out_zp)
+    })
+}
+
+/// From one uint8 quantization to another as a concatenation does it.
+#[must_use]
+pub fn concat_table(in_scale: f32, in_zp: i32, out_scale: f32, out_zp: i32) -> [u8; 256] {
+    let k = in_scale * (1.0 / out_scale);
+    let bias = -in_zp as f32 * k;
+    table(DType::UInt8, DType::UInt8, |q| (libm::roundf(q as f32 * k + bias) as i64).saturating_add(i64::from(out_zp)))
+}
+
 /// From one quantization to another, also between int8 and uint8.
 #[must_use]
 pub fn requantize_table(
@@ -135,6 +214,15 @@ fn fixed_multiply(x: i64, multiplier: i32, exponent: i32) -> i64 {
     let high = ((i128::from(x) << left) * i128::from(multiplier) + (1 << 30)) >> 31;
     let rounded = if right == 0 { high } else { (high + (1 << (right - 1))) >> right };
     rounded.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+/// As [`fixed_multiply`], both times half away from zero.
+fn fixed_multiply_away(x: i64, multiplier: i32, exponent: i32) -> i64 {
+    let (left, right) = (exponent.clamp(0, 62), (-exponent).clamp(0, 31));
+    let product = (i128::from(x) << left) * i128::from(multiplier);
+    let high = (product + if product >= 0 { 1 << 30 } else { 1 - (1 << 30) }) / (1 << 31);
+    let high = high.clamp(i128::from(i32::MIN), i128::from(i32::MAX)) as i64;
+    shift_away(high, right)
 }
 
 /// The table of `f` over all values of `in_dtype`, clamped to `out_dtype`.

@@ -159,6 +159,10 @@ def faults():
         n.op(B.QUANTIZE, n.graph.inputs, 0)
         n.graph.operators.reverse()
 
+    def float_inside(n, t, op):
+        n.op(B.DEQUANTIZE, [1], n.tensor('inside', [1, 4, 4, 2], T.FLOAT32, None))
+        n.graph.outputs = [n.op(B.QUANTIZE, [4], n.tensor('z', [1, 4, 4, 2]))]
+
     def storage(n, t, op):
         t['x'].isVariable = True
         t['w'].sparsity = S.SparsityParametersT()
@@ -257,6 +261,7 @@ def faults():
     spoil(small(), set_('op', 'fusedActivationFunction', 4), 'fused_tanh')
     spoil(small(), set_('model', 'version', 2), 'version')
     spoil(small(), set_('graph', 'outputs', []), 'no_outputs')
+    spoil(small(), float_inside, 'float_inside')
 
     n = chain(B.RESHAPE, [4, 1])
     n.graph.operators[0].inputs = [0, n.ints('shape', [2, 2])]
@@ -266,6 +271,15 @@ def faults():
     chain(B.FULLY_CONNECTED, options='FullyConnectedOptions', weightsFormat=1).save('shuffled_weights')
     chain(B.SOFTMAX, options='SoftmaxOptions', beta=0.0, scale=1 / 255).save('softmax')
     chain(B.HARD_SWISH, scale=0.0001).save('hard_swish')
+    n = chain(B.SPLIT, options='SplitOptions', numSplits=3)
+    n.graph.operators[0].inputs, n.graph.operators[0].outputs = [n.ints('axis', 1), 0], [1, 1, 1]
+    n.save('split')
+    n = chain(B.TRANSPOSE)
+    n.graph.operators[0].inputs = [0, n.ints('order', [1, 1])]
+    n.save('transpose')
+    n = chain(B.ELU, kind=T.UINT8)
+    n.graph.tensors[0].type = T.UINT8
+    n.save('uint8_elu')
     n = chain(B.ADD, options='AddOptions', scale=0.0001)
     n.graph.operators[0].inputs = [0, 0]
     n.save('add_ratio')
@@ -282,7 +296,7 @@ def faults():
 
     n = Net()
     x, y, z, u = (n.tensor(name, [1, 4]) for name in 'xyzu')
-    n.op(B.RELU, [x], y)
+    n.op(B.COS, [x], y)
     n.op(B.CUSTOM, [y, x], z, custom=b'My\x1bOp')
     n.op(B.STABLEHLO_CBRT, [z], u)
     n.graph.inputs, n.graph.outputs = [x], [u]

@@ -12,7 +12,7 @@ use fleetfoot::{
     format::{
         bundle::{Budget, Header, SectionKind},
         golden,
-        graph::{self, DType, Io, Lut, Record, Span, Step},
+        graph::{self, Io, IoType, Lut, Record, Span, Step},
     },
 };
 use fleetfoot_quantize::assemble;
@@ -66,7 +66,7 @@ impl Release {
     pub(crate) fn bundle(&self) -> Vec<u8> {
         let io = |name, offset| Io {
             name,
-            dtype: DType::Int8,
+            dtype: IoType::Int8,
             dims: [1, 64].into_iter().collect(),
             scale: 1.0,
             zero_point: 0,

@@ -39,6 +39,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("fleetfoot-import", &["fleetfoot-plan", "fleetfoot-format"]),
+    // Shows the client to the public conformance suite; no device has it.
+    ("fleetfoot-tuf-client", &["fleetfoot", "fleetfoot-tuf", "fleetfoot-trust"]),
     (
         "fleetfoot",
         &[
@@ -58,8 +60,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),
-    // Shows the client to the public conformance suite; no device has it.
-    ("fleetfoot-tuf-client", &["fleetfoot", "fleetfoot-tuf", "fleetfoot-trust"]),
     // Only tests and tasks: nothing of ours above or below them.
     ("fleetfoot-tests", &["*"]),
     ("fleetfoot-benches", &["*"]),

@@ -36,13 +36,13 @@ pub(crate) fn dense(c: &Conv<'_>) -> Result<(), Flaw> {
 
 /// The sums of the 16 channels of one block of `n16k4`: four weights of channel 0, four of channel 1, and so on, again and again.
 ///
-/// Opening a model waits for this, so it is done in words of four weights, which any compiler turns into vectors of whatever the target
-/// has, and which suits a core without vectors:
+/// Opening a model waits for this. It works on words of four weights: compilers turn that into vectors on every target, and it suits a
+/// core without vectors.
 ///
 /// ```text
-/// word      w3 w2 w1 w0       + 128 each, so that no byte is negative
-/// halves    w2 + w3 | w0 + w1     (rather: even bytes plus odd bytes) at most 510
-/// pairs     sums of halves, at most 128 of them: below 2^16, so that no half carries into the other
+/// word    w3 | w2 | w1 | w0    each 128 more than the weight: 0 to 255
+/// halves  w3 + w2 | w1 + w0    0 to 510
+/// pairs   sums of 128 halves   0 to 65,280: no half carries into the other
 /// ```
 fn sums_of_block(weights: &[i8]) -> [i32; 16] {
     const MOST: usize = 128;

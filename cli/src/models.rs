@@ -14,6 +14,8 @@ use crate::{
 
 /// The largest raw model that is read into memory.
 const MAX_MODEL_LEN: u64 = 1 << 30;
+/// The preamble, signers, header and signatures of a bundle fit into this.
+const MAX_HEAD_LEN: u64 = 64 << 10;
 
 /// A model that can run, and where it came from.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Opened {
 pub(crate) fn open_bundle(path: &Path, keys: &[std::path::PathBuf], output: &Output) -> Result<VerifiedFile, Failure> {
     let by_itself = keys.is_empty();
     let keys = if by_itself {
-        let head = read_head(path)?;
+        let head = read_head(path, MAX_HEAD_LEN)?;
         let preamble =
             Preamble::read(&head).map_err(|e| Failure::from(fleetfoot::TrustError::from(e)).in_file(path))?;
         let declared: Vec<[u8; 32]> = (0..preamble.n_signers).map(|i| *preamble.signature(&head, i).0).collect();
@@ -122,17 +124,17 @@ pub(crate) fn read_whole(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|e| Failure::io("read", path, &e))
 }
 
-/// The preamble, signers, header and signatures of a bundle at most.
-fn read_head(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The first bytes of a file, `len` at most.
+fn read_head(path: &Path, len: u64) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     let file = fs::File::open(path).map_err(|e| Failure::io("open", path, &e))?;
     let mut head = Vec::new();
-    file.take(64 << 10).read_to_end(&mut head).map_err(|e| Failure::io("read", path, &e))?;
+    file.take(len).read_to_end(&mut head).map_err(|e| Failure::io("read", path, &e))?;
     Ok(head)
 }
 
 fn starts_with_magic(path: &Path) -> Result<bool, Failure> {
-    let head = read_head(path)?;
+    let head = read_head(path, MAGIC.len() as u64)?;
     if head.is_empty() {
         return Err(Failure::usage(format!("{} is empty", path.display())));
     }

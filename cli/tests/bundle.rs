@@ -79,6 +79,7 @@ fn keys_and_thresholds() {
     assert_eq!(json["ok"], true);
     assert_eq!(json["signatures"][0]["ok"], true);
     assert_eq!(json["digest"].as_str().map(str::len), Some(64));
+    assert_eq!(world.run(&["--json", "inspect", "1.ff"]).ok().json()["digest"], json["digest"]);
 }
 
 #[test]

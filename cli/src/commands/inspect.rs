@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             info.version,
             info.number,
             file.bytes().len(),
-            fleetfoot::hex(&info.sha256),
+            fleetfoot::hex(&file.sha256()),
             info.target,
             info.min_runtime.0,
             info.min_runtime.1
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         let tensor = |(what, name, t): (&str, &String, &Tensor)| json!({ "kind": what, "name": name, "dtype": t.dtype.name(), "shape": t.dims.as_slice(), "scale": t.scale, "zero_point": t.zero_point });
         json!({
             "model": info.model, "version": info.version, "number": info.number, "bytes": file.bytes().len(),
-            "digest": fleetfoot::hex(&info.sha256), "target": info.target, "min_runtime": format!("{}.{}", info.min_runtime.0, info.min_runtime.1),
+            "digest": fleetfoot::hex(&file.sha256()), "target": info.target, "min_runtime": format!("{}.{}", info.min_runtime.0, info.min_runtime.1),
             "budget": { "p99_us": info.budget.p99_us, "arena_bytes": info.budget.arena_bytes },
             "arena_bytes": arena(Kernels::detect()), "golden_cases": golden_cases, "labels": file.labels().len(),
             "provenance": provenance.as_ref().map(|p| json!({ "tool": p.tool, "source_format": p.source_format, "source_sha256": fleetfoot::hex(&p.source_sha256) })),

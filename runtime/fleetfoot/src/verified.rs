@@ -1,6 +1,6 @@
 //! A bundle on disk that may be believed: mapped, verified, its header copied out.
 
-use std::{path::Path, string::String};
+use std::{path::Path, string::String, sync::OnceLock};
 
 use fleetfoot_format::bundle::{Budget, Bundle, Section, SectionKind};
 use fleetfoot_trust::{Keys, verify_bundle};
@@ -26,6 +26,8 @@ pub struct VerifiedFile {
     bytes: Bytes,
     info: BundleInfo,
     sections: Vec<Section>,
+    /// Of the whole file, once it is known.
+    sha256: OnceLock<[u8; 32]>,
 }
 
 /// What the signed header of a bundle says.
@@ -43,21 +45,19 @@ pub struct BundleInfo {
     pub target: String,
     /// Admission limits.
     pub budget: Budget,
-    /// SHA-256 of the whole file.
-    pub sha256: [u8; 32],
 }
 
 impl VerifiedFile {
-    /// Maps the file and verifies it with `keys`: signatures first, then structure, then every section's hash.
+    /// Maps the file and verifies it with `keys`: signatures first, then structure, then every section's hash. That is one pass over
+    /// the bytes; the name of the file in a store costs a second one, when it is asked for ([`sha256`](Self::sha256)).
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::Trust`].
     pub fn open(path: &Path, keys: &Keys) -> Result<Self, Error> {
         let bytes = Bytes::map(path).map_err(|source| Error::file("open", path, source))?;
-        let sha256 = fleetfoot_trust::sha256(bytes.as_ref());
         let verified = verify_bundle(bytes.as_ref(), keys)?;
-        let (info, sections) = describe(&verified, sha256);
-        Ok(Self { bytes, info, sections })
+        let (info, sections) = describe(&verified);
+        Ok(Self { bytes, info, sections, sha256: OnceLock::new() })
     }
 
     /// Maps a file that was verified when it was stored and checks that it still has the SHA-256 recorded then.
@@ -71,14 +71,20 @@ impl VerifiedFile {
             return Err(Error::HashMismatch { path: path.into(), expected: *sha256, found });
         }
         let bundle = Bundle::parse(bytes.as_ref())?;
-        let (info, sections) = describe(&bundle, found);
-        Ok(Self { bytes, info, sections })
+        let (info, sections) = describe(&bundle);
+        Ok(Self { bytes, info, sections, sha256: OnceLock::from(found) })
     }
 
     /// What the header says.
     #[must_use]
     pub const fn info(&self) -> &BundleInfo {
         &self.info
+    }
+
+    /// SHA-256 of the whole file: its name in every store. The first call hashes the file, unless it was opened by this hash.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        *self.sha256.get_or_init(|| fleetfoot_trust::sha256(self.bytes()))
     }
 
     /// The sections in file order.
@@ -109,7 +115,7 @@ impl VerifiedFile {
     }
 }
 
-fn describe(bundle: &Bundle<'_>, sha256: [u8; 32]) -> (BundleInfo, Vec<Section>) {
+fn describe(bundle: &Bundle<'_>) -> (BundleInfo, Vec<Section>) {
     let header = bundle.header();
     let info = BundleInfo {
         model: header.model.into(),
@@ -118,7 +124,6 @@ fn describe(bundle: &Bundle<'_>, sha256: [u8; 32]) -> (BundleInfo, Vec<Section>)
         min_runtime: header.min_runtime,
         target: header.target.into(),
         budget: header.budget,
-        sha256,
     };
     (info, header.sections.to_vec())
 }

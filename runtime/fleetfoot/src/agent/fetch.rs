@@ -10,7 +10,7 @@ use super::{Agent, Event};
 use crate::{
     error::Error,
     transport::{Fetched, Request, TransportError},
-    verified::{BundleInfo, VerifiedFile},
+    verified::VerifiedFile,
 };
 
 /// A release that the repository announces: a target of the role `releases-<model>`.
@@ -94,7 +94,7 @@ impl Agent {
     /// Brings the bundle of `offer` into the store, from where an earlier download stopped.
     pub(super) fn fetch(&mut self, version: &Version, offer: &Announced, keys: &Keys) -> Result<(), Error> {
         let path = self.models.version_path(&version.sha256);
-        if VerifiedFile::open(&path, keys).is_ok_and(|file| agrees(file.info(), offer, &self.config.model).is_ok()) {
+        if VerifiedFile::open(&path, keys).is_ok_and(|file| agrees(&file, offer, &self.config.model).is_ok()) {
             return Ok(());
         }
         let mut partial = self.models.partial(version)?;
@@ -128,7 +128,7 @@ impl Agent {
         }
         let path = partial.finish()?;
         let verified = VerifiedFile::open(&path, keys);
-        if let Err(error) = verified.and_then(|file| agrees(file.info(), offer, &self.config.model)) {
+        if let Err(error) = verified.and_then(|file| agrees(&file, offer, &self.config.model)) {
             self.models.discard(&path)?;
             return Err(error);
         }
@@ -166,13 +166,14 @@ fn announced(target: &Target, model: &str) -> Result<Announced, &'static str> {
 }
 
 /// Whether the signed header says what was announced. Both are signed; a difference is a mistake of the release, or worse.
-fn agrees(info: &BundleInfo, offer: &Announced, model: &str) -> Result<(), Error> {
+fn agrees(file: &VerifiedFile, offer: &Announced, model: &str) -> Result<(), Error> {
     let differ = |what, announced: &dyn ToString, found: &dyn ToString| {
         let (announced, found) = (announced.to_string(), found.to_string());
         if announced == found { Ok(()) } else { Err(Error::Announcement { what, announced, found }) }
     };
+    let info = file.info();
     differ("model", &model, &info.model)?;
     differ("version", &offer.label, &info.version)?;
     differ("number", &offer.version.number, &info.number)?;
-    differ("SHA-256", &crate::hex(&offer.version.sha256), &crate::hex(&info.sha256))
+    differ("SHA-256", &crate::hex(&offer.version.sha256), &crate::hex(&file.sha256()))
 }

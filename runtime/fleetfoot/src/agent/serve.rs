@@ -89,7 +89,7 @@ impl Agent {
             let (announced, found) = (self.config.model.clone(), info.model.clone());
             return Err(Error::Announcement { what: "model", announced, found });
         }
-        let (sha256, number, len) = (info.sha256, info.number, file.bytes().len() as u64);
+        let (sha256, number, len) = (file.sha256(), info.number, file.bytes().len() as u64);
         self.labels.insert(sha256, info.version.clone());
         Ok(Some(Version { sha256, number, len, attempt: 0, epoch: 0 }))
     }

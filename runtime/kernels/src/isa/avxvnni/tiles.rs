@@ -1,0 +1,380 @@
+//! Matrix product: in the layout `n16k4` a step of 16 channels is two registers. Four cells of a row, spread over a register,
+//! meet both. 6 rows x 16 channels are twelve sums, two weights, one input and what flips it: all sixteen registers; or
+//! 12 rows x 8. Rows that do not fill the last tile are computed in one that overlaps the tile before.
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics")]
+use core::arch::x86_64::*;
+
+use crate::{
+    isa::vnni::{Rows, unsigned_zero_point},
+    params::Conv,
+};
+
+/// Rows, and up to 16 channels to multiply them with.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockOf<'a> {
+    pub(super) c: &'a Conv<'a>,
+    pub(super) rows: &'a Rows<'a>,
+    /// `[k4 / 4][16][4]`.
+    pub(super) weights: &'a [i8],
+    /// At least 16.
+    pub(super) bias: &'a [i32],
+    /// At least 16.
+    pub(super) sums: &'a [i32],
+    /// At least 16.
+    pub(super) multipliers: &'a [f32],
+    /// Channels that are written, 1..=16.
+    pub(super) channels: usize,
+}
+
+/// What the tiles of one block share.
+struct Shared<'a> {
+    rows: &'a Rows<'a>,
+    weights: *const i8,
+    /// Without the zero point of the input.
+    bias: [__m256i; 2],
+    multipliers: [__m256; 2],
+    channels: usize,
+    stride: usize,
+    epilogue: Epilogue,
+}
+
+impl<'a> Shared<'a> {
+    /// Checks all lengths.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(b: &BlockOf<'a>, output: &[u8]) -> Self {
+        let (c, rows, k4) = (b.c, b.rows, b.c.k().next_multiple_of(4));
+        let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
+        assert!(rows.count > 0 && !rows.runs.is_empty() && last <= rows.cells.len());
+        assert!(rows.len > 0 && rows.len.is_multiple_of(4) && rows.runs.len() * rows.len == k4);
+        assert!((1..=16).contains(&b.channels) && b.weights.len() >= 16 * k4);
+        assert!(b.bias.len() >= 16 && b.sums.len() >= 16 && b.multipliers.len() >= 16);
+        assert!(output.len() >= (rows.count - 1) * c.out_c + b.channels);
+        assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
+        let zero_point = _mm256_set1_epi32(unsigned_zero_point(c));
+        let bias = |v: usize| {
+            let (bias, sums) = (&b.bias[8 * v..][..8], &b.sums[8 * v..][..8]);
+            // SAFETY: eight of each.
+            let (bias, sums) =
+                unsafe { (_mm256_loadu_si256(bias.as_ptr().cast()), _mm256_loadu_si256(sums.as_ptr().cast())) };
+            _mm256_sub_epi32(bias, _mm256_mullo_epi32(sums, zero_point))
+        };
+        let multipliers = |v: usize| {
+            let multipliers = &b.multipliers[8 * v..][..8];
+            // SAFETY: eight of them.
+            unsafe { _mm256_loadu_ps(multipliers.as_ptr()) }
+        };
+        Self {
+            rows,
+            weights: b.weights.as_ptr(),
+            bias: [bias(0), bias(1)],
+            multipliers: [multipliers(0), multipliers(1)],
+            channels: b.channels,
+            stride: c.out_c,
+            epilogue: Epilogue::new(c),
+        }
+    }
+}
+
+/// The loops with the instruction `$dot`, for CPUs with `$features`.
+macro_rules! tiles {
+    ($encoding:ident, $features:literal, $dot:ident) => {
+        pub(super) mod $encoding {
+            #[allow(clippy::wildcard_imports, reason = "intrinsics")]
+            use core::{arch::x86_64::*, hint::black_box};
+
+            use super::{BlockOf, Shared, store};
+
+            /// All rows times `b.channels` channels: `output[row * c.out_c + i]`.
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn block(b: &BlockOf<'_>, output: &mut [u8]) {
+                let shared = Shared::new(b, output);
+                let output = output.as_mut_ptr();
+                let is_line = b.rows.count == 1 && b.rows.terms.is_empty() && b.rows.runs.len() == 1;
+                // SAFETY: `Shared::new` checked the lengths for these rows and 16 channels.
+                unsafe {
+                    match (is_line, b.channels <= 8, b.rows.signed) {
+                        (true, true, true) => line::<1, true>(&shared, output),
+                        (true, true, false) => line::<1, false>(&shared, output),
+                        (true, false, true) => line::<2, true>(&shared, output),
+                        (true, false, false) => line::<2, false>(&shared, output),
+                        (false, true, true) => all::<1, true>(&shared, output),
+                        (false, true, false) => all::<1, false>(&shared, output),
+                        (false, false, true) => all::<2, true>(&shared, output),
+                        (false, false, false) => all::<2, false>(&shared, output),
+                    }
+                }
+            }
+
+            /// All rows in tiles of the height that costs least.
+            ///
+            /// # Safety
+            /// `s` holds its rows and `V` vectors of channels; `output` too.
+            #[target_feature(enable = $features)]
+            unsafe fn all<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u8) {
+                let count = s.rows.count;
+                let heights: &[usize] = if V == 1 { &[12, 8, 4, 2, 1] } else { &[6, 5, 4, 3, 2, 1] };
+                // Instructions of a step, by and large.
+                let cost = |&&height: &&usize| count.div_ceil(height) * (height * V + height + V + 2);
+                let height = heights.iter().filter(|&&h| h <= count).min_by_key(cost).map_or(1, |&height| height);
+                let mut row = 0;
+                while row < count {
+                    let at = row.min(count - height);
+                    // SAFETY: `at + height <= count`.
+                    unsafe {
+                        match (V, height) {
+                            (1, 12) => tile::<12, V, SIGNED>(s, at, output),
+                            (1, 8) => tile::<8, V, SIGNED>(s, at, output),
+                            (2, 6) => tile::<6, V, SIGNED>(s, at, output),
+                            (2, 5) => tile::<5, V, SIGNED>(s, at, output),
+                            (_, 4) => tile::<4, V, SIGNED>(s, at, output),
+                            (2, 3) => tile::<3, V, SIGNED>(s, at, output),
+                            (_, 2) => tile::<2, V, SIGNED>(s, at, output),
+                            _ => tile::<1, V, SIGNED>(s, at, output),
+                        }
+                    }
+                    row = at + height;
+                }
+            }
+
+            /// `R` rows from `row` on.
+            ///
+            /// # Safety
+            /// As [`all`]; `row + R` is at most the number of rows.
+            #[target_feature(enable = $features)]
+            unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(
+                s: &Shared<'_>,
+                row: usize,
+                output: *mut u8,
+            ) {
+                let rows = s.rows;
+                let mut acc = [[_mm256_setzero_si256(); V]; R];
+                for acc in &mut acc {
+                    acc.copy_from_slice(&s.bias[..V]);
+                }
+                if !rows.terms.is_empty() {
+                    for (acc, &term) in acc.iter_mut().zip(&rows.terms[row..row + R]) {
+                        for acc in acc {
+                            *acc = _mm256_add_epi32(*acc, _mm256_set1_epi32(term));
+                        }
+                    }
+                }
+                let flip = s.epilogue.input_flip;
+                // SAFETY: the caller's rows.
+                let first = unsafe { rows.cells.as_ptr().add(row * rows.step) };
+                let (mut w, step) = (s.weights, rows.step);
+                for &run in rows.runs {
+                    // SAFETY: a run of the caller's rows.
+                    let (mut x, end) = unsafe { (first.add(run), first.add(run + rows.len)) };
+                    while x < end {
+                        let mut weights = [_mm256_setzero_si256(); V];
+                        for (v, weights) in weights.iter_mut().enumerate() {
+                            // SAFETY: 64 bytes for each step.
+                            *weights = unsafe { _mm256_loadu_si256(w.add(32 * v).cast()) };
+                        }
+                        for (r, acc) in acc.iter_mut().enumerate() {
+                            // SAFETY: four cells of a run of row `row + r`.
+                            let cells = unsafe { x.add(r * step).cast::<i32>().read_unaligned() };
+                            let mut cells = _mm256_set1_epi32(cells);
+                            if SIGNED {
+                                cells = _mm256_xor_si256(cells, flip);
+                            }
+                            for (acc, &weights) in acc.iter_mut().zip(&weights) {
+                                *acc = $dot(*acc, cells, weights);
+                            }
+                        }
+                        w = w.wrapping_add(64);
+                        x = x.wrapping_add(4);
+                    }
+                }
+                // SAFETY: the caller's rows of `output`.
+                unsafe { store(s, &acc, output.add(row * s.stride)) }
+            }
+
+            /// One row of one run, four steps at a time with sums of their own, or the multiplications would wait for each
+            /// other.
+            ///
+            /// # Safety
+            /// As [`all`].
+            #[target_feature(enable = $features)]
+            unsafe fn line<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u8) {
+                let rows = s.rows;
+                let flip = s.epilogue.input_flip;
+                let mut acc = [[_mm256_setzero_si256(); V]; 4];
+                acc[0].copy_from_slice(&s.bias[..V]);
+                let (x, w) = (rows.cells.as_ptr(), s.weights);
+                let steps = rows.len / 4;
+                let one = |acc: &mut [__m256i; V], step: usize| {
+                    // SAFETY: four cells of the row.
+                    let cells = unsafe { x.add(rows.runs[0] + 4 * step).cast::<i32>().read_unaligned() };
+                    let mut cells = _mm256_set1_epi32(cells);
+                    if SIGNED {
+                        cells = _mm256_xor_si256(cells, flip);
+                    }
+                    for (v, acc) in acc.iter_mut().enumerate() {
+                        // SAFETY: 64 bytes for each step.
+                        let weights = unsafe { _mm256_loadu_si256(w.add(64 * step + 32 * v).cast()) };
+                        *acc = $dot(*acc, cells, weights);
+                    }
+                };
+                let mut step = 0;
+                while step + 4 <= steps {
+                    for (i, acc) in acc.iter_mut().enumerate() {
+                        one(acc, step + i);
+                    }
+                    step += 4;
+                }
+                while step < steps {
+                    one(&mut acc[0], step);
+                    step += 1;
+                }
+                let mut sums = [[_mm256_setzero_si256(); V]; 1];
+                for (v, sum) in sums[0].iter_mut().enumerate() {
+                    let pairs = [_mm256_add_epi32(acc[0][v], acc[1][v]), _mm256_add_epi32(acc[2][v], acc[3][v])];
+                    *sum = _mm256_add_epi32(pairs[0], pairs[1]);
+                }
+                // SAFETY: the caller's row of `output`.
+                unsafe { store(s, &sums, output) }
+            }
+
+            /// 32 multiply-accumulates each, on registers alone. Returns how many were done.
+            #[target_feature(enable = $features)]
+            pub(in super::super) fn peak(steps: u32) -> u64 {
+                const SUMS: usize = 12;
+                let (cells, weights) = (black_box(_mm256_set1_epi8(3)), black_box(_mm256_set1_epi8(5)));
+                let mut sums = [_mm256_setzero_si256(); SUMS];
+                for _ in 0..steps {
+                    for sum in &mut sums {
+                        *sum = $dot(*sum, cells, weights);
+                    }
+                }
+                black_box(sums);
+                u64::from(steps) * SUMS as u64 * 32
+            }
+        }
+    };
+}
+
+tiles!(vex, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
+tiles!(evex, "avx2,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
+
+/// Requantizes and writes a tile.
+///
+/// # Safety
+/// `output` has the rows, `s.stride` apart, of `s.channels` bytes, which are at most `8 * V`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store<const R: usize, const V: usize>(s: &Shared<'_>, acc: &[[__m256i; V]; R], output: *mut u8) {
+    let (e, n) = (&s.epilogue, s.channels);
+    let q = |r: usize, v: usize| {
+        if r < R { e.scale(acc[r][v], s.multipliers[v]) } else { _mm256_setzero_si256() }
+    };
+    for r in (0..R).step_by(4 / V) {
+        let bytes = if V == 1 {
+            e.narrow([q(r, 0), q(r + 1, 0), q(r + 2, 0), q(r + 3, 0)])
+        } else {
+            e.narrow([q(r, 0), q(r, 1), q(r + 1, 0), q(r + 1, 1)])
+        };
+        // SAFETY: the caller's rows.
+        let to = unsafe { output.add(r * s.stride) };
+        if n == 8 * V && s.stride == n && r + 4 / V <= R {
+            // SAFETY: rows without a gap.
+            unsafe { _mm256_storeu_si256(to.cast(), bytes) };
+            continue;
+        }
+        let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)];
+        for (i, half) in halves.into_iter().enumerate() {
+            let first = i * (2 / V);
+            if r + first < R {
+                // SAFETY: the caller's row.
+                unsafe { put::<V>(half, n, to.add(first * s.stride)) };
+            }
+            if V == 1 && r + first + 1 < R {
+                // SAFETY: the caller's row.
+                unsafe { put::<V>(_mm_unpackhi_epi64(half, half), n, to.add((first + 1) * s.stride)) };
+            }
+        }
+    }
+}
+
+/// The first `n` bytes of a row, at most `8 * V`.
+///
+/// # Safety
+/// `n` bytes from `to`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn put<const V: usize>(row: __m128i, n: usize, to: *mut u8) {
+    // SAFETY: the caller's bytes; `bytes` has 16.
+    unsafe {
+        match (V, n) {
+            (1, 8) => _mm_storel_epi64(to.cast(), row),
+            (2, 16) => _mm_storeu_si128(to.cast(), row),
+            _ => {
+                let mut bytes = [0u8; 16];
+                _mm_storeu_si128(bytes.as_mut_ptr().cast(), row);
+                to.copy_from_nonoverlapping(bytes.as_ptr(), n.min(8 * V));
+            }
+        }
+    }
+}
+
+/// Accumulators to bytes. The value is rounded, the zero point is added in 16 bits with saturation (it cannot change which
+/// limit is met, as |zero point| <= 255), and packing to the output's type is a clamp to its limits.
+#[derive(Clone, Copy)]
+struct Epilogue {
+    /// Whether bytes are packed as uint8; int8 otherwise.
+    unsigned: bool,
+    /// Whether the limits are narrower than those of the type.
+    clamps: bool,
+    /// 16 bits.
+    zero_point: __m256i,
+    lo: __m256i,
+    hi: __m256i,
+    order: __m256i,
+    /// Flips the top bits of inputs. A value that the compiler does not know: it would not finish selecting instructions
+    /// for `xor` of a broadcast load and a constant.
+    input_flip: __m256i,
+}
+
+impl Epilogue {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(c: &Conv<'_>) -> Self {
+        // Outputs of either type; values that both have may be packed as either.
+        let unsigned = c.hi > 127;
+        let (least, most) = if unsigned { (0, 255) } else { (-128, 127) };
+        let byte = |v: i32| _mm256_set1_epi8(v.clamp(least, most) as u8 as i8);
+        Self {
+            unsigned,
+            clamps: c.lo > least || c.hi < most,
+            zero_point: _mm256_set1_epi16(c.out_zero_point as i16),
+            lo: byte(c.lo),
+            hi: byte(c.hi),
+            order: _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7),
+            input_flip: _mm256_set1_epi32(core::hint::black_box(0x8080_8080_u32 as i32)),
+        }
+    }
+
+    /// `rne(f32(sum) * multiplier)`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn scale(&self, sum: __m256i, multiplier: __m256) -> __m256i {
+        _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier))
+    }
+
+    /// Four vectors to bytes, one vector after the other. Packing leaves four bytes of each in each half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn narrow(&self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
+        let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+        let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), self.zero_point);
+        let bytes = match (self.unsigned, self.clamps) {
+            (false, false) => _mm256_packs_epi16(ab, cd),
+            (true, false) => _mm256_packus_epi16(ab, cd),
+            (false, true) => _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(ab, cd), self.lo), self.hi),
+            (true, true) => _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(ab, cd), self.lo), self.hi),
+        };
+        _mm256_permutevar8x32_epi32(bytes, self.order)
+    }
+}

@@ -259,40 +259,37 @@ macro_rules! tiles {
 tiles!(vex, "avx2,avxvnni", _mm256_dpbusd_avx_epi32);
 tiles!(evex, "avx2,avx512vl,avx512vnni", _mm256_dpbusd_epi32);
 
-/// Requantizes and writes a tile.
+/// Requantizes and writes a tile. Always inlined: were the sums handed over in memory, they would be kept there.
 ///
 /// # Safety
-/// `output` has the rows, `s.stride` apart, of `s.channels` bytes, which are at most `8 * V`.
-#[inline]
-#[target_feature(enable = "avx2")]
+/// As part of a function that has AVX2. `output` has the rows, `s.stride` apart, of `s.channels` bytes, which are at most
+/// `8 * V`.
+#[inline(always)]
 unsafe fn store<const R: usize, const V: usize>(s: &Shared<'_>, acc: &[[__m256i; V]; R], output: *mut u8) {
     let (e, n) = (&s.epilogue, s.channels);
-    let q = |r: usize, v: usize| {
-        if r < R { e.scale(acc[r][v], s.multipliers[v]) } else { _mm256_setzero_si256() }
-    };
-    for r in (0..R).step_by(4 / V) {
-        let bytes = if V == 1 {
-            e.narrow([q(r, 0), q(r + 1, 0), q(r + 2, 0), q(r + 3, 0)])
-        } else {
-            e.narrow([q(r, 0), q(r, 1), q(r + 1, 0), q(r + 1, 1)])
-        };
-        // SAFETY: the caller's rows.
-        let to = unsafe { output.add(r * s.stride) };
-        if n == 8 * V && s.stride == n && r + 4 / V <= R {
-            // SAFETY: rows without a gap.
-            unsafe { _mm256_storeu_si256(to.cast(), bytes) };
-            continue;
-        }
-        let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)];
-        for (i, half) in halves.into_iter().enumerate() {
-            let first = i * (2 / V);
-            if r + first < R {
-                // SAFETY: the caller's row.
-                unsafe { put::<V>(half, n, to.add(first * s.stride)) };
+    // SAFETY: the caller's features and rows.
+    unsafe {
+        let q = |r: usize, v: usize| if r < R { e.scale(acc[r][v], s.multipliers[v]) } else { _mm256_setzero_si256() };
+        for r in (0..R).step_by(4 / V) {
+            let bytes = if V == 1 {
+                e.narrow([q(r, 0), q(r + 1, 0), q(r + 2, 0), q(r + 3, 0)])
+            } else {
+                e.narrow([q(r, 0), q(r, 1), q(r + 1, 0), q(r + 1, 1)])
+            };
+            let to = output.add(r * s.stride);
+            if n == 8 * V && s.stride == n && r + 4 / V <= R {
+                _mm256_storeu_si256(to.cast(), bytes);
+                continue;
             }
-            if V == 1 && r + first + 1 < R {
-                // SAFETY: the caller's row.
-                unsafe { put::<V>(_mm_unpackhi_epi64(half, half), n, to.add((first + 1) * s.stride)) };
+            let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)];
+            for (i, half) in halves.into_iter().enumerate() {
+                let first = i * (2 / V);
+                if r + first < R {
+                    put::<V>(half, n, to.add(first * s.stride));
+                }
+                if V == 1 && r + first + 1 < R {
+                    put::<V>(_mm_unpackhi_epi64(half, half), n, to.add((first + 1) * s.stride));
+                }
             }
         }
     }
@@ -332,8 +329,8 @@ struct Epilogue {
     lo: __m256i,
     hi: __m256i,
     order: __m256i,
-    /// Flips the top bits of inputs. A value that the compiler does not know: it would not finish selecting instructions
-    /// for `xor` of a broadcast load and a constant.
+    /// Flips the top bits of inputs. A vector that the compiler does not know: it would flip before it broadcasts, which
+    /// takes an instruction more, or, for a constant, not finish selecting instructions.
     input_flip: __m256i,
 }
 
@@ -352,7 +349,7 @@ impl Epilogue {
             lo: byte(c.lo),
             hi: byte(c.hi),
             order: _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7),
-            input_flip: _mm256_set1_epi32(core::hint::black_box(0x8080_8080_u32 as i32)),
+            input_flip: core::hint::black_box(_mm256_set1_epi8(i8::MIN)),
         }
     }
 

@@ -105,7 +105,10 @@ impl Isa for Avx512Vnni {
 }
 
 impl Tiles for Avx512Vnni {
-    const FLIPS_FIRST: usize = 16;
+    /// With a single vector of channels, cells would be flipped about as often as multiplied.
+    fn flips_first(out_c: usize) -> bool {
+        out_c <= 16
+    }
 
     #[inline(always)]
     fn block(

@@ -140,7 +140,11 @@ impl<E: Encoding> Isa for AvxVnni<E> {
 }
 
 impl<E: Encoding> Tiles for AvxVnni<E> {
-    const FLIPS_FIRST: usize = 16;
+    /// Cells are flipped once for every 16 channels, so with many it is cheaper to do it before, and so it is with few,
+    /// where many rows would have to stay in the cache for little work.
+    fn flips_first(out_c: usize) -> bool {
+        !(17..128).contains(&out_c)
+    }
 
     #[inline(always)]
     fn block(

@@ -22,8 +22,8 @@ use crate::{
 
 /// An instruction set that multiplies rows of unsigned bytes.
 pub(super) trait Tiles: Isa {
-    /// With so many output channels at most, bytes are flipped in advance: they would be flipped about as often as multiplied.
-    const FLIPS_FIRST: usize;
+    /// Whether bytes of a layer with so many output channels are flipped in advance and not as they are loaded.
+    fn flips_first(out_c: usize) -> bool;
 
     /// All rows times `channels` channels (1..=`CHANNELS`) from the first of `weights`, of the biases and sums of weights, and
     /// of `multipliers` on: `output[row * c.out_c + i]`.
@@ -172,7 +172,7 @@ const FLIPPED_LEN: usize = 8 * 1024;
 
 /// Whether cells would be flipped about as often as multiplied: with few output channels, bytes are flipped in advance.
 fn flips_first<I: Tiles>(c: &Conv<'_>) -> bool {
-    c.in_dtype == DType::Int8 && c.out_c <= I::FLIPS_FIRST && c.window.out_pixels() > 1
+    c.in_dtype == DType::Int8 && I::flips_first(c.out_c) && c.window.out_pixels() > 1
 }
 
 /// The input is the matrix; some rows at a time, so that they stay in the first cache level.

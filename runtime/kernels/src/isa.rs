@@ -110,6 +110,8 @@ pub(crate) trait Isa: Copy {
 pub(crate) trait Op {
     /// What the operation returns.
     type Out;
+    /// Whether it uses dot products. All else runs on AVX2 where an instruction set adds nothing but those.
+    const DOTS: bool = false;
     /// Runs on `isa`. Always `#[inline(always)]`, so that it is compiled with `isa`'s instructions.
     fn eval<I: Isa>(self, isa: I) -> Self::Out;
 }
@@ -189,6 +191,8 @@ impl Selected {
                 unsafe { enter(isa, op) }
             }
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(isa) if !O::DOTS => Self::Avx2(isa.avx2()).run(op),
+            #[cfg(target_arch = "x86_64")]
             Self::AvxVnni(isa) => {
                 #[target_feature(enable = "avx2,avxvnni")]
                 fn enter<O: Op>(isa: AvxVnni<Vex>, op: O) -> O::Out {
@@ -197,6 +201,8 @@ impl Selected {
                 // SAFETY: `isa` exists, so the CPU has these two.
                 unsafe { enter(isa, op) }
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnniEvex(isa) if !O::DOTS => Self::Avx2(isa.avx2()).run(op),
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnniEvex(isa) => {
                 #[target_feature(enable = "avx2,avx512vl,avx512vnni")]

@@ -7,7 +7,7 @@ mod tiles;
 
 use super::{
     Avx2, Isa, peak,
-    vnni::{self, Rows, Tiles, unsigned_zero_point},
+    vnni::{self, Panels, Product, Tiles},
     x86_tables,
 };
 use crate::{
@@ -46,32 +46,33 @@ impl Avx512Vnni {
 }
 
 impl Isa for Avx512Vnni {
-    const CELL: usize = 1;
-    const ROWS: usize = 6;
-    const CHANNELS: usize = 64;
+    const CELL: usize = Panels::CELL;
+    const ROWS: usize = Panels::ROWS;
+    const CHANNELS: usize = Panels::CHANNELS;
 
     #[inline(always)]
     fn padding(self, c: &Conv<'_>) -> u8 {
-        unsigned_zero_point(c) as u8
+        Panels(&self).padding(c)
     }
 
     #[inline(always)]
     fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
-        vnni::pack(c, run, input, cells);
+        Panels(&self).pack(c, run, input, cells);
     }
 
     #[inline(always)]
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
-        vnni::gemm(self, b, output);
+        Panels(&self).gemm(b, output);
     }
 
     fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
-        vnni::conv_scratch_len::<Self>(c)
+        vnni::conv_scratch_len(&self, c)
     }
 
     #[inline(always)]
     fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-        vnni::conv(self, self.avx2, c, input, output, scratch);
+        // SAFETY: `self` proves AVX2.
+        unsafe { vnni::conv(&self, self.avx2, c, input, output, scratch) }
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
@@ -105,23 +106,17 @@ impl Isa for Avx512Vnni {
 }
 
 impl Tiles for Avx512Vnni {
+    fn width(&self) -> usize {
+        64
+    }
+
     /// With a single vector of channels, cells would be flipped about as often as multiplied.
-    fn flips_first(out_c: usize) -> bool {
+    fn flips_first(&self, out_c: usize) -> bool {
         out_c <= 16
     }
 
-    #[inline(always)]
-    fn block(
-        self,
-        c: &Conv<'_>,
-        rows: &Rows<'_>,
-        weights: &[i8],
-        bias_and_sums: [&[i32]; 2],
-        multipliers: &[f32],
-        channels: usize,
-        output: &mut [u8],
-    ) {
+    fn multiply(&self, p: &Product<'_>, output: &mut [u8]) {
         // SAFETY: `self` proves the features.
-        unsafe { tiles::block(c, rows, weights, bias_and_sums, multipliers, channels, output) }
+        unsafe { tiles::block(p.c, p.rows, p.weights, [p.bias, p.sums], p.multipliers, p.channels, output) }
     }
 }

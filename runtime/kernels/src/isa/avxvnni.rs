@@ -6,19 +6,19 @@
 //! AVX-512 VNNI, where other kernels are faster; whether the compiler encodes AVX-VNNI rightly is only seen on a CPU that
 //! has it.
 //!
-//! Layers become rows of unsigned bytes as in [`vnni`]; depthwise layers and tables are those of AVX2.
+//! Convolutions become rows of unsigned bytes as in [`vnni`]. All else is AVX2's: only what an [`Op`](super::Op) marks as
+//! dot products comes here.
 
 mod tiles;
 
 use super::{
     Avx2, Isa,
-    vnni::{self, Rows, Tiles, unsigned_zero_point},
+    vnni::{self, Panels, Product, Tiles},
 };
 use crate::{
     conv::{Block, Run},
     params::Conv,
 };
-use tiles::BlockOf;
 
 /// AVX2 and 256 bits of `vpdpbusd` in the encoding `E`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +58,18 @@ impl Evex {
 }
 
 /// The loops of one encoding.
-pub(crate) trait Encoding: Copy {
-    /// As [`Tiles::block`].
-    fn block(self, b: &BlockOf<'_>, output: &mut [u8]);
+pub(super) trait Encoding: Copy {
+    /// As [`Tiles::multiply`].
+    fn multiply(self, p: &Product<'_>, output: &mut [u8]);
     /// As [`Isa::peak`].
     fn peak(self, steps: u32) -> u64;
 }
 
 impl Encoding for Vex {
     #[inline(always)]
-    fn block(self, b: &BlockOf<'_>, output: &mut [u8]) {
+    fn multiply(self, p: &Product<'_>, output: &mut [u8]) {
         // SAFETY: `self` proves AVX2 and AVX-VNNI.
-        unsafe { tiles::vex::block(b, output) }
+        unsafe { tiles::vex::multiply(p, output) }
     }
 
     fn peak(self, steps: u32) -> u64 {
@@ -80,9 +80,9 @@ impl Encoding for Vex {
 
 impl Encoding for Evex {
     #[inline(always)]
-    fn block(self, b: &BlockOf<'_>, output: &mut [u8]) {
+    fn multiply(self, p: &Product<'_>, output: &mut [u8]) {
         // SAFETY: `self` proves AVX2 and AVX-512 VL and VNNI.
-        unsafe { tiles::evex::block(b, output) }
+        unsafe { tiles::evex::multiply(p, output) }
     }
 
     fn peak(self, steps: u32) -> u64 {
@@ -91,47 +91,44 @@ impl Encoding for Evex {
     }
 }
 
+impl<E> AvxVnni<E> {
+    /// What all else runs on.
+    pub(super) const fn avx2(self) -> Avx2
+    where
+        E: Copy,
+    {
+        self.avx2
+    }
+}
+
 impl<E: Encoding> Isa for AvxVnni<E> {
-    const CELL: usize = 1;
-    const ROWS: usize = 6;
-    const CHANNELS: usize = 16;
+    const CELL: usize = Panels::CELL;
+    const ROWS: usize = Panels::ROWS;
+    const CHANNELS: usize = Panels::CHANNELS;
 
     #[inline(always)]
     fn padding(self, c: &Conv<'_>) -> u8 {
-        unsigned_zero_point(c) as u8
+        Panels(&self).padding(c)
     }
 
     #[inline(always)]
     fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
-        vnni::pack(c, run, input, cells);
+        Panels(&self).pack(c, run, input, cells);
     }
 
     #[inline(always)]
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
-        vnni::gemm(self, b, output);
+        Panels(&self).gemm(b, output);
     }
 
     fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
-        vnni::conv_scratch_len::<Self>(c)
+        vnni::conv_scratch_len(&self, c)
     }
 
     #[inline(always)]
     fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-        vnni::conv(self, self.avx2, c, input, output, scratch);
-    }
-
-    fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
-        self.avx2.depthwise_scratch_len(c)
-    }
-
-    #[inline(always)]
-    fn depthwise(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-        self.avx2.depthwise(c, input, output, scratch);
-    }
-
-    #[inline(always)]
-    fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
-        self.avx2.lut(table, input, output);
+        // SAFETY: `self` proves AVX2.
+        unsafe { vnni::conv(&self, self.avx2, c, input, output, scratch) }
     }
 
     fn peak(self, steps: u32) -> u64 {
@@ -140,23 +137,16 @@ impl<E: Encoding> Isa for AvxVnni<E> {
 }
 
 impl<E: Encoding> Tiles for AvxVnni<E> {
-    /// Cells are flipped once for every 16 channels, so with many it is cheaper to do it before, and so it is with few,
-    /// where many rows would have to stay in the cache for little work.
-    fn flips_first(out_c: usize) -> bool {
-        !(17..128).contains(&out_c)
+    fn width(&self) -> usize {
+        16
     }
 
-    #[inline(always)]
-    fn block(
-        self,
-        c: &Conv<'_>,
-        rows: &Rows<'_>,
-        weights: &[i8],
-        [bias, sums]: [&[i32]; 2],
-        multipliers: &[f32],
-        channels: usize,
-        output: &mut [u8],
-    ) {
-        self.encoding.block(&BlockOf { c, rows, weights, bias, sums, multipliers, channels }, output);
+    /// The tiles flip at no cost: they wait for the multiplications.
+    fn flips_first(&self, _out_c: usize) -> bool {
+        false
+    }
+
+    fn multiply(&self, p: &Product<'_>, output: &mut [u8]) {
+        self.encoding.multiply(p, output);
     }
 }

@@ -11,33 +11,46 @@
 //! - dilated columns, weights with a zero point: panels, as in [`by_panels`];
 //! - multipliers of 1 or more, whose products could leave 32 bits: the AVX2 way.
 
+//!
+//! All this is compiled once, for AVX2; only [`Tiles`] differ.
+
 use core::arch::x86_64::{_mm_loadu_si128, _mm_storeu_si128};
 
-use super::{Avx2, Isa};
+use super::{Avx2, Isa, Selected};
 use crate::{
-    conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
+    conv::{Block, Run, RunConv, by_panels, is_copy, panel_scratch_len},
     params::{Conv, DType},
     ring::Ring,
 };
 
-/// An instruction set that multiplies rows of unsigned bytes.
-pub(super) trait Tiles: Isa {
-    /// Whether bytes of a layer with so many output channels are flipped in advance and not as they are loaded.
-    fn flips_first(out_c: usize) -> bool;
+/// The inner loops of one instruction set.
+pub(super) trait Tiles {
+    /// Output channels that meet a row while it is in registers.
+    fn width(&self) -> usize;
 
-    /// All rows times `channels` channels (1..=`CHANNELS`) from the first of `weights`, of the biases and sums of weights, and
-    /// of `multipliers` on: `output[row * c.out_c + i]`.
-    #[allow(clippy::too_many_arguments, reason = "slices of one layer")]
-    fn block(
-        self,
-        c: &Conv<'_>,
-        rows: &Rows<'_>,
-        weights: &[i8],
-        bias_and_sums: [&[i32]; 2],
-        multipliers: &[f32],
-        channels: usize,
-        output: &mut [u8],
-    );
+    /// Whether bytes of a layer with so many output channels are flipped in advance and not as they are loaded.
+    fn flips_first(&self, out_c: usize) -> bool;
+
+    /// `output[row * c.out_c + i] = requantize(bias[i] + row . weights[i])` for all rows, `i` below `channels`.
+    fn multiply(&self, p: &Product<'_>, output: &mut [u8]);
+}
+
+/// Rows, and channels to multiply them with.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// Zero points, types and limits.
+    pub(super) c: &'a Conv<'a>,
+    pub(super) rows: &'a Rows<'a>,
+    /// `[channels / 16][k4 / 4][16][4]`.
+    pub(super) weights: &'a [i8],
+    /// One for each channel, and up to the next multiple of 16.
+    pub(super) bias: &'a [i32],
+    /// As `bias`.
+    pub(super) sums: &'a [i32],
+    /// As `bias`.
+    pub(super) multipliers: &'a [f32],
+    /// Channels that are written, 1..=64.
+    pub(super) channels: usize,
 }
 
 /// Rows of a matrix, each one or several runs of bytes.
@@ -107,12 +120,11 @@ impl Path {
 }
 
 /// Bytes of scratch that [`conv`] needs.
-#[inline(always)]
-pub(super) fn conv_scratch_len<I: Tiles>(c: &Conv<'_>) -> usize {
+pub(super) fn conv_scratch_len(tiles: &dyn Tiles, c: &Conv<'_>) -> usize {
     match Path::of(c) {
         Path::Avx2 => panel_scratch_len::<Avx2>(c),
-        Path::Panels => panel_scratch_len::<I>(c),
-        Path::Flat if flips_first::<I>(c) => FLIPPED_LEN.max(c.in_c.saturating_mul(12)),
+        Path::Panels => panel_scratch_len::<Panels<'_>>(c),
+        Path::Flat if flips_first(tiles, c) => FLIPPED_LEN.max(c.in_c.saturating_mul(12)),
         Path::Flat | Path::Strided => 0,
         Path::Ring { gather } => {
             let lines = Ring::new(&c.window, c.in_c, SLACK).len();
@@ -122,30 +134,66 @@ pub(super) fn conv_scratch_len<I: Tiles>(c: &Conv<'_>) -> usize {
 }
 
 /// Convolution and fully connected layers.
-#[inline(always)]
-pub(super) fn conv<I: Tiles>(isa: I, avx2: Avx2, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+pub(super) fn conv(tiles: &dyn Tiles, avx2: Avx2, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
     match Path::of(c) {
-        Path::Avx2 => by_panels(avx2, c, input, output, scratch),
-        Path::Panels => by_panels(isa, c, input, output, scratch),
-        Path::Flat => flat(isa, c, input, output, scratch),
-        Path::Strided => strided(isa, c, input, output),
-        Path::Ring { gather } => ring(isa, c, input, output, scratch, gather),
+        Path::Avx2 => Selected::Avx2(avx2).run(RunConv { conv: c, input, output, scratch }),
+        Path::Panels => by_panels(Panels(tiles), c, input, output, scratch),
+        Path::Flat => flat(tiles, c, input, output, scratch),
+        Path::Strided => strided(tiles, c, input, output),
+        Path::Ring { gather } => ring(tiles, c, input, output, scratch, gather),
     }
 }
 
-/// A panel times one block of channels.
-#[inline(always)]
-pub(super) fn gemm<I: Tiles>(isa: I, b: &Block<'_>, output: &mut [u8]) {
-    let rows = Rows {
-        cells: b.panel,
-        count: b.row_terms.len(),
-        step: b.k4,
-        runs: &[0],
-        len: b.k4,
-        signed: false,
-        terms: if b.conv.weight_zero_point == 0 { &[] } else { b.row_terms },
-    };
-    isa.block(b.conv, &rows, b.weights, [b.bias, b.sums], b.multipliers, b.channels, output);
+/// [`by_panels`] with any tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Panels<'a>(pub(super) &'a dyn Tiles);
+
+impl Isa for Panels<'_> {
+    const CELL: usize = 1;
+    const ROWS: usize = 6;
+    const CHANNELS: usize = 64;
+
+    #[inline(always)]
+    fn padding(self, c: &Conv<'_>) -> u8 {
+        unsigned_zero_point(c) as u8
+    }
+
+    /// Copies and flips.
+    #[inline(always)]
+    fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
+        let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
+        for i in 0..run.count {
+            let (from, to) = (&input[i * run.from_step..][..run.len], &mut cells[i * run.to_step..][..run.len]);
+            for (cell, x) in to.iter_mut().zip(from) {
+                *cell = x ^ flip;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
+        let rows = Rows {
+            cells: b.panel,
+            count: b.row_terms.len(),
+            step: b.k4,
+            runs: &[0],
+            len: b.k4,
+            signed: false,
+            terms: if b.conv.weight_zero_point == 0 { &[] } else { b.row_terms },
+        };
+        let product = Product {
+            c: b.conv,
+            rows: &rows,
+            weights: b.weights,
+            bias: b.bias,
+            sums: b.sums,
+            multipliers: b.multipliers,
+            channels: b.channels,
+        };
+        self.0.multiply(&product, output);
+    }
 }
 
 /// The zero point of the input after its bytes became unsigned.
@@ -158,36 +206,43 @@ pub(super) fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
 
 /// `rows` times all weights.
 #[inline(always)]
-fn all_channels<I: Tiles>(isa: I, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
+fn all_channels(tiles: &dyn Tiles, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
     let k4 = c.k().next_multiple_of(4);
-    for n in (0..c.out_c).step_by(I::CHANNELS) {
-        let channels = (c.out_c - n).min(I::CHANNELS);
-        let constants = [&c.bias[n..], &c.sums[n..]];
-        isa.block(c, rows, &c.weights[n * k4..], constants, &c.multipliers[n..], channels, &mut output[n..]);
+    for n in (0..c.out_c).step_by(64) {
+        let product = Product {
+            c,
+            rows,
+            weights: &c.weights[n * k4..],
+            bias: &c.bias[n..],
+            sums: &c.sums[n..],
+            multipliers: &c.multipliers[n..],
+            channels: (c.out_c - n).min(64),
+        };
+        tiles.multiply(&product, &mut output[n..]);
     }
 }
 
 /// Bytes that are flipped in advance at a time, unless 12 rows are more.
 const FLIPPED_LEN: usize = 8 * 1024;
 
-/// Whether cells would be flipped about as often as multiplied: with few output channels, bytes are flipped in advance.
-fn flips_first<I: Tiles>(c: &Conv<'_>) -> bool {
-    c.in_dtype == DType::Int8 && I::flips_first(c.out_c) && c.window.out_pixels() > 1
+/// Whether the bytes of a layer are flipped in advance.
+fn flips_first(tiles: &dyn Tiles, c: &Conv<'_>) -> bool {
+    c.in_dtype == DType::Int8 && tiles.flips_first(c.out_c) && c.window.out_pixels() > 1
 }
 
 /// The input is the matrix; some rows at a time, so that they stay in the first cache level.
 #[inline(always)]
-fn flat<I: Tiles>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+fn flat(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
     let signed = c.in_dtype == DType::Int8;
     if output.len() == c.out_c {
         let rows = Rows { cells: input, count: 1, step: c.in_c, runs: &[0], len: c.in_c, signed, terms: &[] };
-        return all_channels(isa, c, &rows, output);
+        return all_channels(tiles, c, &rows, output);
     }
     let total = output.len() / c.out_c;
-    let flips = flips_first::<I>(c);
+    let flips = flips_first(tiles, c);
     let most = match c.out_c {
         _ if flips => FLIPPED_LEN / c.in_c / 12 * 12,
-        out_c if out_c <= I::CHANNELS => total,
+        out_c if out_c <= tiles.width() => total,
         _ => CHUNK_LEN / c.in_c,
     };
     let count = total.div_ceil(total.div_ceil(most.max(12))).next_multiple_of(12).min(most.max(12));
@@ -208,13 +263,13 @@ fn flat<I: Tiles>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch
             }
             rows = Rows { cells: flipped, signed: false, ..rows };
         }
-        all_channels(isa, c, &rows, output);
+        all_channels(tiles, c, &rows, output);
     }
 }
 
 /// Windows of one cell: every so many pixels of every so many rows.
 #[inline(always)]
-fn strided<I: Tiles>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
+fn strided(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
     let w = &c.window;
     for (row, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
         let (image, y) = (row / w.out_h, row % w.out_h * w.stride_h);
@@ -227,7 +282,7 @@ fn strided<I: Tiles>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
             signed: c.in_dtype == DType::Int8,
             terms: &[],
         };
-        all_channels(isa, c, &rows, output);
+        all_channels(tiles, c, &rows, output);
     }
 }
 
@@ -251,7 +306,7 @@ fn together_len(c: &Conv<'_>) -> usize {
 
 /// Windows of several cells, some output rows at a time.
 #[inline(always)]
-fn ring<I: Tiles>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
+fn ring(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
     let w = &c.window;
     let ring = Ring::new(w, c.in_c, SLACK);
     let k4 = c.k().next_multiple_of(4);
@@ -282,13 +337,13 @@ fn ring<I: Tiles>(isa: I, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch
                 if gather {
                     put_together(&rows, k4, &mut panel[i * w.out_w * k4..]);
                 } else {
-                    all_channels(isa, c, &rows, output);
+                    all_channels(tiles, c, &rows, output);
                 }
             }
             if gather {
                 let count = output.len() / c.out_c;
                 let rows = Rows { cells: panel, count, step: k4, runs: &[0], len: k4, signed: false, terms: &[] };
-                all_channels(isa, c, &rows, output);
+                all_channels(tiles, c, &rows, output);
             }
         }
     }
@@ -339,18 +394,6 @@ fn put_together(rows: &Rows<'_>, k4: usize, panel: &mut [u8]) {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Copies and flips; what is left over of a run is covered by a last group that overlaps the one before.
-#[inline(always)]
-pub(super) fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
-    let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
-    for i in 0..run.count {
-        let (from, to) = (&input[i * run.from_step..][..run.len], &mut cells[i * run.to_step..][..run.len]);
-        for (cell, x) in to.iter_mut().zip(from) {
-            *cell = x ^ flip;
         }
     }
 }

@@ -6,26 +6,9 @@
 use core::arch::x86_64::*;
 
 use crate::{
-    isa::vnni::{Rows, unsigned_zero_point},
+    isa::vnni::{Product, Rows, unsigned_zero_point},
     params::Conv,
 };
-
-/// Rows, and up to 16 channels to multiply them with.
-#[derive(Clone, Copy)]
-pub(crate) struct BlockOf<'a> {
-    pub(super) c: &'a Conv<'a>,
-    pub(super) rows: &'a Rows<'a>,
-    /// `[k4 / 4][16][4]`.
-    pub(super) weights: &'a [i8],
-    /// At least 16.
-    pub(super) bias: &'a [i32],
-    /// At least 16.
-    pub(super) sums: &'a [i32],
-    /// At least 16.
-    pub(super) multipliers: &'a [f32],
-    /// Channels that are written, 1..=16.
-    pub(super) channels: usize,
-}
 
 /// What the tiles of one block share.
 struct Shared<'a> {
@@ -37,42 +20,46 @@ struct Shared<'a> {
     channels: usize,
     stride: usize,
     epilogue: Epilogue,
+    /// Flips the top bits of cells where they must be.
+    flip: __m256i,
 }
 
 impl<'a> Shared<'a> {
-    /// Checks all lengths.
+    /// 16 channels from `first` on, or those that are left. Checks all lengths.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(b: &BlockOf<'a>, output: &[u8]) -> Self {
-        let (c, rows, k4) = (b.c, b.rows, b.c.k().next_multiple_of(4));
+    fn new(p: &Product<'a>, first: usize, output: &[u8]) -> Self {
+        let (c, rows, k4) = (p.c, p.rows, p.c.k().next_multiple_of(4));
         let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
         assert!(rows.count > 0 && !rows.runs.is_empty() && last <= rows.cells.len());
         assert!(rows.len > 0 && rows.len.is_multiple_of(4) && rows.runs.len() * rows.len == k4);
-        assert!((1..=16).contains(&b.channels) && b.weights.len() >= 16 * k4);
-        assert!(b.bias.len() >= 16 && b.sums.len() >= 16 && b.multipliers.len() >= 16);
-        assert!(output.len() >= (rows.count - 1) * c.out_c + b.channels);
+        assert!(first < p.channels && output.len() >= (rows.count - 1) * c.out_c + p.channels);
         assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
+        let weights = &p.weights[first * k4..][..16 * k4];
         let zero_point = _mm256_set1_epi32(unsigned_zero_point(c));
-        let bias = |v: usize| {
-            let (bias, sums) = (&b.bias[8 * v..][..8], &b.sums[8 * v..][..8]);
+        let bias = |at: usize| {
+            let (bias, sums) = (&p.bias[at..][..8], &p.sums[at..][..8]);
             // SAFETY: eight of each.
             let (bias, sums) =
                 unsafe { (_mm256_loadu_si256(bias.as_ptr().cast()), _mm256_loadu_si256(sums.as_ptr().cast())) };
             _mm256_sub_epi32(bias, _mm256_mullo_epi32(sums, zero_point))
         };
-        let multipliers = |v: usize| {
-            let multipliers = &b.multipliers[8 * v..][..8];
+        let multipliers = |at: usize| {
+            let multipliers = &p.multipliers[at..][..8];
             // SAFETY: eight of them.
             unsafe { _mm256_loadu_ps(multipliers.as_ptr()) }
         };
         Self {
             rows,
-            weights: b.weights.as_ptr(),
-            bias: [bias(0), bias(1)],
-            multipliers: [multipliers(0), multipliers(1)],
-            channels: b.channels,
+            weights: weights.as_ptr(),
+            bias: [bias(first), bias(first + 8)],
+            multipliers: [multipliers(first), multipliers(first + 8)],
+            channels: (p.channels - first).min(16),
             stride: c.out_c,
             epilogue: Epilogue::new(c),
+            // A vector that the compiler does not know: it would flip before it broadcasts, which takes an instruction
+            // more, or, for a constant, not finish selecting instructions.
+            flip: core::hint::black_box(_mm256_set1_epi8(if rows.signed { i8::MIN } else { 0 })),
         }
     }
 }
@@ -84,25 +71,22 @@ macro_rules! tiles {
             #[allow(clippy::wildcard_imports, reason = "intrinsics")]
             use core::{arch::x86_64::*, hint::black_box};
 
-            use super::{BlockOf, Shared, store};
+            use super::{Product, Shared, store};
 
-            /// All rows times `b.channels` channels: `output[row * c.out_c + i]`.
+            /// All rows times all channels: `output[row * c.out_c + i]`.
             #[target_feature(enable = $features)]
-            pub(in super::super) fn block(b: &BlockOf<'_>, output: &mut [u8]) {
-                let shared = Shared::new(b, output);
-                let output = output.as_mut_ptr();
-                let is_line = b.rows.count == 1 && b.rows.terms.is_empty() && b.rows.runs.len() == 1;
-                // SAFETY: `Shared::new` checked the lengths for these rows and 16 channels.
-                unsafe {
-                    match (is_line, b.channels <= 8, b.rows.signed) {
-                        (true, true, true) => line::<1, true>(&shared, output),
-                        (true, true, false) => line::<1, false>(&shared, output),
-                        (true, false, true) => line::<2, true>(&shared, output),
-                        (true, false, false) => line::<2, false>(&shared, output),
-                        (false, true, true) => all::<1, true>(&shared, output),
-                        (false, true, false) => all::<1, false>(&shared, output),
-                        (false, false, true) => all::<2, true>(&shared, output),
-                        (false, false, false) => all::<2, false>(&shared, output),
+            pub(in super::super) fn multiply(p: &Product<'_>, output: &mut [u8]) {
+                let is_line = p.rows.count == 1 && p.rows.terms.is_empty() && p.rows.runs.len() == 1;
+                for first in (0..p.channels).step_by(16) {
+                    let shared = Shared::new(p, first, output);
+                    // SAFETY: `Shared::new` checked the lengths for these rows and channels.
+                    unsafe {
+                        let output = output.as_mut_ptr().add(first);
+                        match (is_line, shared.channels <= 8) {
+                            (true, _) => line(&shared, output),
+                            (false, true) => all::<1>(&shared, output),
+                            (false, false) => all::<2>(&shared, output),
+                        }
                     }
                 }
             }
@@ -112,11 +96,11 @@ macro_rules! tiles {
             /// # Safety
             /// `s` holds its rows and `V` vectors of channels; `output` too.
             #[target_feature(enable = $features)]
-            unsafe fn all<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u8) {
+            unsafe fn all<const V: usize>(s: &Shared<'_>, output: *mut u8) {
                 let count = s.rows.count;
-                let heights: &[usize] = if V == 1 { &[12, 8, 4, 2, 1] } else { &[6, 5, 4, 3, 2, 1] };
+                let heights: &[usize] = if V == 1 { &[12, 4, 1] } else { &[6, 4, 2, 1] };
                 // Instructions of a step, by and large.
-                let cost = |&&height: &&usize| count.div_ceil(height) * (height * V + height + V + 2);
+                let cost = |&&height: &&usize| count.div_ceil(height) * (height * V + 2 * height + V + 2);
                 let height = heights.iter().filter(|&&h| h <= count).min_by_key(cost).map_or(1, |&height| height);
                 let mut row = 0;
                 while row < count {
@@ -124,14 +108,11 @@ macro_rules! tiles {
                     // SAFETY: `at + height <= count`.
                     unsafe {
                         match (V, height) {
-                            (1, 12) => tile::<12, V, SIGNED>(s, at, output),
-                            (1, 8) => tile::<8, V, SIGNED>(s, at, output),
-                            (2, 6) => tile::<6, V, SIGNED>(s, at, output),
-                            (2, 5) => tile::<5, V, SIGNED>(s, at, output),
-                            (_, 4) => tile::<4, V, SIGNED>(s, at, output),
-                            (2, 3) => tile::<3, V, SIGNED>(s, at, output),
-                            (_, 2) => tile::<2, V, SIGNED>(s, at, output),
-                            _ => tile::<1, V, SIGNED>(s, at, output),
+                            (1, 12) => tile::<12, V>(s, at, output),
+                            (2, 6) => tile::<6, V>(s, at, output),
+                            (_, 4) => tile::<4, V>(s, at, output),
+                            (2, 2) => tile::<2, V>(s, at, output),
+                            _ => tile::<1, V>(s, at, output),
                         }
                     }
                     row = at + height;
@@ -143,11 +124,7 @@ macro_rules! tiles {
             /// # Safety
             /// As [`all`]; `row + R` is at most the number of rows.
             #[target_feature(enable = $features)]
-            unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(
-                s: &Shared<'_>,
-                row: usize,
-                output: *mut u8,
-            ) {
+            unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, row: usize, output: *mut u8) {
                 let rows = s.rows;
                 let mut acc = [[_mm256_setzero_si256(); V]; R];
                 for acc in &mut acc {
@@ -160,7 +137,6 @@ macro_rules! tiles {
                         }
                     }
                 }
-                let flip = s.epilogue.input_flip;
                 // SAFETY: the caller's rows.
                 let first = unsafe { rows.cells.as_ptr().add(row * rows.step) };
                 let (mut w, step) = (s.weights, rows.step);
@@ -176,10 +152,7 @@ macro_rules! tiles {
                         for (r, acc) in acc.iter_mut().enumerate() {
                             // SAFETY: four cells of a run of row `row + r`.
                             let cells = unsafe { x.add(r * step).cast::<i32>().read_unaligned() };
-                            let mut cells = _mm256_set1_epi32(cells);
-                            if SIGNED {
-                                cells = _mm256_xor_si256(cells, flip);
-                            }
+                            let cells = _mm256_xor_si256(_mm256_set1_epi32(cells), s.flip);
                             for (acc, &weights) in acc.iter_mut().zip(&weights) {
                                 *acc = $dot(*acc, cells, weights);
                             }
@@ -198,20 +171,16 @@ macro_rules! tiles {
             /// # Safety
             /// As [`all`].
             #[target_feature(enable = $features)]
-            unsafe fn line<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u8) {
+            unsafe fn line(s: &Shared<'_>, output: *mut u8) {
                 let rows = s.rows;
-                let flip = s.epilogue.input_flip;
-                let mut acc = [[_mm256_setzero_si256(); V]; 4];
-                acc[0].copy_from_slice(&s.bias[..V]);
+                let mut acc = [[_mm256_setzero_si256(); 2]; 4];
+                acc[0] = s.bias;
                 let (x, w) = (rows.cells.as_ptr(), s.weights);
                 let steps = rows.len / 4;
-                let one = |acc: &mut [__m256i; V], step: usize| {
+                let one = |acc: &mut [__m256i; 2], step: usize| {
                     // SAFETY: four cells of the row.
                     let cells = unsafe { x.add(rows.runs[0] + 4 * step).cast::<i32>().read_unaligned() };
-                    let mut cells = _mm256_set1_epi32(cells);
-                    if SIGNED {
-                        cells = _mm256_xor_si256(cells, flip);
-                    }
+                    let cells = _mm256_xor_si256(_mm256_set1_epi32(cells), s.flip);
                     for (v, acc) in acc.iter_mut().enumerate() {
                         // SAFETY: 64 bytes for each step.
                         let weights = unsafe { _mm256_loadu_si256(w.add(64 * step + 32 * v).cast()) };
@@ -229,13 +198,13 @@ macro_rules! tiles {
                     one(&mut acc[0], step);
                     step += 1;
                 }
-                let mut sums = [[_mm256_setzero_si256(); V]; 1];
-                for (v, sum) in sums[0].iter_mut().enumerate() {
+                let mut sums = [_mm256_setzero_si256(); 2];
+                for (v, sum) in sums.iter_mut().enumerate() {
                     let pairs = [_mm256_add_epi32(acc[0][v], acc[1][v]), _mm256_add_epi32(acc[2][v], acc[3][v])];
                     *sum = _mm256_add_epi32(pairs[0], pairs[1]);
                 }
                 // SAFETY: the caller's row of `output`.
-                unsafe { store(s, &sums, output) }
+                unsafe { store(s, &[sums], output) }
             }
 
             /// 32 multiply-accumulates each, on registers alone. Returns how many were done.
@@ -317,40 +286,21 @@ unsafe fn put<const V: usize>(row: __m128i, n: usize, to: *mut u8) {
 }
 
 /// Accumulators to bytes. The value is rounded, the zero point is added in 16 bits with saturation (it cannot change which
-/// limit is met, as |zero point| <= 255), and packing to the output's type is a clamp to its limits.
+/// limit is met, as |zero point| <= 255), and what is within the limits loses its high byte.
 #[derive(Clone, Copy)]
 struct Epilogue {
-    /// Whether bytes are packed as uint8; int8 otherwise.
-    unsigned: bool,
-    /// Whether the limits are narrower than those of the type.
-    clamps: bool,
-    /// 16 bits.
+    /// All 16 bits.
     zero_point: __m256i,
     lo: __m256i,
     hi: __m256i,
-    order: __m256i,
-    /// Flips the top bits of inputs. A vector that the compiler does not know: it would flip before it broadcasts, which
-    /// takes an instruction more, or, for a constant, not finish selecting instructions.
-    input_flip: __m256i,
 }
 
 impl Epilogue {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(c: &Conv<'_>) -> Self {
-        // Outputs of either type; values that both have may be packed as either.
-        let unsigned = c.hi > 127;
-        let (least, most) = if unsigned { (0, 255) } else { (-128, 127) };
-        let byte = |v: i32| _mm256_set1_epi8(v.clamp(least, most) as u8 as i8);
-        Self {
-            unsigned,
-            clamps: c.lo > least || c.hi < most,
-            zero_point: _mm256_set1_epi16(c.out_zero_point as i16),
-            lo: byte(c.lo),
-            hi: byte(c.hi),
-            order: _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7),
-            input_flip: core::hint::black_box(_mm256_set1_epi8(i8::MIN)),
-        }
+        let words = |v: i32| _mm256_set1_epi16(v as i16);
+        Self { zero_point: words(c.out_zero_point), lo: words(c.lo), hi: words(c.hi) }
     }
 
     /// `rne(f32(sum) * multiplier)`.
@@ -360,18 +310,17 @@ impl Epilogue {
         _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier))
     }
 
-    /// Four vectors to bytes, one vector after the other. Packing leaves four bytes of each in each half.
+    /// Four vectors to bytes, one vector after the other.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn narrow(&self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
-        let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
-        let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), self.zero_point);
-        let bytes = match (self.unsigned, self.clamps) {
-            (false, false) => _mm256_packs_epi16(ab, cd),
-            (true, false) => _mm256_packus_epi16(ab, cd),
-            (false, true) => _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(ab, cd), self.lo), self.hi),
-            (true, true) => _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(ab, cd), self.lo), self.hi),
+        let words = |a: __m256i, b: __m256i| {
+            let words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+            let words = _mm256_min_epi16(_mm256_max_epi16(words, self.lo), self.hi);
+            _mm256_and_si256(words, _mm256_set1_epi16(0xff))
         };
-        _mm256_permutevar8x32_epi32(bytes, self.order)
+        // Packing leaves four bytes of each in each half.
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words(a, b), words(c, d)), order)
     }
 }

@@ -141,7 +141,7 @@ impl<E: Encoding> Tiles for AvxVnni<E> {
         16
     }
 
-    /// The tiles flip at no cost: they wait for the multiplications.
+    /// The tiles flip whatever they load, if only with 0: it would save nothing.
     fn flips_first(&self, _out_c: usize) -> bool {
         false
     }

@@ -205,7 +205,7 @@ pub(super) fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
 }
 
 /// `rows` times all weights.
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 fn all_channels(tiles: &dyn Tiles, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
     let k4 = c.k().next_multiple_of(4);
     for n in (0..c.out_c).step_by(64) {
@@ -231,7 +231,7 @@ fn flips_first(tiles: &dyn Tiles, c: &Conv<'_>) -> bool {
 }
 
 /// The input is the matrix; some rows at a time, so that they stay in the first cache level.
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 fn flat(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
     let signed = c.in_dtype == DType::Int8;
     if output.len() == c.out_c {
@@ -268,7 +268,7 @@ fn flat(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratc
 }
 
 /// Windows of one cell: every so many pixels of every so many rows.
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 fn strided(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
     let w = &c.window;
     for (row, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
@@ -305,7 +305,7 @@ fn together_len(c: &Conv<'_>) -> usize {
 }
 
 /// Windows of several cells, some output rows at a time.
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 fn ring(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
     let w = &c.window;
     let ring = Ring::new(w, c.in_c, SLACK);
@@ -350,7 +350,7 @@ fn ring(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratc
 }
 
 /// One input row with its border; an empty `line` is all border.
-#[inline(always)]
+#[target_feature(enable = "avx2")]
 pub(super) fn copy_line(c: &Conv<'_>, before: usize, line: &[u8], to: &mut [u8]) {
     let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
     let border = unsigned_zero_point(c) as u8;
@@ -365,7 +365,9 @@ pub(super) fn copy_line(c: &Conv<'_>, before: usize, line: &[u8], to: &mut [u8])
 }
 
 /// The runs of each row one after the other, rows `k4` apart; what lies behind a row's last run is of no account.
-#[inline(always)]
+/// Not inlined: that measured slower.
+#[target_feature(enable = "avx2")]
+#[inline(never)]
 fn put_together(rows: &Rows<'_>, k4: usize, panel: &mut [u8]) {
     let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
     assert!(rows.count > 0 && last + SLACK <= rows.cells.len() && panel.len() >= rows.count * k4 + SLACK);

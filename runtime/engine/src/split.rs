@@ -225,6 +225,7 @@ pub(crate) fn run(
 fn min_work(kernels: Kernels) -> u64 {
     match kernels.name() {
         "avx512vnni" => 400_000,
+        "avxvnni" => 300_000,
         "avx2" => 150_000,
         "scalar" => 10_000,
         _ => 60_000,

@@ -64,6 +64,7 @@ pub(crate) struct ConvScratch<'a>(pub(crate) &'a Conv<'a>);
 
 impl Op for ConvScratch<'_> {
     type Out = usize;
+    const DOTS: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> usize {
@@ -81,6 +82,7 @@ pub(crate) struct RunConv<'a> {
 
 impl Op for RunConv<'_> {
     type Out = ();
+    const DOTS: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {

@@ -14,6 +14,8 @@ mod aarch64;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -24,12 +26,16 @@ mod neon;
 mod peak;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
+mod vnni;
+#[cfg(target_arch = "x86_64")]
 mod x86_tables;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512vnni::Avx512Vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avxvnni::{AvxVnni, Evex, Vex};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use dotprod::Dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -104,6 +110,8 @@ pub(crate) trait Isa: Copy {
 pub(crate) trait Op {
     /// What the operation returns.
     type Out;
+    /// Whether it uses dot products. All else runs on AVX2 where an instruction set adds nothing but those.
+    const DOTS: bool = false;
     /// Runs on `isa`. Always `#[inline(always)]`, so that it is compiled with `isa`'s instructions.
     fn eval<I: Isa>(self, isa: I) -> Self::Out;
 }
@@ -113,6 +121,10 @@ pub(crate) trait Op {
 pub(crate) enum Selected {
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni(Avx512Vnni),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(AvxVnni<Vex>),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnniEvex(AvxVnni<Evex>),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
@@ -130,6 +142,9 @@ impl Selected {
         [
             #[cfg(target_arch = "x86_64")]
             Avx512Vnni::new().map(Self::Avx512Vnni),
+            // One of the two encodings.
+            #[cfg(target_arch = "x86_64")]
+            Vex::kernels().map(Self::AvxVnni).or_else(|| Evex::kernels().map(Self::AvxVnniEvex)),
             #[cfg(target_arch = "x86_64")]
             Avx2::new().map(Self::Avx2),
             #[cfg(target_arch = "aarch64")]
@@ -148,6 +163,8 @@ impl Selected {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni(_) => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(_) | Self::AvxVnniEvex(_) => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "aarch64")]
@@ -171,6 +188,28 @@ impl Selected {
                     op.eval(isa)
                 }
                 // SAFETY: `isa` exists, so the CPU has these four.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(isa) if !O::DOTS => Self::Avx2(isa.avx2()).run(op),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(isa) => {
+                #[target_feature(enable = "avx2,avxvnni")]
+                fn enter<O: Op>(isa: AvxVnni<Vex>, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these two.
+                unsafe { enter(isa, op) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnniEvex(isa) if !O::DOTS => Self::Avx2(isa.avx2()).run(op),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnniEvex(isa) => {
+                #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
+                fn enter<O: Op>(isa: AvxVnni<Evex>, op: O) -> O::Out {
+                    op.eval(isa)
+                }
+                // SAFETY: `isa` exists, so the CPU has these three.
                 unsafe { enter(isa, op) }
             }
             #[cfg(target_arch = "x86_64")]

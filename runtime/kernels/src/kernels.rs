@@ -220,6 +220,7 @@ struct RunPeak {
 
 impl Op for RunPeak {
     type Out = u64;
+    const DOTS: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> u64 {

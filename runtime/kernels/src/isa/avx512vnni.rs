@@ -1,30 +1,19 @@
 //! x86-64 with AVX-512 VNNI: `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to 32 bits, exactly.
 //!
-//! Inputs become unsigned (int8 with the top bit flipped); their zero point times the sum of the weights comes off the bias
-//! of each channel. What a layer multiplies is chosen by its shape ([`Path`]):
-//!
-//! - a window of one cell: the input itself, flipped as it is loaded;
-//! - larger windows: a few input rows with their border, copied and flipped once, so that a kernel row is one run of bytes;
-//!   if that run is no multiple of four bytes (a first layer of three channels), the runs of a pixel are put together
-//!   first, for several output rows at a time;
-//! - dilated columns, weights with a zero point: panels, as in [`by_panels`];
-//! - multipliers of 1 or more, whose products could leave 32 bits: the AVX2 way.
-//!
-//! The inner loops are in [`tiles`], the depthwise ones in [`columns`].
+//! Layers become rows of unsigned bytes as in [`vnni`]; [`tiles`] multiplies them. The depthwise loops are in [`columns`].
 
 mod columns;
 mod tiles;
 
-#[allow(clippy::wildcard_imports, reason = "intrinsics")]
-use core::arch::x86_64::*;
-
-use super::{Avx2, Isa, peak, x86_tables};
-use crate::{
-    conv::{Block, Run, by_panels, is_copy, panel_scratch_len},
-    params::{Conv, DType},
-    ring::Ring,
+use super::{
+    Avx2, Isa, peak,
+    vnni::{self, Panels, Product, Tiles},
+    x86_tables,
 };
-use tiles::Rows;
+use crate::{
+    conv::{Block, Run},
+    params::Conv,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512Vnni {
@@ -56,106 +45,34 @@ impl Avx512Vnni {
     }
 }
 
-/// Kernel rows at most of the ways that keep a pointer to each.
-const MAX_KERNEL_H: usize = 16;
-/// Rows of the input that are multiplied by all weights in turn, in bytes: most of the first cache level.
-const CHUNK_LEN: usize = 24 * 1024;
-
-/// How a layer is computed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Path {
-    /// By AVX2.
-    Avx2,
-    /// Windows put together in a panel, any geometry.
-    Panels,
-    /// The input is the matrix.
-    Flat,
-    /// Windows of one cell with a stride.
-    Strided,
-    /// Rows with a border; whether the runs of a pixel must be put together.
-    Ring { gather: bool },
-}
-
-impl Path {
-    #[inline(always)]
-    fn of(c: &Conv<'_>) -> Self {
-        let w = &c.window;
-        if !c.below_one {
-            return Self::Avx2;
-        }
-        if c.weight_zero_point != 0 {
-            return Self::Panels;
-        }
-        let whole = c.in_c.is_multiple_of(4);
-        if whole && is_copy(w) {
-            return Self::Flat;
-        }
-        let cell = w.taps() == 1 && (w.pad_top, w.pad_left) == (0, 0);
-        let last = |out: usize, stride: usize| out.saturating_sub(1).saturating_mul(stride);
-        let inside = last(w.out_h, w.stride_h) < w.in_h && last(w.out_w, w.stride_w) < w.in_w;
-        if whole && cell && inside {
-            return Self::Strided;
-        }
-        if w.dilation_w == 1 && w.kernel_h <= MAX_KERNEL_H {
-            return Self::Ring { gather: !(w.kernel_w * c.in_c).is_multiple_of(4) };
-        }
-        Self::Panels
-    }
-}
-
 impl Isa for Avx512Vnni {
-    const CELL: usize = 1;
-    const ROWS: usize = 6;
-    const CHANNELS: usize = 64;
+    const CELL: usize = Panels::CELL;
+    const ROWS: usize = Panels::ROWS;
+    const CHANNELS: usize = Panels::CHANNELS;
 
     #[inline(always)]
     fn padding(self, c: &Conv<'_>) -> u8 {
-        unsigned_zero_point(c) as u8
+        Panels(&self).padding(c)
     }
 
     #[inline(always)]
     fn pack(self, c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
-        // SAFETY: `self` proves the features.
-        unsafe { pack(c, run, input, cells) }
+        Panels(&self).pack(c, run, input, cells);
     }
 
     #[inline(always)]
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
-        let rows = Rows {
-            cells: b.panel,
-            count: b.row_terms.len(),
-            step: b.k4,
-            runs: &[0],
-            len: b.k4,
-            signed: false,
-            terms: if b.conv.weight_zero_point == 0 { &[] } else { b.row_terms },
-        };
-        // SAFETY: `self` proves the features.
-        unsafe { tiles::block(b.conv, &rows, b.weights, [b.bias, b.sums], b.multipliers, b.channels, output) }
+        Panels(&self).gemm(b, output);
     }
 
     fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
-        match Path::of(c) {
-            Path::Avx2 => panel_scratch_len::<Avx2>(c),
-            Path::Panels => panel_scratch_len::<Self>(c),
-            Path::Flat if flips_first(c) => FLIPPED_LEN.max(c.in_c.saturating_mul(12)),
-            Path::Flat | Path::Strided => 0,
-            Path::Ring { gather } => {
-                let lines = Ring::new(&c.window, c.in_c, SLACK).len();
-                lines.saturating_add(if gather { together_len(c) } else { 0 })
-            }
-        }
+        vnni::conv_scratch_len(&self, c)
     }
 
     #[inline(always)]
     fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-        match Path::of(c) {
-            Path::Avx2 => by_panels(self.avx2, c, input, output, scratch),
-            Path::Panels => by_panels(self, c, input, output, scratch),
-            Path::Flat => flat(self, c, input, output, scratch),
-            Path::Strided => strided(self, c, input, output),
-            Path::Ring { gather } => ring(self, c, input, output, scratch, gather),
-        }
+        // SAFETY: `self` proves AVX2.
+        unsafe { vnni::conv(&self, self.avx2, c, input, output, scratch) }
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {
@@ -188,221 +105,18 @@ impl Isa for Avx512Vnni {
     }
 }
 
-/// The zero point of the input after its bytes became unsigned.
-fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
-    match c.in_dtype {
-        DType::Int8 => c.in_zero_point + 128,
-        DType::UInt8 => c.in_zero_point,
+impl Tiles for Avx512Vnni {
+    fn width(&self) -> usize {
+        64
     }
-}
 
-/// `rows` times all weights.
-#[inline(always)]
-fn all_channels(_isa: Avx512Vnni, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
-    let k4 = c.k().next_multiple_of(4);
-    for n in (0..c.out_c).step_by(64) {
-        let channels = (c.out_c - n).min(64);
-        // SAFETY: the token proves the features.
-        unsafe {
-            tiles::block(
-                c,
-                rows,
-                &c.weights[n * k4..],
-                [&c.bias[n..], &c.sums[n..]],
-                &c.multipliers[n..],
-                channels,
-                &mut output[n..],
-            );
-        }
+    /// With a single vector of channels, cells would be flipped about as often as multiplied.
+    fn flips_first(&self, out_c: usize) -> bool {
+        out_c <= 16
     }
-}
 
-/// Bytes that are flipped in advance at a time, unless 12 rows are more.
-const FLIPPED_LEN: usize = 8 * 1024;
-
-/// Whether cells would be flipped about as often as multiplied: with few output channels, bytes are flipped in advance.
-fn flips_first(c: &Conv<'_>) -> bool {
-    c.in_dtype == DType::Int8 && c.out_c <= 16 && c.window.out_pixels() > 1
-}
-
-/// The input is the matrix; some rows at a time, so that they stay in the first cache level.
-#[inline(always)]
-fn flat(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-    let signed = c.in_dtype == DType::Int8;
-    if output.len() == c.out_c {
-        let rows = Rows { cells: input, count: 1, step: c.in_c, runs: &[0], len: c.in_c, signed, terms: &[] };
-        return all_channels(isa, c, &rows, output);
-    }
-    let total = output.len() / c.out_c;
-    let flips = flips_first(c);
-    let most = match c.out_c {
-        _ if flips => FLIPPED_LEN / c.in_c / 12 * 12,
-        ..=64 => total,
-        _ => CHUNK_LEN / c.in_c,
-    };
-    let count = total.div_ceil(total.div_ceil(most.max(12))).next_multiple_of(12).min(most.max(12));
-    for (input, output) in input.chunks(count * c.in_c).zip(output.chunks_mut(count * c.out_c)) {
-        let mut rows = Rows {
-            cells: input,
-            count: input.len() / c.in_c,
-            step: c.in_c,
-            runs: &[0],
-            len: c.in_c,
-            signed,
-            terms: &[],
-        };
-        if flips {
-            let flipped = &mut scratch[..input.len()];
-            for (to, from) in flipped.iter_mut().zip(input) {
-                *to = from ^ 0x80;
-            }
-            rows = Rows { cells: flipped, signed: false, ..rows };
-        }
-        all_channels(isa, c, &rows, output);
-    }
-}
-
-/// Windows of one cell: every so many pixels of every so many rows.
-#[inline(always)]
-fn strided(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
-    let w = &c.window;
-    for (row, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
-        let (image, y) = (row / w.out_h, row % w.out_h * w.stride_h);
-        let rows = Rows {
-            cells: &input[(image * w.in_pixels() + y * w.in_w) * c.in_c..],
-            count: w.out_w,
-            step: w.stride_w * c.in_c,
-            runs: &[0],
-            len: c.in_c,
-            signed: c.in_dtype == DType::Int8,
-            terms: &[],
-        };
-        all_channels(isa, c, &rows, output);
-    }
-}
-
-/// Bytes that may be read or written beyond a run when runs are put together.
-const SLACK: usize = 16;
-
-/// Bytes of windows that are put together at a time, unless one output row has more.
-const TOGETHER_LEN: usize = 12 * 1024;
-
-/// Output rows whose windows are put together at a time.
-fn together_rows(c: &Conv<'_>) -> usize {
-    let row = c.window.out_w.saturating_mul(c.k().next_multiple_of(4));
-    (TOGETHER_LEN / row.max(1)).clamp(1, c.window.out_h)
-}
-
-/// Bytes for the windows of so many output rows.
-fn together_len(c: &Conv<'_>) -> usize {
-    let row = c.window.out_w.saturating_mul(c.k().next_multiple_of(4));
-    row.saturating_mul(together_rows(c)).saturating_add(SLACK)
-}
-
-/// Windows of several cells, some output rows at a time.
-#[inline(always)]
-fn ring(isa: Avx512Vnni, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
-    let w = &c.window;
-    let ring = Ring::new(w, c.in_c, SLACK);
-    let k4 = c.k().next_multiple_of(4);
-    let (lines, panel) = scratch.split_at_mut(ring.len());
-    let at_once = if gather { together_rows(c) } else { 1 };
-    let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
-    for (input, output) in images {
-        let mut have = 0;
-        for (first, output) in output.chunks_mut(at_once * w.out_w * c.out_c).enumerate() {
-            for (i, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
-                let top = (first * at_once + i) * w.stride_h;
-                ring.advance(c, top, &mut have, input, lines, |line, to| {
-                    // SAFETY: the token proves the features.
-                    unsafe { copy_line(c, w.pad_left * c.in_c, line, to) }
-                });
-                let mut runs = [0; MAX_KERNEL_H];
-                for (ky, at) in runs[..w.kernel_h].iter_mut().enumerate() {
-                    *at = ring.at(top + ky * w.dilation_h);
-                }
-                let rows = Rows {
-                    cells: lines,
-                    count: w.out_w,
-                    step: w.stride_w * c.in_c,
-                    runs: &runs[..w.kernel_h],
-                    len: w.kernel_w * c.in_c,
-                    signed: false,
-                    terms: &[],
-                };
-                if gather {
-                    // SAFETY: the token proves the features.
-                    unsafe { put_together(&rows, k4, &mut panel[i * w.out_w * k4..]) };
-                } else {
-                    all_channels(isa, c, &rows, output);
-                }
-            }
-            if gather {
-                let count = output.len() / c.out_c;
-                let rows = Rows { cells: panel, count, step: k4, runs: &[0], len: k4, signed: false, terms: &[] };
-                all_channels(isa, c, &rows, output);
-            }
-        }
-    }
-}
-
-/// One input row with its border; an empty `line` is all border.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn copy_line(c: &Conv<'_>, before: usize, line: &[u8], to: &mut [u8]) {
-    let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
-    let border = unsigned_zero_point(c) as u8;
-    let before = before.min(to.len());
-    let (left, rest) = to.split_at_mut(before);
-    let (middle, right) = rest.split_at_mut(line.len().min(rest.len()));
-    left.fill(border);
-    right.fill(border);
-    for (to, from) in middle.iter_mut().zip(line) {
-        *to = from ^ flip;
-    }
-}
-
-/// The runs of each row one after the other, rows `k4` apart; what lies behind a row's last run is of no account.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn put_together(rows: &Rows<'_>, k4: usize, panel: &mut [u8]) {
-    let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
-    assert!(rows.count > 0 && last + SLACK <= rows.cells.len() && panel.len() >= rows.count * k4 + SLACK);
-    assert!(rows.len > 0 && rows.runs.len() * rows.len <= k4);
-    let (cells, panel) = (rows.cells.as_ptr(), panel.as_mut_ptr());
-    // SAFETY: rows and runs are inside both, and 16 bytes at a time end at most `SLACK` bytes beyond a run.
-    unsafe {
-        match (rows.runs, rows.len.div_ceil(16)) {
-            (&[a, b, c], 1) => {
-                let (mut a, mut b, mut c, mut to) = (cells.add(a), cells.add(b), cells.add(c), panel);
-                for _ in 0..rows.count {
-                    _mm_storeu_si128(to.cast(), _mm_loadu_si128(a.cast()));
-                    _mm_storeu_si128(to.add(rows.len).cast(), _mm_loadu_si128(b.cast()));
-                    _mm_storeu_si128(to.add(2 * rows.len).cast(), _mm_loadu_si128(c.cast()));
-                    to = to.wrapping_add(k4);
-                    (a, b, c) = (a.wrapping_add(rows.step), b.wrapping_add(rows.step), c.wrapping_add(rows.step));
-                }
-            }
-            (runs, pieces) => {
-                for row in 0..rows.count {
-                    for (i, run) in runs.iter().enumerate() {
-                        let (from, to) = (cells.add(run + row * rows.step), panel.add(row * k4 + i * rows.len));
-                        for at in 0..pieces {
-                            _mm_storeu_si128(to.add(16 * at).cast(), _mm_loadu_si128(from.add(16 * at).cast()));
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Copies and flips; what is left over of a run is covered by a last group that overlaps the one before.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn pack(c: &Conv<'_>, run: Run, input: &[u8], cells: &mut [u8]) {
-    let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
-    for i in 0..run.count {
-        let (from, to) = (&input[i * run.from_step..][..run.len], &mut cells[i * run.to_step..][..run.len]);
-        for (cell, x) in to.iter_mut().zip(from) {
-            *cell = x ^ flip;
-        }
+    fn multiply(&self, p: &Product<'_>, output: &mut [u8]) {
+        // SAFETY: `self` proves the features.
+        unsafe { tiles::block(p.c, p.rows, p.weights, [p.bias, p.sums], p.multipliers, p.channels, output) }
     }
 }

@@ -8,8 +8,12 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::{copy_line, tiles::Epilogue, unsigned_zero_point};
-use crate::{params::Conv, ring::Ring};
+use super::tiles::Epilogue;
+use crate::{
+    isa::vnni::{copy_line, unsigned_zero_point},
+    params::Conv,
+    ring::Ring,
+};
 
 /// Bytes behind a row of the ring that loads may touch.
 const SLACK: usize = 192;
@@ -64,7 +68,9 @@ pub(super) fn run(c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [
         let mut have = 0;
         for (y, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
             let top = y * w.stride_h;
-            ring.advance(c, top, &mut have, input, lines, |line, to| copy_line(c, w.pad_left * c.in_c, line, to));
+            ring.advance(c, top, &mut have, input, lines, |line, to| {
+                copy_line(c, w.pad_left * c.in_c, line, to);
+            });
             // Rows that the kernel does not have meet zero weights.
             let rows = core::array::from_fn(|ky| lines[ring.at(top + ky.min(w.kernel_h - 1))..][..ring.pitch].as_ptr());
             let row = Row { c, rows, epilogue, constants };

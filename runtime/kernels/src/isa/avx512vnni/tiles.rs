@@ -5,27 +5,10 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
 
-use super::unsigned_zero_point;
-use crate::params::Conv;
-
-/// Rows of a matrix, each one or several runs of bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rows<'a> {
-    /// Holds all runs.
-    pub(super) cells: &'a [u8],
-    /// Rows.
-    pub(super) count: usize,
-    /// Bytes from a row to the next.
-    pub(super) step: usize,
-    /// Where the runs of the first row begin.
-    pub(super) runs: &'a [usize],
-    /// Bytes of a run, a multiple of 4.
-    pub(super) len: usize,
-    /// Whether the top bit of the cells must be flipped.
-    pub(super) signed: bool,
-    /// Added to the sums of a row; empty if nothing is.
-    pub(super) terms: &'a [i32],
-}
+use crate::{
+    isa::vnni::{Rows, unsigned_zero_point},
+    params::Conv,
+};
 
 /// What the tiles of one block share.
 struct Shared<'a> {

@@ -45,3 +45,18 @@ pub fn npz(path: &std::path::Path, name: &str) -> (Vec<u64>, Vec<u8>) {
     };
     (shape, bytes)
 }
+
+/// The recorded single-operator networks: an archive (one per type of the operators) and the name of the network in it.
+///
+/// # Panics
+/// If an archive is missing or damaged.
+#[must_use]
+pub fn operators() -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
+    for suffix in ["int8", "uint8"] {
+        let archive = root().join(format!("tests/vectors/operators_{suffix}.npz"));
+        let names = String::from_utf8(npz(&archive, "names").1).expect("names are text");
+        all.extend(names.lines().map(|name| (archive.clone(), name.to_string())));
+    }
+    all
+}

@@ -1,11 +1,11 @@
-//! Damaged copies of the networks of `vectors/operators.npz`, one of every operator there is: importing, planning and opening
+//! Damaged copies of the networks of `vectors/operators_*.npz`, one of every operator there is: importing, planning and opening
 //! answer with a model or with an error, and a model that opens runs.
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use fleetfoot::{Kernels, Model, Session};
-use fleetfoot_tests::{npz, root};
+use fleetfoot_tests::{npz, operators};
 
 /// Damaged copies of each network.
 const COPIES: usize = 60;
@@ -14,15 +14,13 @@ const MAX_ARENA_LEN: u32 = 1 << 20;
 
 #[test]
 fn damaged_operators_are_answered() {
-    let archive = root().join("tests/vectors/operators.npz");
-    let names = String::from_utf8(npz(&archive, "names").1).unwrap();
     let (mut random, mut answers) = (0x5eed_u64, BTreeMap::new());
     let mut below = |limit: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) as usize % limit
     };
-    for name in names.lines().step_by(2) {
-        let whole = npz(&archive, &format!("{name}.model")).1;
+    for (archive, name) in operators().iter().step_by(2) {
+        let whole = npz(archive, &format!("{name}.model")).1;
         for _ in 0..COPIES {
             let mut bytes = whole.clone();
             for _ in 0..=below(3) {

@@ -1,20 +1,18 @@
 //! Single operators with random shapes, attributes and quantization give the recorded output of LiteRT with XNNPACK, byte
-//! for byte, with every instruction set of this CPU. `vectors/operators.py` makes the archive.
+//! for byte, with every instruction set of this CPU. `vectors/operators.py` makes the archives.
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
 use fleetfoot::{Kernels, Model, Session};
-use fleetfoot_tests::{npz, root};
+use fleetfoot_tests::{npz, operators};
 
 fn main() -> ExitCode {
-    let archive = root().join("tests/vectors/operators.npz");
-    let names = String::from_utf8(npz(&archive, "names").1).expect("names are text");
     let (mut passed, mut failed) = (BTreeMap::new(), 0);
-    for name in names.lines() {
-        let operator = name.rsplit_once('_').map_or(name, |(operator, _)| operator);
+    for (archive, name) in &operators() {
+        let operator = name.rsplit_once('_').map_or(&name[..], |(operator, _)| operator).to_string();
         for kernels in Kernels::available() {
-            match check(&archive, name, kernels) {
-                Ok(()) => *passed.entry((operator, kernels.name())).or_insert(0) += 1,
+            match check(archive, name, kernels) {
+                Ok(()) => *passed.entry((operator.clone(), kernels.name())).or_insert(0) += 1,
                 Err(what) => {
                     println!("test {name} {} ... FAILED: {what}", kernels.name());
                     failed += 1;

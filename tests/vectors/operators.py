@@ -1,4 +1,4 @@
-"""Writes operators.npz: python operators.py    (needs numpy and ai-edge-litert)
+"""Writes operators_int8.npz and operators_uint8.npz: python operators.py    (needs numpy and ai-edge-litert)
 
 Networks of one operator with random shapes, attributes and quantization, their inputs, and what LiteRT 2.3.0 with XNNPACK
 (x86-64, one thread) answers. For network N the archive holds `N.model` (bytes of the .tflite), `N.input0`, `N.input1` for
@@ -562,9 +562,9 @@ def answer(model, kind):
 
 
 def main():
-    arrays, names = {}, []
-    for name, count, make, *kinds in OPERATORS:
-        for kind, suffix in ((T.INT8, 'int8'), (T.UINT8, 'uint8')):
+    for kind, suffix in ((T.INT8, 'int8'), (T.UINT8, 'uint8')):
+        arrays, names = {}, []
+        for name, count, make, *kinds in OPERATORS:
             if kinds and kind not in kinds[0]:
                 continue
             for i in range(count):
@@ -576,9 +576,9 @@ def main():
                     arrays[case + '.output' + (str(j) if j else '')] = output
                 for j, x in enumerate(inputs):
                     arrays['%s.input%d' % (case, j)] = x
-    arrays['names'] = np.frombuffer('\n'.join(names).encode(), np.uint8)
-    np.savez_compressed(HERE / 'operators.npz', **arrays)
-    print(len(names), 'networks')
+        arrays['names'] = np.frombuffer('\n'.join(names).encode(), np.uint8)
+        np.savez_compressed(HERE / ('operators_%s.npz' % suffix), **arrays)
+        print(len(names), 'networks of', suffix)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 //! The check `size`: what the runtime adds to a program, on x86-64 with all its instruction sets and on AArch64.
 //!
 //! ```text
-//! devices/size, built with the engine and without, with the profile of the firmware, stripped
+//! devices/size, built with the engine and without, itself for size, the kernels for speed, stripped
 //! the difference of what both load is what format, kernels and engine cost        <= BUDGET
 //! the one with the engine runs a bundle; both targets print the same checksum of its outputs
 //! ```

@@ -223,9 +223,33 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int(value) => write!(f, "{value}"),
-            Self::Float(bits) => write!(f, "{:?}", f32::from_bits(*bits)),
+            Self::Float(bits) => float(f, f32::from_bits(*bits)),
         }
     }
+}
+
+/// Whole numbers as they are, others with eight digits: the formatting of `core`, exact to the last bit, is a tenth of the engine.
+fn float(f: &mut fmt::Formatter<'_>, value: f32) -> fmt::Result {
+    let sign = if value < 0.0 { "-" } else { "" };
+    let mut value = f64::from(value).abs();
+    if value.is_nan() {
+        return f.write_str("not a number");
+    }
+    if value.is_infinite() {
+        return write!(f, "{sign}infinity");
+    }
+    if value < 16_777_216.0 && (value as u32) as f64 == value {
+        return write!(f, "{sign}{}", value as u32);
+    }
+    let mut exponent = 0;
+    while value >= 10.0 {
+        (value, exponent) = (value / 10.0, exponent + 1);
+    }
+    while value < 1.0 {
+        (value, exponent) = (value * 10.0, exponent - 1);
+    }
+    let digits = ((value * 1e7 + 0.5) as u32).min(99_999_999);
+    write!(f, "{sign}{}.{:07}e{exponent}", digits / 10_000_000, digits % 10_000_000)
 }
 
 impl EngineError {

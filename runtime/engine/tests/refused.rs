@@ -266,8 +266,8 @@ fn numbers() {
     add(305, "step 2: zero point of the output is 200, not -128 to 127", |p| p.out_zero_point = 200);
     mul(305, "step 7: zero point of a is 128, not -128 to 127", |p| p.a_zero_point = 128);
     mul(305, "step 7: zero point of b is -129, not -128 to 127", |p| p.b_zero_point = -129);
-    mul(305, "step 7: multiplier is NaN, not 1e-45 to 255.99998", |p| p.multiplier = f32::NAN);
-    mul(305, "step 7: multiplier is 256.0, not 1e-45 to 255.99998", |p| p.multiplier = 256.0);
+    mul(305, "step 7: multiplier is not a number, not 1.4012985e-45 to 2.5599998e2", |p| p.multiplier = f32::NAN);
+    mul(305, "step 7: multiplier is 256, not 1.4012985e-45 to 2.5599998e2", |p| p.multiplier = 256.0);
     mul(305, "step 7: multiplier is 0.0, not 1e-45 to 255.99998", |p| p.multiplier = 0.0);
     mean(305, "step 5: multiplier is -1.0, not 1e-45 to 255.99998", |p| p.multiplier = -1.0);
     mean(305, "step 5: offset is inf, not -3.4028235e38 to 3.4028235e38", |p| p.offset = f32::INFINITY);
@@ -275,8 +275,8 @@ fn numbers() {
     softmax(305, "step 10: scale is 1.5, not 1.5258789e-5 to 1.0", |p| p.out_scale = 1.5);
     softmax(305, "step 10: scale is NaN, not 1.5258789e-5 to 1.0", |p| p.out_scale = f32::NAN);
     softmax(305, "step 10: zero point of the output is -129, not -128 to 127", |p| p.out_zero_point = -129);
-    check(305, "input 0 of the model: scale is 0.0, not 1e-45 to 3.4028235e38", |p| p.inputs[0].scale = 0.0);
-    check(305, "output 0 of the model: scale is NaN, not 1e-45 to 3.4028235e38", |p| p.outputs[0].scale = f32::NAN);
+    check(305, "input 0 of the model: scale is 0, not 1.4012985e-45 to 3.4028235e38", |p| p.inputs[0].scale = 0.0);
+    check(305, "output 0 of the model: scale is not a number, not 1.4012985e-45 to 3.4028235e38", |p| p.outputs[0].scale = f32::NAN);
     check(305, "input 0 of the model: zero point is 128, not -128 to 127", |p| p.inputs[0].zero_point = 128);
 }
 
@@ -289,18 +289,18 @@ fn constants() {
             p.weights[c.multipliers.range()][4..8].copy_from_slice(&value.to_le_bytes());
         }
     };
-    check(305, "step 0: multiplier is 1000.0, not 1e-45 to 255.99998", multipliers(1000.0));
-    check(305, "step 0: multiplier is -0.5, not 1e-45 to 255.99998", multipliers(-0.5));
-    check(305, "step 0: multiplier is NaN, not 1e-45 to 255.99998", multipliers(f32::NAN));
+    check(305, "step 0: multiplier is 1000, not 1.4012985e-45 to 2.5599998e2", multipliers(1000.0));
+    check(305, "step 0: multiplier is -5.0000000e-1, not 1.4012985e-45 to 2.5599998e2", multipliers(-0.5));
+    check(305, "step 0: multiplier is not a number, not 1.4012985e-45 to 2.5599998e2", multipliers(f32::NAN));
     let table = |at: usize, value: f32| {
         move |p: &mut Parts<'_>| {
             let Step::Softmax(s) = p.steps[10].step else { panic!("the last step is a softmax") };
             p.weights[s.table.range()][4 * at..][..4].copy_from_slice(&value.to_le_bytes());
         }
     };
-    check(305, "step 10: entry of the table is inf, not 0.0 to 1.0", table(255, f32::INFINITY));
-    check(305, "step 10: entry of the table is NaN, not 0.0 to 1.0", table(0, f32::NAN));
-    check(305, "step 10: first entry of the table is 0.0, not 1.0 to 1.0", table(0, 0.0));
+    check(305, "step 10: entry of the table is infinity, not 0 to 1", table(255, f32::INFINITY));
+    check(305, "step 10: entry of the table is not a number, not 0 to 1", table(0, f32::NAN));
+    check(305, "step 10: first entry of the table is 0, not 1 to 1", table(0, 0.0));
     // Kernels that read the sums and kernels that add weights up would give two answers.
     let weight = |at: usize, step: usize, value: u8| {
         move |p: &mut Parts<'_>| match p.steps[step].step {

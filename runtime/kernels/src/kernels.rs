@@ -247,8 +247,8 @@ impl Kernels {
         exactly("output", output.len(), product(p.dims));
         assert!(!output.is_empty(), "extents: {:?}", p.dims);
         let last = |strides: [usize; 6]| sum::<6>(core::array::from_fn(|d| product([p.dims[d] - 1, strides[d]])));
-        assert!(last(p.a_strides) < a.len(), "a: {} elements for {p:?}", a.len());
-        assert!(last(p.b_strides) < b.len(), "b: {} elements for {p:?}", b.len());
+        assert!(last(p.a_strides) < a.len(), "a: {} elements for {:?}, {:?}", a.len(), p.dims, p.a_strides);
+        assert!(last(p.b_strides) < b.len(), "b: {} elements for {:?}, {:?}", b.len(), p.dims, p.b_strides);
         broadcast::broadcast(p, a, b, output);
     }
 

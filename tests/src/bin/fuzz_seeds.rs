@@ -3,28 +3,26 @@
 //! ```text
 //! cargo run -p fleetfoot-tests --bin fuzz_seeds
 //! ```
-//! One network of each operator and type from `tests/vectors/operators.npz`, and the model that has every operator. Files that are there stay.
+//! One network of each operator and type from `tests/vectors/operators_*.npz`, and the model that has every operator. Files that are there stay.
 #![allow(clippy::unwrap_used, reason = "a seed that cannot be made must be seen")]
 
 use std::{collections::BTreeSet, fs};
 
 use fleetfoot_format::bundle::{Budget, Header, SectionKind};
-use fleetfoot_tests::{npz, root};
+use fleetfoot_tests::{npz, operators, root};
 
 fn main() {
-    let archive = root().join("tests/vectors/operators.npz");
-    let names = String::from_utf8(npz(&archive, "names").1).unwrap();
     let mut seen = BTreeSet::new();
     let mut models = vec![(
         "all_operators".to_string(),
         fs::read(root().join("quantize/import/tests/data/all_operators.tflite")).unwrap(),
     )];
-    for name in names.lines() {
+    for (archive, name) in operators() {
         let bytes = npz(&archive, &format!("{name}.model")).1;
         let graph = fleetfoot_import::tflite(&bytes).unwrap();
         let kind = (graph.ops[0].kind.name(), graph.tensors[0].dtype.name());
         if bytes.len() < 6000 && seen.insert(kind) {
-            models.push((name.to_string(), bytes));
+            models.push((name, bytes));
         }
     }
     for (name, model) in models {

@@ -268,12 +268,12 @@ fn numbers() {
     mul(305, "step 7: zero point of b is -129, not -128 to 127", |p| p.b_zero_point = -129);
     mul(305, "step 7: multiplier is not a number, not 1.4012985e-45 to 2.5599998e2", |p| p.multiplier = f32::NAN);
     mul(305, "step 7: multiplier is 256, not 1.4012985e-45 to 2.5599998e2", |p| p.multiplier = 256.0);
-    mul(305, "step 7: multiplier is 0.0, not 1e-45 to 255.99998", |p| p.multiplier = 0.0);
-    mean(305, "step 5: multiplier is -1.0, not 1e-45 to 255.99998", |p| p.multiplier = -1.0);
-    mean(305, "step 5: offset is inf, not -3.4028235e38 to 3.4028235e38", |p| p.offset = f32::INFINITY);
+    mul(305, "step 7: multiplier is 0, not 1.4012985e-45 to 2.5599998e2", |p| p.multiplier = 0.0);
+    mean(305, "step 5: multiplier is -1, not 1.4012985e-45 to 2.5599998e2", |p| p.multiplier = -1.0);
+    mean(305, "step 5: offset is infinity, not -3.4028235e38 to 3.4028235e38", |p| p.offset = f32::INFINITY);
     max_pool(305, "step 3: lower bound is 500, not -128 to 127", |p| p.lo = 500);
-    softmax(305, "step 10: scale is 1.5, not 1.5258789e-5 to 1.0", |p| p.out_scale = 1.5);
-    softmax(305, "step 10: scale is NaN, not 1.5258789e-5 to 1.0", |p| p.out_scale = f32::NAN);
+    softmax(305, "step 10: scale is 1.5000000e0, not 1.5258789e-5 to 1", |p| p.out_scale = 1.5);
+    softmax(305, "step 10: scale is not a number, not 1.5258789e-5 to 1", |p| p.out_scale = f32::NAN);
     softmax(305, "step 10: zero point of the output is -129, not -128 to 127", |p| p.out_zero_point = -129);
     check(305, "input 0 of the model: scale is 0, not 1.4012985e-45 to 3.4028235e38", |p| p.inputs[0].scale = 0.0);
     check(305, "output 0 of the model: scale is not a number, not 1.4012985e-45 to 3.4028235e38", |p| p.outputs[0].scale = f32::NAN);

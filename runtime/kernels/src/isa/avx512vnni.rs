@@ -66,7 +66,7 @@ impl Isa for Avx512Vnni {
     }
 
     fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
-        vnni::conv_scratch_len(&self, c)
+        vnni::conv_scratch_len(c)
     }
 
     #[inline(always)]
@@ -106,15 +106,6 @@ impl Isa for Avx512Vnni {
 }
 
 impl Tiles for Avx512Vnni {
-    fn width(&self) -> usize {
-        64
-    }
-
-    /// With a single vector of channels, cells would be flipped about as often as multiplied.
-    fn flips_first(&self, out_c: usize) -> bool {
-        out_c <= 16
-    }
-
     fn multiply(&self, p: &Product<'_>, output: &mut [u8]) {
         // SAFETY: `self` proves the features.
         unsafe { tiles::block(p.c, p.rows, p.weights, [p.bias, p.sums], p.multipliers, p.channels, output) }

@@ -122,7 +122,7 @@ impl<E: Encoding> Isa for AvxVnni<E> {
     }
 
     fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
-        vnni::conv_scratch_len(&self, c)
+        vnni::conv_scratch_len(c)
     }
 
     #[inline(always)]
@@ -137,15 +137,6 @@ impl<E: Encoding> Isa for AvxVnni<E> {
 }
 
 impl<E: Encoding> Tiles for AvxVnni<E> {
-    fn width(&self) -> usize {
-        16
-    }
-
-    /// The tiles flip whatever they load, if only with 0: it would save nothing.
-    fn flips_first(&self, _out_c: usize) -> bool {
-        false
-    }
-
     fn multiply(&self, p: &Product<'_>, output: &mut [u8]) {
         self.encoding.multiply(p, output);
     }

@@ -4,13 +4,12 @@
 //! Inputs become unsigned (int8 with the top bit flipped); their zero point times the sum of the weights comes off the bias
 //! of each channel. What a layer multiplies is chosen by its shape ([`Path`]):
 //!
-//! - a window of one cell: the input itself, flipped as it is loaded, or some rows in advance;
+//! - a window of one cell: some rows of the input, copied if they must be flipped or lie apart;
 //! - larger windows: a few input rows with their border, copied and flipped once, so that a kernel row is one run of bytes;
 //!   if that run is no multiple of four bytes (a first layer of three channels), the runs of a pixel are put together
 //!   first, for several output rows at a time;
 //! - dilated columns, weights with a zero point: panels, as in [`by_panels`];
 //! - multipliers of 1 or more, whose products could leave 32 bits: the AVX2 way.
-
 //!
 //! All this is compiled once, for AVX2; only [`Tiles`] differ.
 
@@ -25,12 +24,6 @@ use crate::{
 
 /// The inner loops of one instruction set.
 pub(super) trait Tiles {
-    /// Output channels that meet a row while it is in registers.
-    fn width(&self) -> usize;
-
-    /// Whether bytes of a layer with so many output channels are flipped in advance and not as they are loaded.
-    fn flips_first(&self, out_c: usize) -> bool;
-
     /// `output[row * c.out_c + i] = requantize(bias[i] + row . weights[i])` for all rows, `i` below `channels`.
     fn multiply(&self, p: &Product<'_>, output: &mut [u8]);
 }
@@ -66,7 +59,7 @@ pub(super) struct Rows<'a> {
     pub(super) runs: &'a [usize],
     /// Bytes of a run, a multiple of 4.
     pub(super) len: usize,
-    /// Whether the top bit of the cells must be flipped.
+    /// Whether the top bit of the cells must be flipped; only where there is one row, of one run, without terms.
     pub(super) signed: bool,
     /// Added to the sums of a row; empty if nothing is.
     pub(super) terms: &'a [i32],
@@ -120,12 +113,16 @@ impl Path {
 }
 
 /// Bytes of scratch that [`conv`] needs.
-pub(super) fn conv_scratch_len(tiles: &dyn Tiles, c: &Conv<'_>) -> usize {
+pub(super) fn conv_scratch_len(c: &Conv<'_>) -> usize {
     match Path::of(c) {
         Path::Avx2 => panel_scratch_len::<Avx2>(c),
         Path::Panels => panel_scratch_len::<Panels<'_>>(c),
-        Path::Flat if flips_first(tiles, c) => FLIPPED_LEN.max(c.in_c.saturating_mul(12)),
-        Path::Flat | Path::Strided => 0,
+        Path::Flat if c.in_dtype == DType::Int8 => match c.batch.saturating_mul(c.window.out_pixels()) {
+            1 => 0,
+            _ => CHUNK_LEN.max(c.in_c.saturating_mul(12)),
+        },
+        Path::Flat => 0,
+        Path::Strided => c.window.out_w.saturating_mul(c.in_c).saturating_mul(strided_rows(c)),
         Path::Ring { gather } => {
             let lines = Ring::new(&c.window, c.in_c, SLACK).len();
             lines.saturating_add(if gather { together_len(c) } else { 0 })
@@ -141,7 +138,7 @@ pub(super) fn conv(tiles: &dyn Tiles, avx2: Avx2, c: &Conv<'_>, input: &[u8], ou
         Path::Avx2 => Selected::Avx2(avx2).run(RunConv { conv: c, input, output, scratch }),
         Path::Panels => by_panels(Panels(tiles), c, input, output, scratch),
         Path::Flat => flat(tiles, c, input, output, scratch),
-        Path::Strided => strided(tiles, c, input, output),
+        Path::Strided => strided(tiles, c, input, output, scratch),
         Path::Ring { gather } => ring(tiles, c, input, output, scratch, gather),
     }
 }
@@ -222,67 +219,67 @@ fn all_channels(tiles: &dyn Tiles, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [
     }
 }
 
-/// Bytes that are flipped in advance at a time, unless 12 rows are more.
-const FLIPPED_LEN: usize = 8 * 1024;
-
-/// Whether the bytes of a layer are flipped in advance.
-fn flips_first(tiles: &dyn Tiles, c: &Conv<'_>) -> bool {
-    c.in_dtype == DType::Int8 && tiles.flips_first(c.out_c) && c.window.out_pixels() > 1
+/// Flips the top bits of int8 on the way.
+#[target_feature(enable = "avx2")]
+fn copy(c: &Conv<'_>, from: &[u8], to: &mut [u8]) {
+    let flip: u8 = if c.in_dtype == DType::Int8 { 0x80 } else { 0 };
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from ^ flip;
+    }
 }
 
 /// The input is the matrix; some rows at a time, so that they stay in the first cache level.
 #[target_feature(enable = "avx2")]
 fn flat(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-    let signed = c.in_dtype == DType::Int8;
+    let flips = c.in_dtype == DType::Int8;
     if output.len() == c.out_c {
-        let rows = Rows { cells: input, count: 1, step: c.in_c, runs: &[0], len: c.in_c, signed, terms: &[] };
+        // A copy would cost more than it saves.
+        let rows = Rows { cells: input, count: 1, step: c.in_c, runs: &[0], len: c.in_c, signed: flips, terms: &[] };
         return all_channels(tiles, c, &rows, output);
     }
-    let total = output.len() / c.out_c;
-    let flips = flips_first(tiles, c);
-    let most = match c.out_c {
-        _ if flips => FLIPPED_LEN / c.in_c / 12 * 12,
-        out_c if out_c <= tiles.width() => total,
-        _ => CHUNK_LEN / c.in_c,
-    };
-    let count = total.div_ceil(total.div_ceil(most.max(12))).next_multiple_of(12).min(most.max(12));
-    for (input, output) in input.chunks(count * c.in_c).zip(output.chunks_mut(count * c.out_c)) {
-        let mut rows = Rows {
-            cells: input,
-            count: input.len() / c.in_c,
-            step: c.in_c,
-            runs: &[0],
-            len: c.in_c,
-            signed,
-            terms: &[],
-        };
-        if flips {
+    let mut multiply = |input: &[u8], count: usize, output: &mut [u8]| {
+        let cells = if flips {
             let flipped = &mut scratch[..input.len()];
-            for (to, from) in flipped.iter_mut().zip(input) {
-                *to = from ^ 0x80;
-            }
-            rows = Rows { cells: flipped, signed: false, ..rows };
-        }
+            copy(c, input, flipped);
+            &*flipped
+        } else {
+            input
+        };
+        let rows = Rows { cells, count, step: c.in_c, runs: &[0], len: c.in_c, signed: false, terms: &[] };
         all_channels(tiles, c, &rows, output);
+    };
+    let total = output.len() / c.out_c;
+    let most = (CHUNK_LEN / c.in_c / 12 * 12).max(12);
+    let count = total.div_ceil(total.div_ceil(most)).next_multiple_of(12).min(most);
+    for (input, output) in input.chunks(count * c.in_c).zip(output.chunks_mut(count * c.out_c)) {
+        multiply(input, output.len() / c.out_c, output);
     }
 }
 
-/// Windows of one cell: every so many pixels of every so many rows.
+/// Output rows whose cells are put together at a time.
+fn strided_rows(c: &Conv<'_>) -> usize {
+    let row = c.window.out_w.saturating_mul(c.in_c);
+    (CHUNK_LEN / row.max(1)).clamp(1, c.window.out_h)
+}
+
+/// Windows of one cell: every so many pixels of every so many rows, put together.
 #[target_feature(enable = "avx2")]
-fn strided(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
-    let w = &c.window;
-    for (row, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
-        let (image, y) = (row / w.out_h, row % w.out_h * w.stride_h);
-        let rows = Rows {
-            cells: &input[(image * w.in_pixels() + y * w.in_w) * c.in_c..],
-            count: w.out_w,
-            step: w.stride_w * c.in_c,
-            runs: &[0],
-            len: c.in_c,
-            signed: c.in_dtype == DType::Int8,
-            terms: &[],
-        };
-        all_channels(tiles, c, &rows, output);
+fn strided(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
+    let (w, at_once, row_len) = (&c.window, strided_rows(c), c.window.out_w * c.in_c);
+    let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
+    for (input, output) in images {
+        for (first, output) in output.chunks_mut(at_once * w.out_w * c.out_c).enumerate() {
+            let count = output.len() / c.out_c;
+            let cells = &mut scratch[..count * c.in_c];
+            for (i, row) in cells.chunks_exact_mut(row_len).enumerate() {
+                let line = &input[(first * at_once + i) * w.stride_h * w.in_w * c.in_c..][..w.in_w * c.in_c];
+                for (pixel, to) in line.chunks_exact(c.in_c).step_by(w.stride_w).zip(row.chunks_exact_mut(c.in_c)) {
+                    copy(c, pixel, to);
+                }
+            }
+            let rows = Rows { cells, count, step: c.in_c, runs: &[0], len: c.in_c, signed: false, terms: &[] };
+            all_channels(tiles, c, &rows, output);
+        }
     }
 }
 

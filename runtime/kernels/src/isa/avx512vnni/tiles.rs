@@ -43,6 +43,7 @@ pub(super) fn block(
     assert!(bias.len() >= 16 * vectors && sums.len() >= 16 * vectors && multipliers.len() >= 16 * vectors);
     assert!(output.len() >= (rows.count - 1) * c.out_c + channels);
     assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
+    assert!(!rows.signed || (rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1));
     let zero_point = _mm512_set1_epi32(unsigned_zero_point(c));
     let mut shared = Shared {
         rows,
@@ -67,25 +68,18 @@ pub(super) fn block(
     // SAFETY: the lengths were just checked for these rows and this number of vectors.
     unsafe {
         if rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1 {
-            match (vectors, rows.signed) {
-                (1, true) => return line::<1, true>(&shared, output),
-                (1, false) => return line::<1, false>(&shared, output),
-                (2, true) => return line::<2, true>(&shared, output),
-                (2, false) => return line::<2, false>(&shared, output),
-                (4, true) => return line::<4, true>(&shared, output),
-                (4, false) => return line::<4, false>(&shared, output),
-                _ => {}
+            match vectors {
+                1 => return line::<1>(&shared, output),
+                2 => return line::<2>(&shared, output),
+                3 => return line::<3>(&shared, output),
+                _ => return line::<4>(&shared, output),
             }
         }
-        match (vectors, rows.signed) {
-            (1, true) => all::<1, true>(&shared, output),
-            (1, false) => all::<1, false>(&shared, output),
-            (2, true) => all::<2, true>(&shared, output),
-            (2, false) => all::<2, false>(&shared, output),
-            (3, true) => all::<3, true>(&shared, output),
-            (3, false) => all::<3, false>(&shared, output),
-            (_, true) => all::<4, true>(&shared, output),
-            (_, false) => all::<4, false>(&shared, output),
+        match vectors {
+            1 => all::<1>(&shared, output),
+            2 => all::<2>(&shared, output),
+            3 => all::<3>(&shared, output),
+            _ => all::<4>(&shared, output),
         }
     }
 }
@@ -95,7 +89,7 @@ pub(super) fn block(
 /// # Safety
 /// `shared` holds `V` vectors of channels and its rows; `output` too.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn all<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u8) {
+unsafe fn all<const V: usize>(s: &Shared<'_>, output: *mut u8) {
     let count = s.rows.count;
     let heights: &[usize] = match V {
         1 => &[16, 12, 8, 4, 1],
@@ -112,15 +106,15 @@ unsafe fn all<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u
         // SAFETY: `at + height <= count`.
         unsafe {
             match (V, height) {
-                (1, 16) => tile::<16, V, SIGNED>(s, at, output),
-                (1 | 2, 12) => tile::<12, V, SIGNED>(s, at, output),
-                (1..=3, 8) => tile::<8, V, SIGNED>(s, at, output),
-                (2..=4, 6) => tile::<6, V, SIGNED>(s, at, output),
-                (4, 5) => tile::<5, V, SIGNED>(s, at, output),
-                (_, 4) => tile::<4, V, SIGNED>(s, at, output),
-                (4, 3) => tile::<3, V, SIGNED>(s, at, output),
-                (2.., 2) => tile::<2, V, SIGNED>(s, at, output),
-                _ => tile::<1, V, SIGNED>(s, at, output),
+                (1, 16) => tile::<16, V>(s, at, output),
+                (1 | 2, 12) => tile::<12, V>(s, at, output),
+                (1..=3, 8) => tile::<8, V>(s, at, output),
+                (2..=4, 6) => tile::<6, V>(s, at, output),
+                (4, 5) => tile::<5, V>(s, at, output),
+                (_, 4) => tile::<4, V>(s, at, output),
+                (4, 3) => tile::<3, V>(s, at, output),
+                (2.., 2) => tile::<2, V>(s, at, output),
+                _ => tile::<1, V>(s, at, output),
             }
         }
         row = at + height;
@@ -132,7 +126,7 @@ unsafe fn all<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u
 /// # Safety
 /// As [`all`]; `row + R` is at most the number of rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(s: &Shared<'_>, row: usize, output: *mut u8) {
+unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, row: usize, output: *mut u8) {
     let rows = s.rows;
     let mut acc = [[_mm512_setzero_si512(); V]; R];
     for acc in &mut acc {
@@ -145,7 +139,6 @@ unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(s: &Shared<'_
             }
         }
     }
-    let flip = s.epilogue.input_flip;
     // SAFETY: the caller's rows.
     let first = unsafe { rows.cells.as_ptr().add(row * rows.step) };
     let (mut w, w_step, step) = (s.weights, s.weights_step, rows.step);
@@ -160,10 +153,7 @@ unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(s: &Shared<'_
             }
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: four cells of a run of row `row + r`.
-                let mut cells = _mm512_set1_epi32(unsafe { x.add(r * step).cast::<i32>().read_unaligned() });
-                if SIGNED {
-                    cells = _mm512_xor_si512(cells, flip);
-                }
+                let cells = _mm512_set1_epi32(unsafe { x.add(r * step).cast::<i32>().read_unaligned() });
                 for (acc, &weights) in acc.iter_mut().zip(&weights) {
                     *acc = _mm512_dpbusd_epi32(*acc, cells, weights);
                 }
@@ -181,21 +171,19 @@ unsafe fn tile<const R: usize, const V: usize, const SIGNED: bool>(s: &Shared<'_
 /// # Safety
 /// As [`all`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn line<const V: usize, const SIGNED: bool>(s: &Shared<'_>, output: *mut u8) {
+unsafe fn line<const V: usize>(s: &Shared<'_>, output: *mut u8) {
     let rows = s.rows;
-    let flip = s.epilogue.input_flip;
+    // A value that the compiler does not know: for a constant it would not finish selecting instructions.
+    let flip = _mm512_set1_epi32(core::hint::black_box(if rows.signed { 0x8080_8080_u32 as i32 } else { 0 }));
     let mut acc = [[_mm512_setzero_si512(); V]; 4];
     acc[0].copy_from_slice(&s.bias[..V]);
     let (x, w) = (rows.cells.as_ptr(), s.weights);
     let steps = rows.len / 4;
     let one = |acc: &mut [__m512i; V], step: usize| {
         // SAFETY: four cells of the row.
-        let mut cells = _mm512_set1_epi32(unsafe { x.add(rows.runs[0] + 4 * step).cast::<i32>().read_unaligned() });
-        if SIGNED {
-            cells = _mm512_xor_si512(cells, flip);
-        }
+        let cells = unsafe { x.add(rows.runs[0] + 4 * step).cast::<i32>().read_unaligned() };
+        let cells = _mm512_xor_si512(_mm512_set1_epi32(cells), flip);
         for (v, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: 64 bytes for each step of each vector.
             // SAFETY: 64 bytes for each step of each vector.
             let weights = unsafe { _mm512_loadu_si512(w.add(v * s.weights_step + 64 * step).cast()) };
             *acc = _mm512_dpbusd_epi32(*acc, cells, weights);
@@ -304,9 +292,6 @@ pub(super) struct Epilogue {
     lo: __m512i,
     hi: __m512i,
     order: __m512i,
-    /// Flips the top bits of inputs. A value that the compiler does not know: it would not finish selecting instructions
-    /// for `xor` of a broadcast load and a constant.
-    input_flip: __m512i,
 }
 
 impl Epilogue {
@@ -324,7 +309,6 @@ impl Epilogue {
             lo: byte(c.lo),
             hi: byte(c.hi),
             order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
-            input_flip: _mm512_set1_epi32(core::hint::black_box(0x8080_8080_u32 as i32)),
         }
     }
 

@@ -1,7 +1,5 @@
 //! Matrix product: in the layout `n16k4` a step of 16 channels is two registers. Four cells of a row, spread over a register,
-//! meet both. 6 rows x 16 channels are twelve sums, two weights, one input and what flips it: all sixteen registers; or
-//! 12 rows x 8. All tiles flip, with 0 where nothing is to be flipped: tiles that do not are half as much code again for few
-//! per cent of time. Rows that do not fill the last tile are computed in one that overlaps the tile before.
+//! meet both. 6 rows x 16 channels are twelve sums, two weights and one input: all registers but one; or 12 rows x 8. Rows that do not fill the last tile are computed in one that overlaps the tile before.
 
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use core::arch::x86_64::*;
@@ -21,8 +19,6 @@ struct Shared<'a> {
     channels: usize,
     stride: usize,
     epilogue: Epilogue,
-    /// Flips the top bits of cells where they must be.
-    flip: __m256i,
 }
 
 impl<'a> Shared<'a> {
@@ -36,6 +32,7 @@ impl<'a> Shared<'a> {
         assert!(rows.len > 0 && rows.len.is_multiple_of(4) && rows.runs.len() * rows.len == k4);
         assert!(first < p.channels && output.len() >= (rows.count - 1) * c.out_c + p.channels);
         assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
+        assert!(!rows.signed || (rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1));
         let weights = &p.weights[first * k4..][..16 * k4];
         let zero_point = _mm256_set1_epi32(unsigned_zero_point(c));
         let bias = |at: usize| {
@@ -58,9 +55,6 @@ impl<'a> Shared<'a> {
             channels: (p.channels - first).min(16),
             stride: c.out_c,
             epilogue: Epilogue::new(c),
-            // A vector that the compiler does not know: it would flip before it broadcasts, which takes an instruction
-            // more, or, for a constant, not finish selecting instructions.
-            flip: core::hint::black_box(_mm256_set1_epi8(if rows.signed { i8::MIN } else { 0 })),
         }
     }
 }
@@ -155,7 +149,7 @@ macro_rules! tiles {
                         for (r, acc) in acc.iter_mut().enumerate() {
                             // SAFETY: four cells of a run of row `row + r`.
                             let cells = unsafe { x.add(r * step).cast::<i32>().read_unaligned() };
-                            let cells = _mm256_xor_si256(_mm256_set1_epi32(cells), s.flip);
+                            let cells = _mm256_set1_epi32(cells);
                             for (acc, &weights) in acc.iter_mut().zip(&weights) {
                                 *acc = $dot(*acc, cells, weights);
                             }
@@ -175,6 +169,8 @@ macro_rules! tiles {
             /// As [`all`].
             #[target_feature(enable = $features)]
             unsafe fn line(s: &Shared<'_>, output: *mut u8) {
+                // A value that the compiler does not know: for a constant it would not finish selecting instructions.
+                let flip = black_box(_mm256_set1_epi8(if s.rows.signed { i8::MIN } else { 0 }));
                 let rows = s.rows;
                 let mut acc = [[_mm256_setzero_si256(); 2]; 4];
                 acc[0] = s.bias;
@@ -183,7 +179,7 @@ macro_rules! tiles {
                 let one = |acc: &mut [__m256i; 2], step: usize| {
                     // SAFETY: four cells of the row.
                     let cells = unsafe { x.add(rows.runs[0] + 4 * step).cast::<i32>().read_unaligned() };
-                    let cells = _mm256_xor_si256(_mm256_set1_epi32(cells), s.flip);
+                    let cells = _mm256_xor_si256(_mm256_set1_epi32(cells), flip);
                     for (v, acc) in acc.iter_mut().enumerate() {
                         // SAFETY: 64 bytes for each step.
                         let weights = unsafe { _mm256_loadu_si256(w.add(64 * step + 32 * v).cast()) };

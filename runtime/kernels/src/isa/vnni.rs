@@ -42,7 +42,7 @@ pub(super) struct Product<'a> {
     pub(super) sums: &'a [i32],
     /// As `bias`.
     pub(super) multipliers: &'a [f32],
-    /// Channels that are written, 1..=64.
+    /// Channels that are written, 1..=64; for a single row of one run without terms any number.
     pub(super) channels: usize,
 }
 
@@ -205,7 +205,8 @@ pub(super) fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
 #[target_feature(enable = "avx2")]
 fn all_channels(tiles: &dyn Tiles, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
     let k4 = c.k().next_multiple_of(4);
-    for n in (0..c.out_c).step_by(64) {
+    let at_once = if rows.count == 1 && rows.runs.len() == 1 && rows.terms.is_empty() { c.out_c } else { 64 };
+    for n in (0..c.out_c).step_by(at_once) {
         let product = Product {
             c,
             rows,
@@ -213,7 +214,7 @@ fn all_channels(tiles: &dyn Tiles, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [
             bias: &c.bias[n..],
             sums: &c.sums[n..],
             multipliers: &c.multipliers[n..],
-            channels: (c.out_c - n).min(64),
+            channels: (c.out_c - n).min(at_once),
         };
         tiles.multiply(&product, &mut output[n..]);
     }

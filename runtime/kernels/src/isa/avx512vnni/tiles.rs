@@ -24,7 +24,7 @@ struct Shared<'a> {
     epilogue: Epilogue,
 }
 
-/// All rows times `channels` channels (1..=64) from the first of `weights` on: `output[row * c.out_c + i]`.
+/// All rows times `channels` channels (1..=64; for a single row of one run any number) from the first of `weights` on: `output[row * c.out_c + i]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn block(
     c: &Conv<'_>,
@@ -39,11 +39,12 @@ pub(super) fn block(
     let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
     assert!(rows.count > 0 && !rows.runs.is_empty() && last <= rows.cells.len());
     assert!(rows.len > 0 && rows.len.is_multiple_of(4) && rows.runs.len() * rows.len == k4);
-    assert!((1..=64).contains(&channels) && weights.len() >= 16 * vectors * k4);
+    let is_line = rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1;
+    assert!(channels > 0 && (is_line || channels <= 64) && weights.len() >= 16 * vectors * k4);
     assert!(bias.len() >= 16 * vectors && sums.len() >= 16 * vectors && multipliers.len() >= 16 * vectors);
     assert!(output.len() >= (rows.count - 1) * c.out_c + channels);
     assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
-    assert!(!rows.signed || (rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1));
+    assert!(!rows.signed || is_line);
     let zero_point = _mm512_set1_epi32(unsigned_zero_point(c));
     let mut shared = Shared {
         rows,
@@ -55,31 +56,29 @@ pub(super) fn block(
         stride: c.out_c,
         epilogue: Epilogue::new(c),
     };
-    for v in 0..vectors {
-        // SAFETY: 16 channels of each.
+    for first in (0..channels).step_by(64) {
+        shared.channels = (channels - first).min(64);
+        let vectors = shared.channels.div_ceil(16);
+        // SAFETY: the lengths were just checked for these rows and all vectors.
         unsafe {
-            let sums = _mm512_loadu_si512(sums.as_ptr().add(16 * v).cast());
-            let bias = _mm512_loadu_si512(bias.as_ptr().add(16 * v).cast());
-            shared.bias[v] = _mm512_sub_epi32(bias, _mm512_mullo_epi32(sums, zero_point));
-            shared.multipliers[v] = _mm512_loadu_ps(multipliers.as_ptr().add(16 * v));
-        }
-    }
-    let output = output.as_mut_ptr();
-    // SAFETY: the lengths were just checked for these rows and this number of vectors.
-    unsafe {
-        if rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1 {
-            match vectors {
-                1 => return line::<1>(&shared, output),
-                2 => return line::<2>(&shared, output),
-                3 => return line::<3>(&shared, output),
-                _ => return line::<4>(&shared, output),
+            for v in 0..vectors {
+                let sums = _mm512_loadu_si512(sums.as_ptr().add(first + 16 * v).cast());
+                let bias = _mm512_loadu_si512(bias.as_ptr().add(first + 16 * v).cast());
+                shared.bias[v] = _mm512_sub_epi32(bias, _mm512_mullo_epi32(sums, zero_point));
+                shared.multipliers[v] = _mm512_loadu_ps(multipliers.as_ptr().add(first + 16 * v));
             }
-        }
-        match vectors {
-            1 => all::<1>(&shared, output),
-            2 => all::<2>(&shared, output),
-            3 => all::<3>(&shared, output),
-            _ => all::<4>(&shared, output),
+            shared.weights = weights.as_ptr().add(first * k4);
+            let output = output.as_mut_ptr().add(first);
+            match (is_line, vectors) {
+                (true, 1) => line::<1>(&shared, output),
+                (true, 2) => line::<2>(&shared, output),
+                (true, 3) => line::<3>(&shared, output),
+                (true, _) => line::<4>(&shared, output),
+                (false, 1) => all::<1>(&shared, output),
+                (false, 2) => all::<2>(&shared, output),
+                (false, 3) => all::<3>(&shared, output),
+                (false, _) => all::<4>(&shared, output),
+            }
         }
     }
 }

@@ -132,6 +132,7 @@ pub(crate) fn conv<'a>(c: &graph::Conv, weights: &'a [u8]) -> Result<kernels::Co
 }
 
 /// As [`conv`], without a look at the multipliers.
+#[inline(always)]
 pub(crate) fn conv_known<'a>(c: &graph::Conv, weights: &'a [u8], below_one: bool) -> Result<kernels::Conv<'a>, Fault> {
     Ok(kernels::Conv {
         batch: c.batch as usize,

@@ -18,12 +18,17 @@ impl Op for RunAdd<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn eval<I: Isa>(self, _isa: I) {
-        let Self { params: p, a, b, output } = self;
-        for ((output, &a), &b) in output.iter_mut().zip(a).zip(b) {
-            let (a, b) = (value(p.dtype, a), value(p.dtype, b));
-            let acc = p.bias.wrapping_add(p.a_multiplier.wrapping_mul(a)).wrapping_add(p.b_multiplier.wrapping_mul(b));
-            *output = acc.wrapping_shr(p.shift).wrapping_add(p.out_zero_point).max(p.lo).min(p.hi) as u8;
-        }
+    fn eval<I: Isa>(self, isa: I) {
+        isa.add(self.params, self.a, self.b, self.output);
+    }
+}
+
+/// The plain way.
+#[inline(always)]
+pub(crate) fn one_by_one(p: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+    for ((output, &a), &b) in output.iter_mut().zip(a).zip(b) {
+        let (a, b) = (value(p.dtype, a), value(p.dtype, b));
+        let acc = p.bias.wrapping_add(p.a_multiplier.wrapping_mul(a)).wrapping_add(p.b_multiplier.wrapping_mul(b));
+        *output = acc.wrapping_shr(p.shift).wrapping_add(p.out_zero_point).max(p.lo).min(p.hi) as u8;
     }
 }

@@ -45,9 +45,10 @@ pub(crate) use neon::Neon;
 pub(crate) use scalar::Scalar;
 
 use crate::{
+    add,
     conv::{self, Block, Run},
     depthwise, lut,
-    params::Conv,
+    params::{Add, Conv},
 };
 
 /// Proof that one instruction set may be used, and its inner loops.
@@ -96,6 +97,12 @@ pub(crate) trait Isa: Copy {
     #[inline(always)]
     fn lut(self, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
         lut::one_by_one(table, input, output);
+    }
+
+    /// Sum or difference of two tensors of one length.
+    #[inline(always)]
+    fn add(self, p: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+        add::one_by_one(p, a, b, output);
     }
 
     /// As many multiply-accumulates as the core can do, `steps` times round; returns how many were done, 0 where no

@@ -3,6 +3,7 @@
 //! Layers become rows of unsigned bytes as in [`vnni`]; [`tiles`] multiplies them. The depthwise loops are in [`columns`].
 
 mod columns;
+mod sums;
 mod tiles;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     conv::{Block, Run},
-    params::Conv,
+    params::{Add, Conv},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,18 @@ impl Isa for Avx512Vnni {
             unsafe { x86_tables::by_permutes(table, input, output) }
         } else {
             self.avx2.lut(table, input, output);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, p: &Add, a: &[u8], b: &[u8], output: &mut [u8]) {
+        // Nothing else is planned; other multipliers have more digits than are multiplied there.
+        let small = |m: i32| (-(1 << 21)..=1 << 21).contains(&m);
+        if small(p.a_multiplier) && small(p.b_multiplier) {
+            // SAFETY: `self` proves the features.
+            unsafe { sums::add(p, a, b, output) }
+        } else {
+            self.avx2.add(p, a, b, output);
         }
     }
 

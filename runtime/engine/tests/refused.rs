@@ -277,7 +277,7 @@ fn numbers() {
     softmax(305, "step 10: zero point of the output is -129, not -128 to 127", |p| p.out_zero_point = -129);
     check(305, "input 0 of the model: scale is 0, not 1.4012985e-45 to 3.4028235e38", |p| p.inputs[0].scale = 0.0);
     check(305, "output 0 of the model: scale is not a number, not 1.4012985e-45 to 3.4028235e38", |p| {
-        p.outputs[0].scale = f32::NAN
+        p.outputs[0].scale = f32::NAN;
     });
     check(305, "input 0 of the model: zero point is 128, not -128 to 127", |p| p.inputs[0].zero_point = 128);
 }

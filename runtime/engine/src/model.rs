@@ -200,7 +200,7 @@ impl<B: AsRef<[u8]>> Model<B> {
         mut observe: impl FnMut(StepInfo),
     ) -> Result<(), EngineError> {
         let (have, weights) = (arena.len(), self.weights.as_ref());
-        let need = || self.tensors_len + steps.iter().map(Prepared::most_scratch_len).max().unwrap_or(0);
+        let need = || self.tensors_len.saturating_add(steps.iter().map(Prepared::most_scratch_len).max().unwrap_or(0));
         let Some((tensors, scratch)) = arena.split_at_mut_checked(self.tensors_len) else {
             return Err(EngineError::ArenaTooSmall { need: need(), have });
         };

@@ -12,8 +12,9 @@
 
 use fleetfoot_format::graph::Span;
 
-/// Runs at most, 8 bytes each on the stack while a model is opened.
-pub(crate) const MOST: usize = 64;
+/// Runs at most, 8 bytes each on the stack while a model is opened. A tensor whose length is no multiple of 16 leaves a gap behind
+/// it, so an input taken apart into many small ones, as unrolled audio networks do, is as many runs.
+pub(crate) const MOST: usize = 256;
 
 /// Bytes that were written, as runs `[from, to)`: ascending, none empty, no two touch.
 #[derive(Clone, Debug, Default)]

@@ -79,9 +79,45 @@ fn images_together_give_the_bytes_of_each_alone() {
     }
 }
 
+/// An input taken apart into many small tensors that live at once, and put together in another order.
+#[test]
+fn many_small_tensors_have_a_plan_that_opens() {
+    let (slices, len) = (98, 10);
+    let mut net = Net { graph: Graph::default(), random: &mut Random(1), dtype: ElementType::Int8 };
+    let input = net.activation(&[1, slices, len], 0.05);
+    net.graph.inputs.push(input);
+    let quant = net.graph.tensor(input).quant.clone();
+    let parts: Vec<TensorId> = (0..slices)
+        .map(|i| {
+            let part = net.push(&[1, len], ElementType::Int8, quant.clone(), None);
+            net.op(
+                OpKind::Strided { name: "UNPACK", first: i * len, dims: vec![len], strides: vec![1] },
+                &[input],
+                part,
+            )
+        })
+        .rev()
+        .collect();
+    let output = net.push(&[1, slices, len], ElementType::Int8, quant, None);
+    net.op(OpKind::Concat { name: "PACK", outer: 1 }, &parts, output);
+    net.graph.outputs.push(output);
+    let bytes: Vec<u8> = (0..slices * len).map(|i| (i % 251) as u8).collect();
+    let expected: Vec<u8> = (0..slices).rev().flat_map(|i| bytes[i * len..][..len].to_vec()).collect();
+    for kernels in Kernels::available() {
+        assert_eq!(run(&plan(&net.graph).unwrap(), kernels, &bytes), std::slice::from_ref(&expected));
+    }
+}
+
 /// The network for `images` at once.
 fn batched(graph: &Graph, images: usize) -> Graph {
     let mut graph = graph.clone();
+    for op in &mut graph.ops {
+        match &mut op.kind {
+            OpKind::Strided { dims, .. } => dims[0] *= images,
+            OpKind::Concat { outer, .. } => *outer *= images,
+            _ => {}
+        }
+    }
     graph.tensors.iter_mut().filter(|tensor| tensor.data.is_none()).for_each(|tensor| tensor.shape[0] *= images);
     graph
 }
@@ -117,7 +153,7 @@ fn network(random: &mut Random) -> Graph {
     net.graph.inputs.push(at);
     for _ in 0..3 + net.random.below(6) {
         let before = at;
-        at = match net.random.below(14) {
+        at = match net.random.below(15) {
             0..4 => net.conv(at),
             4..7 => net.depthwise(at),
             7 => net.residual(at),
@@ -126,6 +162,7 @@ fn network(random: &mut Random) -> Graph {
             10 => net.pool(at),
             11 => net.gate(at),
             12 => net.shift(at),
+            13 if net.shape(at)[3] > 1 => net.swap(at),
             _ => {
                 let padded = net.pad(at);
                 net.conv(padded)
@@ -253,6 +290,20 @@ impl Net<'_> {
         let activation = self.random.pick(&[Activation::Relu, Activation::None]);
         let kind = if self.random.one_in(3) { OpKind::Sub { activation } } else { OpKind::Add { activation } };
         self.op(kind, &[input, branch], output)
+    }
+
+    /// The channels in two parts, the second first.
+    fn swap(&mut self, input: TensorId) -> TensorId {
+        let (shape, quant) = (self.shape(input), self.graph.tensor(input).quant.clone());
+        let [n, h, w, c] = shape[..] else { panic!("four dimensions") };
+        let first = 1 + self.random.below(c as u64 - 1) as usize;
+        let parts = [(first, c - first), (0, first)].map(|(from, len)| {
+            let part = self.push(&[n, h, w, len], self.dtype, quant.clone(), None);
+            let (dims, strides) = (vec![n * h * w, len], vec![c as isize, 1]);
+            self.op(OpKind::Strided { name: "SPLIT", first: from, dims, strides }, &[input], part)
+        });
+        let output = self.push(&shape, self.dtype, quant, None);
+        self.op(OpKind::Concat { name: "CONCATENATION", outer: n * h * w }, &parts, output)
     }
 
     fn table(&mut self, input: TensorId) -> TensorId {

@@ -1,4 +1,5 @@
 //! A chain of three links, headers and directives made by hand; every bit of them, every fault, every thief.
+#![allow(clippy::unwrap_used, reason = "this is a test")]
 
 extern crate std;
 

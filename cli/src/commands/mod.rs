@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod lite;
 pub(crate) mod pack;
 pub(crate) mod publish;
 pub(crate) mod repo;

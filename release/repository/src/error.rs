@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleetfoot_trust::TrustError;
+use fleetfoot_format::FormatError;
+use fleetfoot_trust::{TrustError, lite::LiteError};
 use fleetfoot_tuf::TufError;
 use thiserror::Error;
 
@@ -117,6 +118,31 @@ pub enum RepositoryError {
         /// The folder.
         path: PathBuf,
     },
+    /// The model has no lite files, or none of a release yet.
+    #[error("{model} has no lite files of a release")]
+    NoLite {
+        /// The model.
+        model: String,
+    },
+    /// The chain of lite roots names other keys than the role has now.
+    #[error("the lite chain of {model} names other keys than the role {role} has")]
+    LiteKeys {
+        /// The model.
+        model: String,
+        /// The role.
+        role: &'static str,
+    },
+    /// The chain of lite roots has as many links as devices follow.
+    #[error("the lite chain of {model} has {limit} links, and devices follow no more")]
+    LiteLinks {
+        /// The model.
+        model: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Lite files that devices would refuse.
+    #[error("devices would refuse the lite files: {0}")]
+    Lite(#[from] LiteError),
     /// A bundle that devices would not believe.
     #[error("devices would refuse the bundle: {0}")]
     Bundle(#[from] TrustError),
@@ -147,8 +173,19 @@ impl RepositoryError {
             Self::Older { .. } => 710,
             Self::Other { .. } => 711,
             Self::Unknown { .. } => 712,
+            Self::NoLite { .. } => 780,
+            Self::LiteKeys { .. } => 781,
+            Self::LiteLinks { .. } => 782,
+            Self::Lite(inner) => inner.code(),
             Self::Bundle(inner) => inner.code(),
             Self::Tuf(inner) => inner.code(),
         }
+    }
+}
+
+impl From<FormatError> for RepositoryError {
+    /// Of a lite file: bundles are judged whole.
+    fn from(error: FormatError) -> Self {
+        Self::Lite(error.into())
     }
 }

@@ -244,8 +244,8 @@ impl Repository {
             "model": header.model, "version": header.version, "number": header.number, "attempt": 1, "security_epoch": 0,
             "min_runtime": format!("{}.{}", header.min_runtime.0, header.min_runtime.1),
         });
-        targets[&path] =
-            json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        let entry = json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        targets[&path] = entry.clone();
         let target = Target { path, length: bundle.len() as u64, sha256: digest, custom: Value::Null };
         let file = Path::new("targets").join(target.url_path());
         files::write(&self.dir.join(&file), bundle)?;
@@ -253,6 +253,11 @@ impl Repository {
         self.put(&name::versioned(version, &role_name), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
         files[&name::stored(&role_name)] = meta(version, &bytes);
+        if let Some((lite, listed)) =
+            self.lite_release(&state, header.model, &entry, &signing, online, (expiry, now))?
+        {
+            files[&name::stored(&lite)] = listed;
+        }
         let change = Change { files, root: &state.root, new_root: None, role: Some(&role_name) };
         self.seal(&state, change, online, (expiry, now))?;
         Ok(Published { path: file, releases_version: version })

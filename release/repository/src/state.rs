@@ -39,7 +39,7 @@ impl Repository {
         // Which keys count depends on the model, and the model is known only when the signatures hold: try each.
         let mut refused = None;
         for delegation in state.delegations() {
-            let model = delegation["name"].as_str().and_then(|n| n.strip_prefix("releases-")).unwrap_or_default();
+            let Some(model) = delegation["name"].as_str().and_then(|n| n.strip_prefix("releases-")) else { continue };
             let public: Vec<[u8; 32]> = delegation["keyids"]
                 .as_array()
                 .into_iter()

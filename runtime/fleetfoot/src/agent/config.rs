@@ -30,7 +30,7 @@ pub struct AgentConfig {
     pub store_dir: PathBuf,
     /// Name of the model.
     pub model: String,
-    /// The first root metadata, compiled in or shipped beside the program; never fetched.
+    /// The first root metadata, compiled in or shipped beside the program; never fetched. The store remembers it: see `fleetfoot_tuf::Client::pinned`.
     pub root_json: Vec<u8>,
     /// How files of the repository arrive.
     pub transport: Box<dyn Transport>,
@@ -40,6 +40,8 @@ pub struct AgentConfig {
     pub factory: Option<Factory>,
     /// Kernels for validation.
     pub kernels: Kernels,
+    /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
+    pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
@@ -61,6 +63,7 @@ impl AgentConfig {
             limits: Config::default(),
             factory: None,
             kernels: Kernels::detect(),
+            build_time: 0,
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),

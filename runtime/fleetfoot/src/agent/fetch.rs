@@ -33,7 +33,8 @@ impl Agent {
     pub(super) fn refresh(&mut self) -> Result<Announcements, Error> {
         let role = format!("releases-{}", self.config.model);
         let stored = self.store.metadata()?;
-        let mut client = Client::new(&self.config.root_json, stored.clone(), self.now)?;
+        let mut client = Client::pinned(&self.config.root_json, stored.clone(), self.now)?;
+        client.not_before(self.config.build_time);
         client.refresh(&role);
         loop {
             match client.poll()? {

@@ -50,7 +50,8 @@ impl FirstRoot {
         let own = Metadata::verify_root(embedded.to_vec(), None)?;
         // A damaged one is none: what is damaged stops no device.
         let whole = |bytes: &&Vec<u8>| bytes.len() as u64 <= MAX_ROOT_LEN;
-        let known = stored.get(FIRST_ROOT).filter(whole).and_then(|bytes| Metadata::verify_root(bytes.clone(), None).ok());
+        let known =
+            stored.get(FIRST_ROOT).filter(whole).and_then(|bytes| Metadata::verify_root(bytes.clone(), None).ok());
         let Some(known) = known else {
             return Ok((embedded.to_vec(), Self { pin: Some(embedded.to_vec()), ..Self::default() }));
         };

@@ -38,9 +38,7 @@ fn a_chain_a_release_and_a_directive() {
     let mut numbers: Vec<_> = headers
         .map(|name| {
             let bytes = fs::read(world.path("repo/targets/lite/digits").join(name)).expect("there");
-            let header =
-                Header::parse(&Frame::whole(&bytes, Kind::Header).expect("a frame")).expect("a header").counter;
-            header
+            Header::parse(&Frame::whole(&bytes, Kind::Header).expect("a frame")).expect("a header").counter
         })
         .collect();
     numbers.sort_unstable();

@@ -8,7 +8,7 @@
 //! lite files of the same release (lite.rs)        accepted, and with any change refused; instructions and flash
 //! ```
 
-mod lite;
+pub(crate) mod lite;
 
 use std::{
     fs,

@@ -51,6 +51,14 @@ pub(super) fn check(tree: &Tree, work: &Path, bundle: &Path) -> Result {
 
 /// The first link alone, `trust.bin`, `header.bin`, `directive.bin` of a repository made for this run.
 fn files(tree: &Tree, work: &Path, bundle: &Path) -> Result<[PathBuf; 4]> {
+    let (repo, model, first) = repository(tree, work, bundle)?;
+    let file = |kind| listed(&repo, &model, kind);
+    Ok([first, file("trust.bin")?, file("header.bin")?, file("directive.bin")?])
+}
+
+/// A repository with the release `bundle`, the name of its model, and the first link of its chain, which has two. Keys lie in `work`, where that
+/// of the releases is already.
+pub(crate) fn repository(tree: &Tree, work: &Path, bundle: &Path) -> Result<(PathBuf, String, PathBuf)> {
     let program = tree.program()?;
     let (keys, repo) = (work.join("keys"), work.join("repo"));
     if repo.exists() {
@@ -77,8 +85,7 @@ fn files(tree: &Tree, work: &Path, bundle: &Path) -> Result<[PathBuf; 4]> {
     let first = listed(&repo, model, "trust.bin")?;
     run(&["publish", &bundle.to_string_lossy()], &[("--key", &*releases)])?;
     trust(&[("--key", &*releases)])?;
-    let file = |kind| listed(&repo, model, kind);
-    Ok([first, file("trust.bin")?, file("header.bin")?, file("directive.bin")?])
+    Ok((repo, model.to_owned(), first))
 }
 
 /// The file of `kind` that the newest list of lite files of `model` names.

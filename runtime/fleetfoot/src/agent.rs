@@ -14,6 +14,7 @@
 //!
 //! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
 
+mod assignment;
 mod config;
 mod event;
 mod fetch;
@@ -27,6 +28,7 @@ use fleetfoot_update::{Action, Event as Input, Machine, NotTaken};
 
 use self::fetch::{Announced, Announcements};
 pub use self::{
+    assignment::Assignment,
     config::{AgentConfig, Factory, OnEvent},
     event::{Event, Outcome, Role, VersionInfo},
     serve::Serving,
@@ -53,6 +55,8 @@ pub struct Agent {
     labels: BTreeMap<[u8; 32], String>,
     /// Tag of the timestamp that this process fetched last.
     timestamp_tag: Option<String>,
+    /// The part of this device in a rollout, as the last refresh found it.
+    assignment: Option<Assignment>,
     now: i64,
 }
 
@@ -76,9 +80,19 @@ impl Agent {
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
-        let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let mut agent =
-            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
+        let mut agent = Self {
+            config,
+            store,
+            models,
+            machine,
+            factory: None,
+            serving: None,
+            newer: None,
+            labels: BTreeMap::new(),
+            timestamp_tag: None,
+            assignment: None,
+            now,
+        };
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
@@ -115,6 +129,12 @@ impl Agent {
     #[must_use]
     pub const fn serving(&self) -> Option<&Serving> {
         self.serving.as_ref()
+    }
+
+    /// The part of this device in the rollout of its model, if there is one. It changes in polls, and [`Event::Assigned`] tells.
+    #[must_use]
+    pub const fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
     }
 
     /// The state of the model.

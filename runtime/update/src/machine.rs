@@ -4,6 +4,7 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 
 use crate::{
     change,
+    cohort::enrol,
     config::Config,
     error::UpdateError,
     event::{Action, Event, NotTaken},
@@ -108,6 +109,14 @@ impl Machine {
             Event::Suspend { now } => Ok(self.suspend(now)),
             Event::Rollback { to, remote } => self.rollback(to, remote),
             Event::Broken { sha256 } => Ok(self.broken(sha256)),
+            Event::Enrol(enrolment) => {
+                Ok(if enrol(&mut self.record, enrolment) { self.persist(Action::None) } else { Action::None })
+            }
+            Event::RolloutRole { targets } if targets > self.record.rollout_role => {
+                self.record.rollout_role = targets;
+                Ok(self.persist(Action::None))
+            }
+            Event::RolloutRole { .. } => Ok(Action::None),
             Event::Persisted => Err(UpdateError::Unexpected { event: "Persisted" }),
         }
     }

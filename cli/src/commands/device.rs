@@ -205,6 +205,7 @@ const fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::UpToDate { .. } => "up_to_date",
         Outcome::Trial(_) => "trial",
         Outcome::Committed(_) => "committed",
+        Outcome::RolledBack(_) => "rolled_back",
         Outcome::Rejected { .. } => "rejected",
         Outcome::Deferred { .. } => "deferred",
         Outcome::Failed(_) => "failed",

@@ -1,9 +1,9 @@
-//! The directive: what the online key says of a rollout. It chooses among releases that the release keys have signed; `decide`
+//! The directive: what the online key says of a rollout. It chooses among releases that the release keys have signed; [`decide`](crate::decide)
 //! holds it against their envelopes.
 //!
 //! Everything is borrowed from the document that it was read from and bounded, so that a firmware can hold it without a heap.
 
-use fleetfoot_format::record::Record;
+use fleetfoot_format::record::{Record, Version};
 use heapless::Vec;
 
 use crate::{
@@ -71,11 +71,11 @@ pub struct DeviceLimits {
 }
 
 impl DeviceLimits {
-    /// `config` with what is said here. A device never keeps more than it has room for.
+    /// `config` with what is said here. A device never keeps more than it has room for, nor lets itself be killed without end.
     #[must_use]
     pub fn over(&self, config: Config) -> Config {
         Config {
-            attempts: self.attempts.unwrap_or(config.attempts),
+            attempts: self.attempts.map_or(config.attempts, |attempts| attempts.min(MAX_ATTEMPTS.max(config.attempts))),
             health_window_s: self.health_window_s.unwrap_or(config.health_window_s),
             min_inferences: self.min_inferences.unwrap_or(config.min_inferences),
             slots: self.keep.map_or(config.slots, |keep| config.slots.min(keep.saturating_add(1))),
@@ -83,6 +83,9 @@ impl DeviceLimits {
         }
     }
 }
+
+/// Deaths that a directive can allow a candidate, unless the device allows more of its own.
+const MAX_ATTEMPTS: u8 = 5;
 
 /// When devices ask and fetch; what is left out is the device's own affair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,6 +184,26 @@ impl Directive<'_> {
             _ => false,
         }
     }
+
+    /// Where the device goes back to, among what it has: the baseline; where that is not there, the last good version, the newest other
+    /// one, or the factory version. Nothing that failed on this device, nothing below its floor of security epochs.
+    #[must_use]
+    pub fn goes_back_to<'r>(&self, record: &'r Record) -> Option<&'r Version> {
+        let active = record.active()?;
+        let sound = |version: &&Version| {
+            version.sha256 != active.sha256
+                && version.number < active.number
+                && version.epoch >= record.epoch_floor
+                && record.rejection(&version.sha256, version.attempt).is_none()
+        };
+        let all = || record.kept.iter().chain(&record.factory).filter(sound);
+        let baseline = self.baseline.and_then(|b| all().find(|version| version.sha256 == b.sha256));
+        if self.exposure.stage == Stage::Revert {
+            return baseline;
+        }
+        let last_good = record.last_good.and_then(|sha256| all().find(|version| version.sha256 == sha256));
+        baseline.or(last_good).or_else(|| all().max_by_key(|version| version.number))
+    }
 }
 
 #[cfg(test)]
@@ -237,5 +260,6 @@ mod tests {
         let said = DeviceLimits { attempts: Some(1), keep: Some(2), ..DeviceLimits::default() };
         assert_eq!(said.over(own), Config { attempts: 1, slots: 3, ..own });
         assert_eq!(DeviceLimits { keep: Some(255), ..said }.over(own).slots, own.slots);
+        assert_eq!(DeviceLimits { attempts: Some(255), ..said }.over(own).attempts, MAX_ATTEMPTS);
     }
 }

@@ -2,6 +2,8 @@
 
 use fleetfoot_format::record::{Enrolment, Reason, Version};
 
+use crate::envelope::Why;
+
 /// Something that happened. `now` is in seconds; any clock does that goes forward, the one of the device or its uptime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -176,4 +178,6 @@ pub enum NotTaken {
     },
     /// Code of a candidate runs now; what is offered waits for its end.
     Busy,
+    /// The rollout or the envelope of the release says no. The machine itself never says this.
+    Rollout(Why),
 }

@@ -52,6 +52,11 @@ impl Machine {
         Self { config, record, running: Running::Nothing, then: None, now: 0 }
     }
 
+    /// Other limits from now on, for what is not decided yet; a candidate keeps the attempts that it was given.
+    pub const fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// The state: what must be stored when [`Action::Persist`] was handed out, what is stored otherwise (but for the
     /// counters of a running trial).
     #[must_use]
@@ -347,7 +352,7 @@ impl Machine {
         let from = self.serving().copied();
         let candidate = self.record.candidate.take();
         self.running = Running::Nothing;
-        change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version));
+        change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version), !remote);
         Ok(self.persist(Action::RolledBack { from, to: target }))
     }
 

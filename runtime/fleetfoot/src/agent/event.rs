@@ -181,6 +181,8 @@ pub enum Outcome {
         /// What was found; `None` where only the reason was recorded.
         error: Option<Error>,
     },
+    /// The rollout took the version that served back; this one serves.
+    RolledBack(VersionInfo),
     /// A candidate waits.
     Deferred {
         /// Which.

@@ -108,3 +108,60 @@ fn fresh_salt() -> Result<String, RepositoryError> {
     getrandom::fill(&mut salt).map_err(|_| RepositoryError::NoRandomness)?;
     Ok(hex::encode(&salt))
 }
+
+/// `NOT_BEFORE:PERCENT:STAGE`, such as `2026-11-30T06:00:00Z:0.5:canary`; the time is also a day, or `now`.
+#[must_use]
+pub fn parse_limit(text: &str, now: i64) -> Option<Limit> {
+    let mut parts = text.rsplitn(3, ':');
+    let (stage, percent, time) = (parts.next()?, parts.next()?, parts.next()?);
+    let not_before = match time {
+        "now" => now,
+        day if day.len() == "2026-11-30".len() => time::parse(&format!("{day}T00:00:00Z"))?,
+        time => time::parse(time)?,
+    };
+    let max_stage = Stage::parse(stage);
+    max_stage.rank()?;
+    Some(Limit { not_before, max_bp: parse_percent(percent)?, max_stage })
+}
+
+/// A percentage from 0 to 100 with at most two decimals, as basis points.
+#[must_use]
+pub fn parse_percent(text: &str) -> Option<u16> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 3 || part.len() > 2 || !digits(whole) || !digits(part) || text.ends_with('.') {
+        return None;
+    }
+    let bp = whole.parse::<u16>().ok()? * 100 + format!("{part:0<2}").parse::<u16>().ok()?;
+    Some(bp).filter(|bp| *bp <= BUCKETS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_and_limits() {
+        let percent = [("0", Some(0)), ("1", Some(100)), ("0.5", Some(50)), ("0.05", Some(5)), ("100", Some(10_000))];
+        let more = [("100.00", Some(10_000)), ("6.25", Some(625)), ("33.3", Some(3_330))];
+        let not =
+            ["", "100.01", "101", "0.001", "1.", ".5", "-1", "+1", "1e1", " 1", "1%", "9999"].map(|bad| (bad, None));
+        for (text, expected) in percent.into_iter().chain(more).chain(not) {
+            assert_eq!(parse_percent(text), expected, "{text}");
+        }
+        let limit = |not_before, max_bp, max_stage| Some(Limit { not_before, max_bp, max_stage });
+        let rows = [
+            ("now:1:canary", limit(7, 100, Stage::Canary)),
+            ("2026-11-30:100:full", limit(1_795_996_800, 10_000, Stage::Full)),
+            ("2026-11-30T00:00:01Z:0.5:ab", limit(1_795_996_801, 50, Stage::Ab)),
+            ("now:1:hold", None),
+            ("now:1:everything", None),
+            ("now:1", None),
+            ("later:1:full", None),
+            ("2026-13-30:1:full", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(parse_limit(text, 7), expected, "{text}");
+        }
+    }
+}

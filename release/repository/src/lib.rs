@@ -29,7 +29,7 @@ mod state;
 mod status;
 mod trust_folder;
 
-pub use envelope::EnvelopeSpec;
+pub use envelope::{EnvelopeSpec, parse_limit, parse_percent};
 pub use error::RepositoryError;
 pub use memory::memory_beside;
 pub use repository::{Expiry, Init, Online, Published, Repository, Signers};

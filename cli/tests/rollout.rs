@@ -70,14 +70,19 @@ impl Fleet {
 
     /// Every device polls, and what it tries turns out well.
     fn poll(&mut self) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        for agent in &mut self.agents {
+        let poll = |agent: &mut Agent| {
             let outcome = agent.poll(now());
             assert!(!matches!(outcome, Outcome::Failed(_) | Outcome::Rejected { .. }), "{outcome:?}");
             agent.confirm_healthy(now()).expect("stored");
-            outcomes.push(outcome);
-        }
-        outcomes
+            outcome
+        };
+        // Most of the time they wait, for the disk and for the server.
+        std::thread::scope(|scope| {
+            let parts = self.agents.chunks_mut(DEVICES / 8);
+            let polling: Vec<_> =
+                parts.map(|part| scope.spawn(|| part.iter_mut().map(poll).collect::<Vec<_>>())).collect();
+            polling.into_iter().flat_map(|part| part.join().expect("no device panics")).collect()
+        })
     }
 
     /// The devices that serve release `number`.

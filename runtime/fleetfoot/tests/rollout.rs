@@ -178,7 +178,8 @@ fn stages_and_selectors() {
         edit(&mut said);
         says(&said)
     };
-    let rows: [(fn(&mut Value), &str); 10] = [
+    type Row = (fn(&mut Value), &'static str);
+    let rows: [Row; 10] = [
         (|said| said["exposed_bp"] = json!(500), "2 not taken 443"),
         (|said| said["match"] = json!({"region": ["us"]}), "2 not taken 442"),
         (|said| said["match"] = json!({"owner": ["us"]}), "2 not taken 442"),

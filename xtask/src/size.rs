@@ -37,7 +37,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let work = tree.target.join("size");
     let (bundle, _) = firmware::bundle(tree, &work)?;
     let mut faults = Vec::new();
-    let mut answers = Vec::new();
+    let (mut answers, mut too_large) = (Vec::new(), Vec::new());
     let mut weigh = |name: &str, with: &Path, without: &Path| -> Result {
         let (with, without) = (len(with)?, len(without)?);
         let adds = with.saturating_sub(without);
@@ -52,7 +52,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
         let (without, with) = (build(None)?, build(Some("engine"))?);
         weigh("x86-64", &with, &without)?;
         answers.push(Cmd::new(&with).arg(&bundle).read()?);
-        faults.extend(agents(tree, &work, &bundle)?);
+        too_large = agents(tree, &work, &bundle)?;
     } else {
         println!("x86-64 is weighed only where it is the host");
     }
@@ -61,6 +61,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     weigh("aarch64", &with, &without)?;
     let emulator = ["-k", "5", TIMEOUT_S, "qemu-aarch64", "-cpu", "max,pauth-impdef=on", "-L", "/"];
     answers.push(Cmd::new("timeout").args(emulator).arg(&with).arg(&bundle).read()?);
+    faults.extend(too_large);
     println!("checksums of the outputs: {}", answers.iter().map(|a| a.trim()).collect::<Vec<_>>().join(" "));
     if answers.windows(2).any(|pair| pair[0] != pair[1]) {
         faults.push("the targets answer differently".into());

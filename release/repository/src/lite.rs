@@ -121,15 +121,15 @@ impl Repository {
         let newest = self.newest(&state, model)?.filter(|_| !releases.is_empty());
         if let Some(release) = newest {
             let signing = of_role("releases", releases, &state.targets["delegations"]["keys"], &delegation)?;
-            in_force.release(model, &release, (&signing, &online_keys), now)?;
+            in_force.release(model, &release, (&signing, &online_keys), (is_rolled_out(&state, model), now))?;
         }
         let listed = self.put_lite(&state, model, &in_force, &online_keys, (expiry, now))?;
         self.write_targets(&state, delegations, Some((&role_name, listed)), targets, online, (expiry, now))?;
         Ok(version)
     }
 
-    /// Signs the header of the newest release again, with the limits that are in force at `now`. The directive begins with a halt, if
-    /// the release has limits, and with everybody otherwise.
+    /// Signs the header of the newest release again, with the limits that are in force at `now`. The directive begins with everybody, where
+    /// that is allowed and the model has no rollout role, and with a halt otherwise.
     ///
     /// # Errors
     /// [`RepositoryError::NoLite`], [`RepositoryError::LiteKeys`], [`RepositoryError::Threshold`], [`RepositoryError::File`].
@@ -191,7 +191,7 @@ impl Repository {
     ) -> Result<Option<(String, Value)>, RepositoryError> {
         let Some(mut in_force) = self.lite_files(state, model)? else { return Ok(None) };
         let signing = self.lite_online(state, model, online)?;
-        in_force.release(model, release, (releases, &signing), now)?;
+        in_force.release(model, release, (releases, &signing), (is_rolled_out(state, model), now))?;
         let listed = self.put_lite(state, model, &in_force, &signing, (expiry, now))?;
         Ok(Some((role_name(model), listed)))
     }
@@ -309,7 +309,7 @@ impl Files {
         model: &str,
         release: &Value,
         (releases, online): (&[&SigningKey], &[&SigningKey]),
-        now: i64,
+        (is_rolled_out, now): (bool, i64),
     ) -> Result<(), RepositoryError> {
         let other_keys = |role| RepositoryError::LiteKeys { model: model.into(), role };
         let known = self.known()?;
@@ -358,7 +358,8 @@ impl Files {
             },
         };
         let header = sealed(Kind::Header, &header, releases)?;
-        let order = if custom["limits"].is_array() { LiteOrder::HALT } else { LiteOrder::EVERYBODY };
+        let everybody = !is_rolled_out && (max_stage, max_basis_points) == (Stage::FULL.0, ALL_BASIS_POINTS);
+        let order = if everybody { LiteOrder::EVERYBODY } else { LiteOrder::HALT };
         self.directive = Some(directive(model, (link.version, first), &header, order, online)?);
         self.header = Some(header);
         self.rehearse(model, known)
@@ -415,6 +416,12 @@ impl Members {
     fn role(&self) -> lite::Role<'_> {
         lite::Role { threshold: self.threshold, keys: &self.flat }
     }
+}
+
+/// Whether somebody rolls the releases of `model` out: then nothing begins by itself.
+fn is_rolled_out(state: &State, model: &str) -> bool {
+    let role_name = format!("rollout-{model}");
+    state.delegations().any(|delegation| delegation["name"] == role_name.as_str())
 }
 
 fn role_name(model: &str) -> String {

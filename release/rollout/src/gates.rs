@@ -29,6 +29,8 @@ pub const ENOUGH: f64 = 20.0;
 pub const CRASH_RATIO: f64 = 1.0;
 /// The built-in guardrail of errors.
 pub const ERROR_RATE: &str = "error_rate";
+/// Crashes are always watched, as counts: a guardrail of this name only says what happens.
+pub const CRASH_RATE: &str = "crash_rate";
 /// The built-in guardrail of local fallbacks.
 pub const FALLBACK_RATE: &str = "fallback_rate";
 
@@ -124,12 +126,15 @@ pub fn decide(policy: &Policy, index: usize, looks: &[Look], memo: &Memo) -> Dec
     let mut findings = if let Stage::Shadow { min_reports, agreement, .. } = stage {
         vec![shadow(now, over, *min_reports, *agreement)]
     } else {
-        let guardrails = watched(policy);
+        let mut guardrails = watched(policy);
+        let of_crashes =
+            guardrails.iter().find(|guardrail| guardrail.metric == CRASH_RATE).map_or(Action::Rollback, |g| g.action);
+        guardrails.retain(|guardrail| guardrail.metric != CRASH_RATE);
         let n_stages = policy.stages.iter().filter(|stage| stage.exposed_bp() > 0).count().max(1);
         let alpha = ALPHA / (n_stages * (guardrails.len() + 1)) as f64;
         let mut findings: Vec<Finding> =
             guardrails.iter().map(|g| guardrail(g, stage.lasts_s(), looks, alpha, memo)).collect();
-        findings.push(crashes(stage.lasts_s(), looks, alpha));
+        findings.push(crashes(stage.lasts_s(), looks, alpha, of_crashes));
         findings.push(ratio_of_arms(now));
         if let Stage::Ab { metric, minimum_effect, .. } = stage {
             findings.push(comparison(metric, *minimum_effect, stage.lasts_s(), looks, memo));
@@ -272,7 +277,7 @@ pub fn limit_text(limit: Limit) -> String {
 
 /// Crashes are few: counted exactly. What may be spent at each look is compared with the p-value of all crashes so far, so that the sum over the looks
 /// bounds the false alarms.
-fn crashes(lasts_s: u64, looks: &[Look], alpha: f64) -> Finding {
+fn crashes(lasts_s: u64, looks: &[Look], alpha: f64, action: Action) -> Finding {
     let mut spent = 0.0;
     let (mut outcome, mut text) = (Outcome::Continue, "crashes: none more than in the control".to_owned());
     for look in looks {
@@ -284,13 +289,13 @@ fn crashes(lasts_s: u64, looks: &[Look], alpha: f64) -> Finding {
             t.crashes, t.device_days, c.crashes, c.device_days
         );
         if p <= until - spent {
-            outcome = Outcome::RollBack;
+            outcome = act(action);
             break;
         }
         spent = until;
     }
     let n = looks.last().map_or((0.0, 0.0), |look| (look.treatment.device_days, look.control.device_days));
-    Finding { what: "crash_rate".into(), outcome, estimate: None, z: None, bound: None, n, text }
+    Finding { what: CRASH_RATE.into(), outcome, estimate: None, z: None, bound: None, n, text }
 }
 
 fn ratio_of_arms(now: &Look) -> Finding {

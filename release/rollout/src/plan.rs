@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use serde::Serialize;
 
 use crate::{
-    gates::{ALPHA, ENOUGH, limit_text, watched},
+    gates::{ALPHA, CRASH_RATE, ENOUGH, limit_text, watched},
     policy::{Limit, Policy, Stage},
     stats::{
         sequential::{bounds, crossed},
@@ -72,7 +72,8 @@ pub struct Plan {
 #[must_use]
 pub fn plan(policy: &Policy, fleet: Fleet) -> Plan {
     let devices_of = |bp: u16| (fleet.devices as f64 * f64::from(bp) / 10_000.0).round() as u64;
-    let guardrails = watched(policy);
+    let mut guardrails = watched(policy);
+    guardrails.retain(|guardrail| guardrail.metric != CRASH_RATE);
     let n_stages = policy.stages.iter().filter(|stage| stage.exposed_bp() > 0).count().max(1);
     let alpha = ALPHA / (n_stages * (guardrails.len() + 1)) as f64;
     let (mut from, mut before, mut stages, mut warnings) = (0.0, 0, Vec::new(), Vec::new());

@@ -34,34 +34,38 @@ fn a_good_one() {
 /// One line of the good policy replaced: where the problem is, and a word of it.
 #[test]
 fn bad_ones() {
-    for (line, replaced, column, word) in [
-        (1, "rollout: Kws 1", 10, "1 to 64"),
-        (3, "candidate: forty", 12, "'forty' is not understood"),
-        (3, "candidate: 41", 12, "not above the baseline"),
-        (5, "match: {hardware: {a: b}}", 19, "1 to 16 values"),
-        (7, "  - shadow: {percent: 5}", 13, "bake: is missing"),
-        (8, "  - canary: {percent: 0.001, bake: 24h}", 24, "steps of 0.01"),
-        (8, "  - canary: {percent: 1, bake: 24}", 34, "a time such as"),
-        (8, "  - canary: {percent: 60, bake: 24h}", 24, "no equal control"),
-        (8, "  - canari: {percent: 1, bake: 24h}", 5, "'canari' is no stage"),
-        (9, "  - ab: {percent: 20, max: 14d, metric: click_rate, minimum_effect: 1}", 69, "with its sign"),
-        (10, "  - full:   {ramp: [50, 40], step: 12h}", 27, "a ramp only rises"),
-        (12, "  - {metric: error_rate, worse_by: 0.1%, ratio: 2, action: rollback}", 14, "exactly one of"),
-        (12, "  - {metric: error_rate, worse_by: 0.1%, action: explode}", 52, "hold, halt or rollback"),
-        (14, "device: {atempts: 2}", 19, "did you mean `attempts`?"),
-        (15, "network: {window: \"25:00-05:00\"}", 19, "two times of the local day"),
-        (2, "model: kws\nbudget: 3", 9, "budget: is not known"),
-        (1, "rollout: [", 0, "YAML"),
-        (4, "baseline: 41\npreset: nextflix", 9, "one of netflix"),
+    // `^` stands before the place that is named; it is taken out.
+    for (line, marked, word) in [
+        (1, "rollout: ^Kws 1", "1 to 64"),
+        (3, "candidate: ^forty", "'forty' is not understood"),
+        (3, "candidate: ^41", "not above the baseline"),
+        (5, "match: {hardware: ^{a: b}}", "1 to 16 values"),
+        (7, "  - shadow: ^{percent: 5}", "bake: is missing"),
+        (8, "  - canary: {percent: ^0.001, bake: 24h}", "steps of 0.01"),
+        (8, "  - canary: {percent: 1, bake: ^24}", "a time such as"),
+        (8, "  - canary: {percent: ^60, bake: 24h}", "no equal control"),
+        (8, "  - ^canari: {percent: 1, bake: 24h}", "'canari' is no stage"),
+        (9, "  - ab: {percent: 20, max: 14d, metric: click_rate, minimum_effect: ^1}", "with its sign"),
+        (10, "  - full:   {ramp: [50, ^40], step: 12h}", "a ramp only rises"),
+        (12, "  - {metric: ^error_rate, worse_by: 0.1%, ratio: 2, action: rollback}", "exactly one of"),
+        (12, "  - {metric: error_rate, worse_by: 0.1%, action: ^explode}", "hold, halt or rollback"),
+        (12, "  - {metric: latency_ms, ratio: 0.9, action: hold}", "fires without a fault"),
+        (14, "device: {atempts: ^2}", "did you mean `attempts`?"),
+        (15, "network: {window: ^\"25:00-05:00\"}", "two times of the local day"),
+        (2, "model: kws\nbudget: ^3", "budget: is not known"),
+        (1, "rollout: [", "YAML"),
+        (4, "baseline: 41\npreset: ^nextflix", "one of netflix"),
     ] {
         let mut lines: Vec<&str> = GOOD.lines().collect();
-        lines[line - 1] = replaced;
+        let replaced = marked.replace('^', "");
+        lines[line - 1] = &replaced;
         let problems = read::policy(&lines.join("\n")).unwrap_err();
         let found = problems.iter().find(|problem| problem.to_string().contains(word));
-        let problem = found.unwrap_or_else(|| panic!("{replaced}: {problems:?}"));
-        let at = if replaced.contains('\n') { line + 1 } else { line };
-        if column > 0 {
-            assert_eq!((problem.line, problem.column), (at as u64, column), "{replaced}: {problem}");
+        let problem = found.unwrap_or_else(|| panic!("{marked}: {problems:?}"));
+        if let Some(at) = marked.find('^') {
+            let before = &marked[..at];
+            let (row, column) = (line + before.matches('\n').count(), at - before.rfind('\n').map_or(0, |n| n + 1) + 1);
+            assert_eq!((problem.line, problem.column), (row as u64, column as u64), "{marked}: {problem}");
         }
     }
 }

@@ -38,7 +38,7 @@ fn read(node: &Node, problems: &mut Vec<Problem>) -> Option<Policy> {
         if known.is_none() {
             let names: Vec<&str> = presets::ALL.iter().map(|preset| preset.name).collect();
             fields.problem(
-                &place,
+                place,
                 "preset",
                 format!("there is no preset '{name}'"),
                 format!("one of {}", names.join(", ")),

@@ -169,7 +169,7 @@ impl<'a> Fields<'a> {
     pub(super) fn whole_of(node: &Node) -> Result<u64, &'static str> {
         match node.value {
             // Below 2^53 every whole number is exact.
-            Value::Number(number) if number >= 0.0 && number <= 9e15 && number.fract() == 0.0 => Ok(number as u64),
+            Value::Number(number) if (0.0..=9e15).contains(&number) && number.fract() == 0.0 => Ok(number as u64),
             _ => Err("a whole number was expected"),
         }
     }

@@ -249,7 +249,7 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
-        let resumed = if self.only_shadows() { Action::None } else { self.step(Input::Resume { now: self.now })? };
+        let resumed = if self.waits_for_word() { Action::None } else { self.step(Input::Resume { now: self.now })? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,

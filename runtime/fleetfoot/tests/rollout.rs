@@ -178,7 +178,8 @@ fn stages_and_selectors() {
         edit(&mut said);
         says(&said)
     };
-    let rows: [(fn(&mut Value), &str); 10] = [
+    type Row = (fn(&mut Value), &'static str);
+    let rows: [Row; 10] = [
         (|said| said["exposed_bp"] = json!(500), "2 not taken 443"),
         (|said| said["match"] = json!({"region": ["us"]}), "2 not taken 442"),
         (|said| said["match"] = json!({"owner": ["us"]}), "2 not taken 442"),
@@ -212,6 +213,15 @@ fn stages_and_selectors() {
         agent = world.open();
         assert_eq!(agent.assignment().map(|part| (part.arm, part.stage())), Some((Arm::Treatment, Stage::Shadow)));
     }
+    // Not either where nothing is left of what the rollout said, and nobody can be asked.
+    drop(agent);
+    fs::remove_file(world.store().join("tuf/timestamp.json")).unwrap();
+    fs::rename(&world.repository.dir, world.dir.path().join("away")).unwrap();
+    agent = world.open();
+    assert!(agent.assignment().is_none());
+    assert!(matches!(agent.poll(NOW), Outcome::Failed(_)));
+    assert_eq!((serving(&agent), agent.record().candidate.map(|c| c.phase)), (Some(1), Some(Phase::Validated)));
+    fs::rename(world.dir.path().join("away"), &world.repository.dir).unwrap();
     // Its trial is as long as the directive says, and the directive matches.
     let fits = edited(|said| {
         said["match"] = json!({"region": ["eu"], "runtime": ">=0.1"});

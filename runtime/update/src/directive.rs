@@ -77,7 +77,8 @@ impl DeviceLimits {
         Config {
             attempts: self.attempts.map_or(config.attempts, |attempts| attempts.min(MAX_ATTEMPTS.max(config.attempts))),
             health_window_s: self.health_window_s.unwrap_or(config.health_window_s),
-            min_inferences: self.min_inferences.unwrap_or(config.min_inferences),
+            // A trial without an inference would be none.
+            min_inferences: self.min_inferences.map_or(config.min_inferences, |good| good.max(1)),
             slots: self.keep.map_or(config.slots, |keep| config.slots.min(keep.saturating_add(1))),
             ..config
         }
@@ -260,6 +261,7 @@ mod tests {
         let said = DeviceLimits { attempts: Some(1), keep: Some(2), ..DeviceLimits::default() };
         assert_eq!(said.over(own), Config { attempts: 1, slots: 3, ..own });
         assert_eq!(DeviceLimits { keep: Some(255), ..said }.over(own).slots, own.slots);
+        assert_eq!(DeviceLimits { min_inferences: Some(0), ..said }.over(own).min_inferences, 1);
         assert_eq!(DeviceLimits { attempts: Some(255), ..said }.over(own).attempts, MAX_ATTEMPTS);
     }
 }

@@ -269,6 +269,12 @@ impl Agent {
         }
     }
 
+    /// Whether the candidate is ready and nobody knows yet what the rollout says of it: its trial begins when that is known.
+    pub(super) fn waits_for_word(&self) -> bool {
+        let ready = self.machine.record().candidate.is_some_and(|c| c.phase == Phase::Validated);
+        self.only_shadows() || ready && self.assignment.is_none() && self.machine.record().rollout_role > 0
+    }
+
     /// Whether the candidate is ready and only runs beside the version that serves, so that no trial is to begin.
     pub(super) fn only_shadows(&self) -> bool {
         let candidate = self.machine.record().candidate.filter(|c| c.phase == Phase::Validated);

@@ -144,8 +144,12 @@ fn run_stage(
 ) -> (Decision, u64) {
     let stage = &policy.stages[index];
     let lasts_s = stage.lasts_s();
-    let step_s =
-        gates::watched(policy).iter().map(|guardrail| guardrail.look_s).min().unwrap_or(86_400).min(lasts_s).max(1);
+    let ramp_s = match stage {
+        Stage::Full { step_s, .. } => *step_s,
+        _ => lasts_s,
+    };
+    let look_s = gates::watched(policy).iter().map(|guardrail| guardrail.look_s).min();
+    let step_s = look_s.unwrap_or(86_400).min(lasts_s).min(ramp_s).max(1);
     let (mut looks, mut reporting): (Vec<Look>, BTreeMap<u8, std::collections::BTreeSet<usize>>) =
         (Vec::new(), BTreeMap::new());
     let mut sides = (Side::default(), Side::default());

@@ -39,6 +39,7 @@ impl Ring {
     }
 
     /// Whether the buffer holds all rows, one after the other.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const fn is_whole(&self) -> bool {
         self.rows == self.all
     }

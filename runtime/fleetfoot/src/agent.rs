@@ -17,6 +17,7 @@
 mod config;
 mod event;
 mod fetch;
+mod live;
 mod serve;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -25,14 +26,18 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 use fleetfoot_trust::Keys;
 use fleetfoot_update::{Action, Event as Input, Machine, NotTaken};
 
-use self::fetch::{Announced, Announcements};
 pub use self::{
     config::{AgentConfig, Factory, OnEvent},
     event::{Event, Outcome, Role, VersionInfo},
     serve::Serving,
 };
+use self::{
+    fetch::{Announced, Announcements},
+    live::Published,
+};
 use crate::{
     error::{Error, hex},
+    live::core::Core,
     session::Session,
     store::{Loaded, ModelStore, Store},
     validate::{run_goldens, validate},
@@ -53,6 +58,9 @@ pub struct Agent {
     labels: BTreeMap<[u8; 32], String>,
     /// Tag of the timestamp that this process fetched last.
     timestamp_tag: Option<String>,
+    /// What [`live`](Self::live) handles share, and what they were told last.
+    live: Arc<Core>,
+    published: Option<Published>,
     now: i64,
 }
 
@@ -76,9 +84,24 @@ impl Agent {
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
-        let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let mut agent =
-            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
+        let (live, predictions) = Self::handle(&config, &models.predictions_path());
+        let mut agent = Self {
+            config,
+            store,
+            models,
+            machine,
+            factory: None,
+            serving: None,
+            newer: None,
+            labels: BTreeMap::new(),
+            timestamp_tag: None,
+            live,
+            published: None,
+            now,
+        };
+        if let Err(error) = predictions {
+            agent.emit(&Event::Failed(format!("predictions are not kept: {error}")));
+        }
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
@@ -90,7 +113,9 @@ impl Agent {
                 agent.emit(&Event::Failed(error.to_string()));
                 agent.unstored(Input::Factory(agent.factory));
             }
-            if let Some(Candidate { phase: Phase::Trial { .. }, .. }) = agent.machine.record().candidate {
+            if let Some(Candidate { phase: Phase::Shadow { .. } | Phase::Trial { .. }, .. }) =
+                agent.machine.record().candidate
+            {
                 match agent.stored(Input::Resume { now }) {
                     Ok(action) => drop(agent.carry(action, None)?),
                     // No attempt is durable, so the candidate does not run: the active version serves.
@@ -124,7 +149,8 @@ impl Agent {
     }
 
     /// Counts an inference of the version that serves. In a trial, enough good ones make it active, and a bad one ends it: the
-    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`.
+    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`. Inferences of a
+    /// [`live`](Self::live) handle are counted there already.
     ///
     /// # Errors
     /// [`Error::File`] where the state cannot be stored.
@@ -165,6 +191,7 @@ impl Agent {
     /// [`Error::NoSuchVersion`], [`Error::NewerState`], [`Error::File`].
     pub fn rollback(&mut self, name: &str) -> Result<VersionInfo, Error> {
         self.writable()?;
+        self.hear()?;
         let versions = self.versions();
         let named = |v: &VersionInfo| {
             v.version == name || v.number.to_string() == name || (name.len() >= 8 && hex(&v.sha256).starts_with(name))
@@ -210,18 +237,23 @@ impl Agent {
 
     fn suspend(&mut self) -> Result<(), Error> {
         if self.newer.is_none() {
+            self.hear()?;
             self.step(Input::Suspend { now: self.now })?;
+            // Handles may live on: they serve what is active.
+            self.settle()?;
         }
-        Ok(())
+        self.live.flush()
     }
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
+        let heard = self.hear()?;
         let local = match self.step(Input::Resume { now: self.now })? {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
         };
+        let local = local.or(heard);
         let announcements = match (self.refresh(), local) {
             (Ok(announcements), Some(local)) => {
                 return self.choose(&announcements).map(|outcome| match outcome {
@@ -305,6 +337,12 @@ impl Agent {
                 },
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
+                Action::StartShadow { version } => {
+                    let version = self.describe(&version);
+                    self.emit(&Event::ShadowStarted(version));
+                    self.at("shadowing");
+                    return Ok(self.trial());
+                }
                 Action::StartTrial { version } if self.machine.in_trial() => {
                     let version = self.describe(&version);
                     self.emit(&Event::TrialStarted(version));
@@ -342,14 +380,19 @@ impl Agent {
         }
     }
 
-    fn trial(&self) -> Option<Outcome> {
+    /// The candidate, where it runs: in the shadow or on trial.
+    fn trial(&mut self) -> Option<Outcome> {
+        if let Some(candidate) = self.machine.in_shadow().copied() {
+            return Some(Outcome::Shadow(self.describe(&candidate)));
+        }
         self.serving.as_ref().filter(|s| s.trial).map(|s| Outcome::Trial(s.version.clone()))
     }
 
     fn in_trial(&mut self, input: Input, now: i64) -> Result<Option<Outcome>, Error> {
         self.now = now;
+        let heard = self.hear()?;
         if !self.machine.in_trial() {
-            return Ok(None);
+            return Ok(heard);
         }
         let action = self.step(input)?;
         self.carry(action, None)

@@ -11,6 +11,7 @@
 //! | [`graph`] | the section *graph*: inputs, outputs and the steps of the plan |
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
 //! | [`record`] | the state record of one model on one device |
+//! | [`agreement`] | sums over the inferences of a shadow, as a report carries them |
 //!
 //! All integers in fixed layouts are little-endian; everything else is
 //! [postcard](https://postcard.jamesmunns.com/wire-format). Lengths are bounded by the constants
@@ -21,7 +22,10 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod agreement;
 pub mod bundle;
 pub mod error;
 pub mod golden;

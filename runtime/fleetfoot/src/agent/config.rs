@@ -8,6 +8,7 @@ use fleetfoot_update::Config;
 
 use super::Event;
 use crate::{
+    live::LiveConfig,
     store::{Disk, OsDisk},
     transport::Transport,
 };
@@ -38,12 +39,14 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
-    /// Kernels for validation.
+    /// Kernels for validation and for [`live`](crate::Agent::live) handles.
     pub kernels: Kernels,
+    /// Settings of [`live`](crate::Agent::live) handles.
+    pub live: LiveConfig,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
-    /// `fetched`, `installed`, `validating`, `validated`, `trial`.
+    /// `fetched`, `installed`, `validating`, `validated`, `shadowing`, `trial`; `shadow` before each inference in the shadow.
     pub at: Option<fn(&str)>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -61,6 +64,7 @@ impl AgentConfig {
             limits: Config::default(),
             factory: None,
             kernels: Kernels::detect(),
+            live: LiveConfig::default(),
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),

@@ -1,0 +1,184 @@
+//! The shadow: a candidate runs on some inputs of the version that serves, on a thread of its own, after the answer was given.
+//!
+//! ```text
+//! caller   run ---- answer given ---- due, and room in the queue? ---- copy of input and output ----.
+//! worker                                                              run the candidate, compare, rest
+//! ```
+//! Nothing of it reaches the caller: a full queue drops, a panic is caught, an inference that does not end is given up with its thread.
+//! What ends the process is what the durable attempt is for.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use fleetfoot_format::record::Reason;
+
+use super::{
+    config::ShadowBudget,
+    core::Core,
+    output,
+    slot::{Slot, set_inputs},
+};
+use crate::session::Session;
+
+/// A candidate in the shadow. Dropping it ends its thread after the inference that it is at.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    pub(super) candidate: Arc<Slot>,
+    jobs: SyncSender<Job>,
+    progress: Arc<Progress>,
+    /// Samples in ten thousandths: whenever it passes a whole, one is due.
+    due: AtomicU64,
+}
+
+/// What the worker tells. Times are nanoseconds since [`Progress::start`]; 0 is never.
+#[derive(Debug)]
+struct Progress {
+    start: Instant,
+    busy_since: AtomicU64,
+    rests_until: AtomicU64,
+    over: AtomicBool,
+    dropped: AtomicU64,
+}
+
+/// One inference of the version that served.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) inputs: Vec<u8>,
+    /// Its first output.
+    pub(super) output: Vec<u8>,
+    pub(super) serving: Arc<Slot>,
+}
+
+impl Shadow {
+    /// Starts the worker; `None` where the candidate needs more memory than the budget has, or no thread can be started.
+    pub(super) fn start(core: &Arc<Core>, candidate: Arc<Slot>) -> Option<Self> {
+        let budget = core.config.shadow.clone();
+        if candidate.arena_len() > budget.max_arena_bytes {
+            return None;
+        }
+        let (jobs, received) = sync_channel(budget.queue.max(1));
+        let progress = Arc::new(Progress {
+            start: Instant::now(),
+            busy_since: AtomicU64::new(0),
+            rests_until: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+        });
+        let worker = Worker {
+            core: Arc::downgrade(core),
+            candidate: Arc::clone(&candidate),
+            progress: Arc::clone(&progress),
+            budget,
+        };
+        let thread = std::thread::Builder::new().name("fleetfoot-shadow".into());
+        thread.spawn(move || worker.work(&received)).ok()?;
+        Some(Self { candidate, jobs, progress, due: AtomicU64::new(0) })
+    }
+
+    /// Whether the next inference is one that is compared.
+    pub(super) fn is_due(&self, budget: &ShadowBudget) -> bool {
+        let share = u64::from(budget.share_bp.min(10_000));
+        let before = self.due.fetch_add(share, Ordering::Relaxed);
+        let whole = before / 10_000 != (before + share) / 10_000;
+        whole && self.progress.now() >= self.progress.rests_until.load(Ordering::Relaxed)
+    }
+
+    /// Hands an inference over, or drops it.
+    pub(super) fn offer(&self, job: Job) {
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.progress.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Inferences that were due and found no room.
+    pub(super) fn dropped(&self) -> u64 {
+        self.progress.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether the inference that the worker is at has passed its deadline.
+    pub(super) fn hangs(&self, deadline: Duration) -> bool {
+        let since = self.progress.busy_since.load(Ordering::Relaxed);
+        since > 0 && Duration::from_nanos(self.progress.now().saturating_sub(since)) > deadline
+    }
+}
+
+impl Drop for Shadow {
+    fn drop(&mut self) {
+        self.progress.over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Progress {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+struct Worker {
+    core: Weak<Core>,
+    candidate: Arc<Slot>,
+    progress: Arc<Progress>,
+    budget: ShadowBudget,
+}
+
+impl Worker {
+    fn work(self, jobs: &Receiver<Job>) {
+        let mut session = None;
+        while let Ok(job) = jobs.recv() {
+            let Some(core) = self.core.upgrade() else { return };
+            if self.progress.over.load(Ordering::Relaxed) {
+                return;
+            }
+            let started = self.progress.now();
+            self.progress.busy_since.store(started, Ordering::Relaxed);
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run(&core, &mut session, &job.inputs)));
+            self.progress.busy_since.store(0, Ordering::Relaxed);
+            let ended = self.progress.now();
+            if self.progress.over.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(Some(theirs)) = ran else {
+                core.shadow_failed(&self.candidate, Reason::SHADOW_FAILED);
+                return;
+            };
+            let (Some(ours), Some(other)) =
+                (job.serving.model.engine().outputs().first(), self.candidate.model.engine().outputs().first())
+            else {
+                return;
+            };
+            let range = core.config.gates.ranges.first().copied().flatten();
+            let compared = output::compare((ours, &job.output), (other, &theirs), range);
+            core.compared(&self.candidate, compared);
+            let duty = u64::from(self.budget.duty_percent.clamp(1, 100));
+            let rest = (ended - started).saturating_mul(100 - duty) / duty;
+            self.progress.rests_until.store(ended.saturating_add(rest), Ordering::Relaxed);
+        }
+    }
+
+    /// The first output of the candidate; `None` where it fails or does not answer with numbers.
+    fn run(&self, core: &Core, session: &mut Option<Session>, inputs: &[u8]) -> Option<Vec<u8>> {
+        if let Some(at) = core.at {
+            at("shadow");
+        }
+        let session = match session {
+            Some(session) => session,
+            none => none.insert(self.candidate.acquire().ok()?),
+        };
+        set_inputs(session, inputs)?;
+        session.run().ok()?;
+        match output::fault(session, &core.config.gates.ranges) {
+            None => session.output(0).ok().map(<[u8]>::to_vec),
+            Some(_) => None,
+        }
+    }
+}

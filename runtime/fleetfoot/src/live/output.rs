@@ -149,7 +149,7 @@ mod tests {
         let of = |values: [f32; 2]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
         let nan = compare((&float, &of([0.0, 1.0])), (&float, &of([f32::NEG_INFINITY, f32::NEG_INFINITY])), None);
         assert_eq!((nan.1, nan.2), (i16::MIN, false));
-        assert_eq!(compare((&float, &of([0.0, 0.5])), (&float, &of([0.2, 0.9])), Some((0.0, 1.0))), (0, 26_214, true));
+        assert_eq!(compare((&float, &of([0.0, 0.5])), (&float, &of([0.2, 0.9])), Some((0.0, 1.0))), (-1, 26_213, true));
     }
 
     #[test]

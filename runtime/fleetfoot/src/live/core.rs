@@ -40,7 +40,7 @@ pub(crate) struct Core {
     shadowing: AtomicBool,
     news: Mutex<News>,
     woken: Condvar,
-    this: Weak<Core>,
+    this: Weak<Self>,
 }
 
 /// What serves, and around it.

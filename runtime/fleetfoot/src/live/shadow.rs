@@ -5,7 +5,7 @@
 //! worker                                                              run the candidate, compare, rest
 //! ```
 //! Nothing of it reaches the caller: a full queue drops, a panic is caught, an inference that does not end is given up with its thread.
-//! What ends the process is what the durable attempt is for.
+//! What ends the process is what the durable attempt is for. On Linux and Android the thread has the lowest priority.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -124,6 +124,16 @@ impl Progress {
     }
 }
 
+/// This thread runs when nobody else wants to, as far as the operating system can be asked for that.
+fn give_way() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST);
+}
+
+/// Linux counts from -20, the most urgent, to 19; of one thread where its number is given.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LOWEST: i32 = 19;
+
 struct Worker {
     core: Weak<Core>,
     candidate: Arc<Slot>,
@@ -133,6 +143,7 @@ struct Worker {
 
 impl Worker {
     fn work(self, jobs: &Receiver<Job>) {
+        give_way();
         let mut session = None;
         while let Ok(job) = jobs.recv() {
             let Some(core) = self.core.upgrade() else { return };

@@ -38,6 +38,8 @@ pub(crate) struct Core {
     state: RwLock<State>,
     /// Whether there is a shadow that does not rest: saves a look at the state.
     shadowing: AtomicBool,
+    /// Ten thousandths of inferences to compare: whenever it passes a whole, one is due.
+    sampled: AtomicU64,
     news: Mutex<News>,
     woken: Condvar,
     this: Weak<Self>,
@@ -92,6 +94,7 @@ impl Core {
             fallbacks: AtomicU64::new(0),
             state: RwLock::default(),
             shadowing: AtomicBool::new(false),
+            sampled: AtomicU64::new(0),
             news: Mutex::default(),
             woken: Condvar::new(),
             this: Weak::clone(this),
@@ -181,6 +184,11 @@ impl Core {
         if !self.shadowing.load(Ordering::Relaxed) {
             return None;
         }
+        let share = u64::from(self.config.shadow.share_bp.min(10_000));
+        let before = self.sampled.fetch_add(share, Ordering::Relaxed);
+        if before / 10_000 == before.wrapping_add(share) / 10_000 {
+            return None;
+        }
         let shadow = {
             let state = self.state();
             let serves = state.serving.as_ref().is_some_and(|serving| Arc::ptr_eq(serving, slot));
@@ -190,7 +198,7 @@ impl Core {
             self.shadow_failed(&shadow.candidate, Reason::SHADOW_HUNG);
             return None;
         }
-        shadow.is_due(&self.config.shadow).then_some(shadow)
+        (!shadow.rests()).then_some(shadow)
     }
 
     /// Looks whether the shadow hangs, for a time in which nobody calls.

@@ -5,14 +5,14 @@
 //! worker                                                              run the candidate, compare, rest
 //! ```
 //! Nothing of it reaches the caller: a full queue drops, a panic is caught, an inference that does not end is given up with its thread.
-//! What ends the process is what the durable attempt is for. On Linux and Android the thread has the lowest priority.
+//! What ends the process is what the durable attempt is for. On Linux and Android the thread has a low priority.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use fleetfoot_format::record::Reason;
 use super::{
     config::ShadowBudget,
     core::Core,
-    output,
+    lock, output,
     slot::{Slot, set_inputs},
 };
 use crate::session::Session;
@@ -33,8 +33,6 @@ pub(super) struct Shadow {
     pub(super) candidate: Arc<Slot>,
     jobs: SyncSender<Job>,
     progress: Arc<Progress>,
-    /// Samples in ten thousandths: whenever it passes a whole, one is due.
-    due: AtomicU64,
 }
 
 /// What the worker tells. Times are nanoseconds since [`Progress::start`]; 0 is never.
@@ -45,6 +43,17 @@ struct Progress {
     rests_until: AtomicU64,
     over: AtomicBool,
     dropped: AtomicU64,
+    looks: Mutex<Looks>,
+}
+
+/// How often an inference was found to have passed its deadline.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looks {
+    /// Start of the inference.
+    since: u64,
+    /// When it was looked at last.
+    last: u64,
+    count: u32,
 }
 
 /// One inference of the version that served.
@@ -70,6 +79,7 @@ impl Shadow {
             rests_until: AtomicU64::new(0),
             over: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            looks: Mutex::default(),
         });
         let worker = Worker {
             core: Arc::downgrade(core),
@@ -79,15 +89,12 @@ impl Shadow {
         };
         let thread = std::thread::Builder::new().name("fleetfoot-shadow".into());
         thread.spawn(move || worker.work(&received)).ok()?;
-        Some(Self { candidate, jobs, progress, due: AtomicU64::new(0) })
+        Some(Self { candidate, jobs, progress })
     }
 
-    /// Whether the next inference is one that is compared.
-    pub(super) fn is_due(&self, budget: &ShadowBudget) -> bool {
-        let share = u64::from(budget.share_bp.min(10_000));
-        let before = self.due.fetch_add(share, Ordering::Relaxed);
-        let whole = before / 10_000 != (before + share) / 10_000;
-        whole && self.progress.now() >= self.progress.rests_until.load(Ordering::Relaxed)
+    /// Whether its share of the time is used up for now.
+    pub(super) fn rests(&self) -> bool {
+        self.progress.now() < self.progress.rests_until.load(Ordering::Relaxed)
     }
 
     /// Hands an inference over, or drops it.
@@ -107,8 +114,7 @@ impl Shadow {
 
     /// Whether the inference that the worker is at has passed its deadline.
     pub(super) fn hangs(&self, deadline: Duration) -> bool {
-        let since = self.progress.busy_since.load(Ordering::Relaxed);
-        since > 0 && Duration::from_nanos(self.progress.now().saturating_sub(since)) > deadline
+        self.progress.hangs(self.progress.now(), deadline)
     }
 }
 
@@ -120,19 +126,46 @@ impl Drop for Shadow {
 
 impl Progress {
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+        nanoseconds(self.start.elapsed()).max(1)
+    }
+
+    /// Past its deadline, and found to be so [`LOOKS`] times with a part of the deadline in between: a process that slept wakes up
+    /// long after every deadline, and gets the time to end what it was at.
+    fn hangs(&self, now: u64, deadline: Duration) -> bool {
+        let since = self.busy_since.load(Ordering::Relaxed);
+        let deadline = nanoseconds(deadline);
+        if since == 0 || now.saturating_sub(since) <= deadline {
+            return false;
+        }
+        let mut looks = lock(&self.looks);
+        if looks.since != since {
+            *looks = Looks { since, last: now, count: 1 };
+        } else if now.saturating_sub(looks.last) >= deadline / u64::from(LOOKS) {
+            (looks.last, looks.count) = (now, looks.count + 1);
+        }
+        looks.count >= LOOKS
     }
 }
 
-/// This thread runs when nobody else wants to, as far as the operating system can be asked for that.
-fn give_way() {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST);
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Linux counts from -20, the most urgent, to 19; of one thread where its number is given.
+/// Looks that find a hung inference.
+const LOOKS: u32 = 4;
+/// How often the worker looks for work: waking it up would cost the caller more than all the rest.
+const NAP: Duration = Duration::from_millis(5);
+
+/// Other threads come first, as far as the operating system can be asked for that.
+fn give_way() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+/// Linux counts from -20, the most urgent, to 19; of one thread where its number is given. A tenth of the share of other threads, so
+/// that a busy device does not make every candidate look hung.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const LOWEST: i32 = 19;
+const NICE: i32 = 10;
 
 struct Worker {
     core: Weak<Core>,
@@ -145,7 +178,15 @@ impl Worker {
     fn work(self, jobs: &Receiver<Job>) {
         give_way();
         let mut session = None;
-        while let Ok(job) = jobs.recv() {
+        loop {
+            let job = match jobs.try_recv() {
+                Ok(job) => job,
+                Err(TryRecvError::Empty) => {
+                    std::thread::sleep(NAP);
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => return,
+            };
             let Some(core) = self.core.upgrade() else { return };
             if self.progress.over.load(Ordering::Relaxed) {
                 return;
@@ -191,5 +232,36 @@ impl Worker {
             None => session.output(0).ok().map(<[u8]>::to_vec),
             Some(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_slept_is_not_hung() {
+        let progress = |since: u64| Progress {
+            start: Instant::now(),
+            busy_since: AtomicU64::new(since),
+            rests_until: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            looks: Mutex::default(),
+        };
+        let check = |rows: &[(u64, u64, bool)]| {
+            let progress = progress(0);
+            for &(since, now, hangs) in rows {
+                progress.busy_since.store(since, Ordering::Relaxed);
+                assert_eq!(progress.hangs(now, Duration::from_nanos(100)), hangs, "{rows:?} at {now}");
+            }
+        };
+        check(&[(0, 1_000_000, false), (5, 100, false), (5, 105, false)]);
+        // Looked at often, or seldom: four looks, a quarter of the deadline apart.
+        check(&[(5, 106, false), (5, 107, false), (5, 131, false), (5, 156, false), (5, 180, false), (5, 181, true)]);
+        check(&[(5, 1_000, false), (5, 2_000, false), (5, 3_000, false), (5, 4_000, true)]);
+        // A night in between, after which it comes to its end and the next one begins.
+        check(&[(5, 50, false), (5, 1_000_000, false), (5, 1_000_010, false), (1_000_020, 1_000_030, false)]);
+        check(&[(5, 200, false), (5, 300, false), (5, 400, false), (390, 500, false), (390, 600, false)]);
     }
 }

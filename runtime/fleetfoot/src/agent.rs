@@ -338,6 +338,14 @@ impl Agent {
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
                 Action::StartShadow { version } => {
+                    // Where nothing runs there may be no memory for it, and then it waits; a damaged file is fetched again.
+                    if !self.live.has_shadow()
+                        && let Err(fault) = self.load(&version)
+                    {
+                        error = Some(fault);
+                        action = self.step(Input::Broken { sha256: version.sha256 })?;
+                        continue;
+                    }
                     let version = self.describe(&version);
                     self.emit(&Event::ShadowStarted(version));
                     self.at("shadowing");

@@ -409,6 +409,33 @@ fn a_shadow_is_counted_and_rests_while_the_device_is_short_of_anything() {
     assert_eq!(word(agent.tick(NOW + 9_000_000).unwrap()), "shadow 2");
 }
 
+#[test]
+fn a_shadow_gives_way_to_a_newer_release_and_survives_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let same = |number| Release { body: Body::As(1), ..Release::new(number) };
+    let waits = ShadowBudget { share_bp: 0, ..eager().shadow };
+    let open = |shadow: &ShadowBudget| config(dir.path(), SHADOW, LiveConfig { shadow: shadow.clone(), ..eager() });
+    let mut agent = device(dir.path(), &Release::new(1), &same(2), || open(&waits));
+    assert_eq!(word(Some(agent.poll(NOW))), "shadow 2");
+    assert_eq!(word(Some(agent.poll(NOW))), "shadow 2");
+    let mut repository = Repository::new(&dir.path().join("repository"));
+    (0..3).for_each(|_| repository.publish(&[Release::new(1), same(2), same(3)]));
+    assert_eq!(word(Some(agent.poll(NOW))), "shadow 3");
+    assert_eq!(agent.live().status().shadow.unwrap().version.number, 3);
+    agent.close(NOW).unwrap();
+
+    // The file is damaged while the device is off: it is fetched again.
+    let sha256 = fleetfoot_trust::sha256(&same(3).bundle());
+    let path = dir.path().join(format!("store/kws/versions/{}.ff", fleetfoot::hex(&sha256)));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, b"noise").unwrap();
+    let mut agent = Agent::open(open(&eager().shadow), NOW).unwrap();
+    let live = agent.live();
+    assert_eq!((serving(&live), agent.record().candidate), (1, None));
+    assert_eq!(word(Some(agent.poll(NOW))), "shadow 3");
+    assert_eq!(until_news(&mut agent, &live, "shadow 3"), "trial 3");
+}
+
 fn panics(point: &str) {
     assert!(point != "shadow", "planted in the shadow");
 }

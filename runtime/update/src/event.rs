@@ -188,6 +188,6 @@ pub enum NotTaken {
         /// The floor.
         floor: u32,
     },
-    /// Code of a candidate runs now; what is offered waits for its end.
+    /// Code of a candidate runs now, in validation or on trial; what is offered waits for its end.
     Busy,
 }

@@ -57,7 +57,7 @@
 //! least one good and none bad, so that a device that is seldom used does not stay in a trial for ever.
 //!
 //! A shadow is judged once, when it has both its number of runs and its bake time. Without runs there is no verdict: the candidate stays in
-//! the shadow and the active version serves, until the driver asks for no shadow any more. Where nothing is active there is nothing to
+//! the shadow and the active version serves, until the driver asks for no shadow any more or a newer version is offered. Where nothing is active there is nothing to
 //! compare with, and the trial begins at once.
 //!
 //! **The watch.** After a commit the active version can be condemned for `watch_s` seconds. A version that is condemned with nothing left to

@@ -250,9 +250,12 @@ impl Machine {
             if candidate.version == version {
                 return self.resume(now);
             }
-            if self.running != Running::Nothing || matches!(candidate.phase, Phase::Trial { .. }) {
+            let waits = matches!(self.running, Running::Nothing | Running::Shadow { .. });
+            if !waits || matches!(candidate.phase, Phase::Trial { .. }) {
                 return Action::NotTaken(NotTaken::Busy);
             }
+            // Nobody waits for the answers of a shadow.
+            self.running = Running::Nothing;
         }
         self.now = now;
         let room = self.slots() - 1;

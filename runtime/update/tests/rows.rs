@@ -339,7 +339,7 @@ fn a_shadow_comes_before_the_trial() {
     let rows = [
         STARTED,
         (shadow(9, 8, 1060), false, Action::None, Some(v(1))),
-        (offer(v(3)), false, Action::NotTaken(NotTaken::Busy), Some(v(1))),
+        (offer(v(2)), false, Action::None, Some(v(1))),
         (inferences(0, 1, 1060), false, Action::None, Some(v(1))),
         (shadow(1, 1, 1060), true, trial, Some(v(2))),
         (inferences(10, 0, 1160), true, Action::Committed { version: v(2) }, Some(v(2))),
@@ -354,6 +354,15 @@ fn a_shadow_comes_before_the_trial() {
     ];
     check("89 of 100 agree", machine, &rows);
 
+    let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
+    let rows = [
+        STARTED,
+        (Event::Resume { now: 900_000 }, false, Action::None, Some(v(1))),
+        (shadow(9, 9, 1_900_000), false, Action::None, Some(v(1))),
+    ];
+    let machine = check("no data", machine, &rows);
+    let rows = [(offer(v(3)), true, Action::Fetch { version: v(3), offset: 0 }, Some(v(1)))];
+    check("a newer one takes its place", machine, &rows);
     let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
     let rows = [
         STARTED,

@@ -256,7 +256,11 @@ impl Core {
             let other = self.other(slot).filter(|_| mode != Mode::Settled);
             let blameless = other
                 .is_some_and(|other| inputs().is_some_and(|inputs| other.answer(&inputs, &gates.ranges).is_none()));
-            if !blameless && lock(&slot.counts).add_bad(seen.took, gates) | (mode == Mode::Trial) {
+            if blameless {
+                return;
+            }
+            let too_many = lock(&slot.counts).add_bad(seen.took, gates);
+            if mode == Mode::Trial || too_many && mode == Mode::Watched {
                 self.condemn(slot, reason);
             }
             return;
@@ -347,16 +351,21 @@ impl Core {
         self.state().serving.as_ref().map_or(0, |slot| slot.good.swap(0, Ordering::Relaxed))
     }
 
+    /// Whether a candidate is in the shadow of this handle.
+    pub(crate) fn has_shadow(&self) -> bool {
+        self.state().shadow.is_some()
+    }
+
     pub(super) fn agreement(&self) -> Option<([u8; 32], Agreement)> {
         lock(&self.news).agreement
     }
 
     /// Waits until there is something for the agent to do.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
-        let until = Instant::now() + timeout;
+        let until = Instant::now().checked_add(timeout);
         let mut news = lock(&self.news);
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(A_DAY, |until| until.saturating_duration_since(Instant::now()));
             let some = !news.condemned.is_empty() || news.runs > 0;
             if some || left.is_zero() {
                 return some;
@@ -376,3 +385,6 @@ impl Core {
         }
     }
 }
+
+/// A wait without an end looks around so often.
+const A_DAY: Duration = Duration::from_secs(86_400);

@@ -143,10 +143,11 @@ impl Outcomes {
         let Some(&Pending { at, rollout, arm }) = self.pending.get(&id).filter(|pending| !expired(pending)) else {
             return Err(Error::NoPrediction { id });
         };
+        self.compact_if_long(now)?;
         let entry = Entry { kind: OUTCOME, arm, id, at, rollout, value, squares: 0.0 };
         self.append(&entry.encode())?;
         self.replay(&entry);
-        self.compact_if_long(now)
+        Ok(())
     }
 
     /// The sums of all days that are kept.

@@ -114,6 +114,9 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
     /// A kernel panicked. The session is lost, the process is not.
     #[error("the inference panicked")]
     Panicked,
@@ -193,6 +196,7 @@ impl Error {
             Self::Transport(_) => 432,
             Self::ThreadCount { .. } => 433,
             Self::Thread { .. } => 434,
+            Self::NoRandomness => 458,
             Self::Panicked => 470,
             Self::NoPrediction { .. } => 471,
             Self::OutcomeTwice { .. } => 472,

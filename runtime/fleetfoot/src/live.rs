@@ -46,7 +46,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleetfoot_format::agreement::Agreement;
+use fleetfoot_format::{agreement::Agreement, record::Arm};
 
 use self::core::Core;
 pub use self::{
@@ -82,23 +82,6 @@ pub struct Answer {
 /// The name of a prediction, for telling later what came of it. It means something only on this device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PredictionId(pub u64);
-
-/// The side of a device in a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arm {
-    /// It gets the candidate.
-    Treatment,
-    /// It is compared with.
-    Control,
-    /// It gets everything last.
-    HoldOut,
-    /// It takes no part.
-    Outside,
-}
-
-impl Arm {
-    pub(crate) const ALL: [Self; 4] = [Self::Treatment, Self::Control, Self::HoldOut, Self::Outside];
-}
 
 /// The part of this device in a rollout, as far as answers and outcomes name it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use std::{
 use fleetfoot::{
     Agent, AgentConfig, Live, LiveConfig,
     agent::Outcome,
+    format::record::Arm,
     format::record::Reason,
-    live::{Arm, CacheConfig, Conditions, GateConfig, Part, ShadowBudget},
+    live::{CacheConfig, Conditions, GateConfig, Part, ShadowBudget},
     transport::FolderTransport,
 };
 use fleetfoot_update::{Config, NotTaken, ShadowGate};
@@ -25,7 +26,8 @@ use support::{Body, INPUT, MODEL, NOW, Release, Repository, kernels};
 
 const LIMITS: Config =
     Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
-const SHADOW: Config = Config { shadow: Some(ShadowGate { min_runs: 50, bake_s: 0, agreement_bp: 9000 }), ..LIMITS };
+const SHADOW: Config =
+    Config { shadow: Some(ShadowGate { min_runs: 50, bake_s: 0, agreement_bp: 9000, stays: false }), ..LIMITS };
 
 fn config(dir: &Path, limits: Config, live: LiveConfig) -> AgentConfig {
     let transport = Box::new(FolderTransport::new(dir.join("repository")));

@@ -30,6 +30,8 @@ pub struct ShadowGate {
     pub bake_s: u32,
     /// How many of 10,000 have to agree.
     pub agreement_bp: u16,
+    /// It stays in the shadow after it has passed, until another gate, or none, is set.
+    pub stays: bool,
 }
 
 impl Config {
@@ -55,6 +57,6 @@ impl Default for Config {
 impl Default for ShadowGate {
     /// The numbers of the default policy: 2,000 inferences, a day, 90 %.
     fn default() -> Self {
-        Self { min_runs: 2000, bake_s: 24 * 3600, agreement_bp: 9000 }
+        Self { min_runs: 2000, bake_s: 24 * 3600, agreement_bp: 9000, stays: false }
     }
 }

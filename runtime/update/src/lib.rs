@@ -51,13 +51,15 @@
 //! | `Deferred` | `Resume`, early | same | no | `Deferred` |
 //! | any | `Withdraw` | none | yes | `Withdrawn` |
 //! | any | `Rollback` | none; another kept version is active | yes | `RolledBack` |
+//! | any | `Enrol`, `RolloutRole`, where they say something new | same | yes | none |
 //! | any | `Broken` | the file is forgotten; last good, newest kept or factory serves | yes | `FellBack` |
 //!
 //! A trial is over when `min_inferences` were good and the health window has passed, or after four windows with at
 //! least one good and none bad, so that a device that is seldom used does not stay in a trial for ever.
 //!
 //! A shadow is judged once, when it has both its number of runs and its bake time. Without runs there is no verdict: the candidate stays in
-//! the shadow and the active version serves, until the driver asks for no shadow any more or a newer version is offered. Where nothing is active there is nothing to
+//! the shadow and the active version serves, until the driver asks for no shadow any more or a newer version is offered.
+//! A gate that says `stays` rejects, but lets nothing through: for a rollout that has not come further than its stage shadow. Where nothing is active there is nothing to
 //! compare with, and the trial begins at once.
 //!
 //! **The watch.** After a commit the active version can be condemned for `watch_s` seconds. A version that is condemned with nothing left to
@@ -67,13 +69,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod change;
+pub mod cohort;
 mod config;
+pub mod directive;
+pub mod envelope;
 mod error;
 mod event;
 mod machine;
 
+pub use cohort::{Exposure, Stage};
 pub use config::{Config, ShadowGate};
+pub use directive::Directive;
+pub use envelope::{Decision, Envelope, Why, decide};
 pub use error::UpdateError;
 pub use event::{Action, Event, NotTaken};
-pub use fleetfoot_format::record;
+pub use fleetfoot_format::record::{self, Arm};
 pub use machine::Machine;

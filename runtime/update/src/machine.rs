@@ -4,6 +4,7 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 
 use crate::{
     change,
+    cohort::enrol,
     config::{Config, ShadowGate},
     error::UpdateError,
     event::{Action, Event, NotTaken},
@@ -60,6 +61,11 @@ impl Machine {
         Self { config, record, running: Running::Nothing, then: None, now: 0, watched: None, watch_unsaved: false }
     }
 
+    /// Other limits from now on, for what is not decided yet; a candidate keeps the attempts that it was given.
+    pub const fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// The state: what must be stored when [`Action::Persist`] was handed out, what is stored otherwise (but for the
     /// counters of what runs or is watched).
     #[must_use]
@@ -107,6 +113,12 @@ impl Machine {
         change::next_best(&self.record)
     }
 
+    /// What candidates need to show in the shadow.
+    #[must_use]
+    pub const fn shadow_asked(&self) -> Option<ShadowGate> {
+        self.config.shadow
+    }
+
     /// From now on candidates need, or need no more, a shadow: for a rollout whose stage changed. A shadow that runs is over at the next
     /// [`Event::Resume`] where none is needed.
     pub const fn set_shadow(&mut self, shadow: Option<ShadowGate>) {
@@ -149,6 +161,14 @@ impl Machine {
             Event::Suspend { now } => Ok(self.suspend(now)),
             Event::Rollback { to, remote } => self.rollback(to, remote),
             Event::Broken { sha256 } => Ok(self.broken(sha256)),
+            Event::Enrol(enrolment) => {
+                Ok(if enrol(&mut self.record, enrolment) { self.persist(Action::None) } else { Action::None })
+            }
+            Event::RolloutRole { targets } if targets > self.record.rollout_role => {
+                self.record.rollout_role = targets;
+                Ok(self.persist(Action::None))
+            }
+            Event::RolloutRole { .. } => Ok(Action::None),
             Event::Persisted => Err(UpdateError::Unexpected { event: "Persisted" }),
         }
     }
@@ -345,6 +365,9 @@ impl Machine {
             if u64::from(agree) * 10_000 < u64::from(runs) * u64::from(gate.agreement_bp) {
                 return self.reject(Reason::DISAGREES);
             }
+            if gate.stays {
+                return Action::None;
+            }
         }
         // The attempt that was taken for the shadow goes on as that of the trial.
         let Some(candidate) = &mut self.record.candidate else { return Action::None };
@@ -478,7 +501,7 @@ impl Machine {
         let candidate = self.record.candidate.take();
         self.running = Running::Nothing;
         self.record.watch_left_s = 0;
-        change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version));
+        change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version), !remote);
         Ok(self.persist(Action::RolledBack { from, to: target }))
     }
 

@@ -19,7 +19,7 @@ const CONFIG: Config = Config {
     slots: 3,
     checkpoint: 1,
     watch_s: 100,
-    shadow: Some(ShadowGate { min_runs: 2, bake_s: 0, agreement_bp: 9000 }),
+    shadow: Some(ShadowGate { min_runs: 2, bake_s: 0, agreement_bp: 9000, stays: false }),
 };
 
 /// Releases that a device looks at; fewer than the rejections it remembers.

@@ -322,8 +322,11 @@ fn nothing_happens_while_a_record_waits() {
     assert_eq!(machine.step(Event::Persisted), Ok(Action::Fetch { version: v(2), offset: 0 }));
 }
 
-const SHADOW: Config =
-    Config { shadow: Some(ShadowGate { min_runs: 10, bake_s: 50, agreement_bp: 9000 }), checkpoint: 0, ..CONFIG };
+const SHADOW: Config = Config {
+    shadow: Some(ShadowGate { min_runs: 10, bake_s: 50, agreement_bp: 9000, stays: false }),
+    checkpoint: 0,
+    ..CONFIG
+};
 
 const STARTED: (Event, bool, Action, Option<Version>) =
     (Event::Resume { now: 1000 }, true, Action::StartShadow { version: v(2) }, Some(v(1)));

@@ -1,6 +1,6 @@
 //! What an agent needs to know.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use fleetfoot_kernels::Kernels;
 use fleetfoot_trust::Keys;
@@ -39,6 +39,9 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
+    /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
+    /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
+    pub facts: BTreeMap<String, String>,
     /// Kernels for validation and for [`live`](crate::Agent::live) handles.
     pub kernels: Kernels,
     /// Settings of [`live`](crate::Agent::live) handles.
@@ -63,6 +66,7 @@ impl AgentConfig {
             transport,
             limits: Config::default(),
             factory: None,
+            facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             live: LiveConfig::default(),
             on_event: None,
@@ -70,6 +74,14 @@ impl AgentConfig {
             disk: Arc::new(OsDisk),
         }
     }
+}
+
+fn hardware() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}-{architecture}", std::env::consts::OS)
 }
 
 impl std::fmt::Debug for AgentConfig {

@@ -40,6 +40,8 @@ pub(crate) struct Core {
     shadowing: AtomicBool,
     /// Ten thousandths of inferences to compare: whenever it passes a whole, one is due.
     sampled: AtomicU64,
+    /// By how much each inference moves that.
+    share: AtomicU64,
     news: Mutex<News>,
     woken: Condvar,
     this: Weak<Self>,
@@ -87,6 +89,7 @@ impl Core {
         Arc::new_cyclic(|this| Self {
             model: model.into(),
             cache: config.cache.map(|config| Mutex::new(Cache::new(config))),
+            share: AtomicU64::new(config.shadow.share_bp.min(10_000).into()),
             config,
             kernels,
             at,
@@ -162,6 +165,11 @@ impl Core {
         }
     }
 
+    /// The share of the inferences that a rollout asks for.
+    pub(crate) fn set_share(&self, share_bp: u16) {
+        self.share.store(share_bp.min(10_000).into(), Ordering::Relaxed);
+    }
+
     pub(super) fn set_conditions(&self, conditions: Conditions) {
         let mut state = write(&self.state);
         state.conditions = conditions;
@@ -184,7 +192,7 @@ impl Core {
         if !self.shadowing.load(Ordering::Relaxed) {
             return None;
         }
-        let share = u64::from(self.config.shadow.share_bp.min(10_000));
+        let share = self.share.load(Ordering::Relaxed);
         let before = self.sampled.fetch_add(share, Ordering::Relaxed);
         if before / 10_000 == before.wrapping_add(share) / 10_000 {
             return None;

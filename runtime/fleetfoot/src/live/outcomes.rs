@@ -28,7 +28,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Arm, OutcomeSums, PredictionId, config::PredictionConfig};
+use fleetfoot_format::record::Arm;
+
+use super::{OutcomeSums, PredictionId, config::PredictionConfig};
 use crate::{error::Error, store::Disk};
 
 /// See the module.
@@ -297,7 +299,7 @@ impl Entry {
     fn decode(bytes: &[u8; ENTRY]) -> Option<Self> {
         let part = |from: usize| bytes[from..].first_chunk::<8>().copied();
         let crc = bytes.last_chunk::<4>().map(|crc| u32::from_le_bytes(*crc))?;
-        let arm = Arm::ALL.into_iter().find(|arm| *arm as u8 == bytes[1])?;
+        let arm = ARMS.into_iter().find(|arm| *arm as u8 == bytes[1])?;
         let entry = Self {
             kind: bytes[0],
             arm,
@@ -334,6 +336,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 const HEADER: [u8; 8] = *b"FFPR\x01\0\0\0";
 const ENTRY: usize = 48;
+/// In the order of their numbers.
+const ARMS: [Arm; 4] = [Arm::Treatment, Arm::Control, Arm::HoldOut, Arm::Outside];
 const PREDICTION: u8 = 1;
 const OUTCOME: u8 = 2;
 const SUMS: u8 = 3;

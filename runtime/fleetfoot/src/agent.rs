@@ -18,6 +18,7 @@ mod assignment;
 mod config;
 mod event;
 mod fetch;
+mod live;
 mod rollout;
 mod serve;
 
@@ -35,10 +36,12 @@ pub use self::{
 };
 use self::{
     fetch::{Announced, Announcements, Source},
+    live::Published,
     rollout::Choice,
 };
 use crate::{
     error::{Error, hex},
+    live::core::Core,
     session::Session,
     store::{DEVICE_KEY_LEN, Loaded, ModelStore, Store},
     validate::{run_goldens, validate},
@@ -59,6 +62,9 @@ pub struct Agent {
     labels: BTreeMap<[u8; 32], String>,
     /// Tag of the timestamp that this process fetched last.
     timestamp_tag: Option<String>,
+    /// What [`live`](Self::live) handles share, and what they were told last.
+    live: Arc<Core>,
+    published: Option<Published>,
     /// Draws the bucket of this device; none where it cannot be stored.
     device_key: Option<[u8; DEVICE_KEY_LEN]>,
     /// The part of this device in a rollout, as the last refresh found it.
@@ -86,6 +92,7 @@ impl Agent {
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
+        let (live, predictions) = Self::handle(&config, &models.predictions_path());
         let mut agent = Self {
             config,
             store,
@@ -96,10 +103,15 @@ impl Agent {
             newer: None,
             labels: BTreeMap::new(),
             timestamp_tag: None,
+            live,
+            published: None,
             device_key: None,
             assignment: None,
             now,
         };
+        if let Err(error) = predictions {
+            agent.emit(&Event::Failed(format!("predictions are not kept: {error}")));
+        }
         match agent.store.device_key() {
             Ok(key) => agent.device_key = Some(key),
             Err(error) => agent.emit(&Event::Failed(error.to_string())),
@@ -116,7 +128,10 @@ impl Agent {
                 agent.emit(&Event::Failed(error.to_string()));
                 agent.unstored(Input::Factory(agent.factory));
             }
-            if let Some(Candidate { phase: Phase::Trial { .. }, .. }) = agent.machine.record().candidate {
+            if let Some(Candidate { phase: Phase::Shadow { .. } | Phase::Trial { .. }, .. }) =
+                agent.machine.record().candidate
+                && !agent.waits_for_word()
+            {
                 match agent.stored(Input::Resume { now }) {
                     Ok(action) => drop(agent.carry(action, None)?),
                     // No attempt is durable, so the candidate does not run: the active version serves.
@@ -156,7 +171,8 @@ impl Agent {
     }
 
     /// Counts an inference of the version that serves. In a trial, enough good ones make it active, and a bad one ends it: the
-    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`.
+    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`. Inferences of a
+    /// [`live`](Self::live) handle are counted there already.
     ///
     /// # Errors
     /// [`Error::File`] where the state cannot be stored.
@@ -197,6 +213,7 @@ impl Agent {
     /// [`Error::NoSuchVersion`], [`Error::NewerState`], [`Error::File`].
     pub fn rollback(&mut self, name: &str) -> Result<VersionInfo, Error> {
         self.writable()?;
+        self.hear()?;
         let versions = self.versions();
         let named = |v: &VersionInfo| {
             v.version == name || v.number.to_string() == name || (name.len() >= 8 && hex(&v.sha256).starts_with(name))
@@ -242,19 +259,24 @@ impl Agent {
 
     fn suspend(&mut self) -> Result<(), Error> {
         if self.newer.is_none() {
+            self.hear()?;
             self.step(Input::Suspend { now: self.now })?;
+            // Handles may live on: they serve what is active.
+            self.settle()?;
         }
-        Ok(())
+        self.live.flush()
     }
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
+        let heard = self.hear()?;
         let resumed = if self.waits_for_word() { Action::None } else { self.step(Input::Resume { now: self.now })? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
         };
+        let local = local.or(heard);
         let announcements = match (self.refresh(), local) {
             (Ok(announcements), Some(local)) => {
                 return self.choose(&announcements).map(|outcome| match outcome {
@@ -290,7 +312,7 @@ impl Agent {
         for offer in &offers {
             let candidate = self.machine.record().candidate;
             let known = candidate.is_some_and(|c| c.version == offer.version);
-            if shadow == Some(offer.version) && candidate.is_some_and(|c| known && c.phase == Phase::Validated) {
+            if shadow == Some(offer.version) && known && self.only_shadows() {
                 break;
             }
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
@@ -348,6 +370,20 @@ impl Agent {
                 Action::Validated { .. } if self.only_shadows() => return Ok(self.trial()),
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
+                Action::StartShadow { version } => {
+                    // Where nothing runs there may be no memory for it, and then it waits; a damaged file is fetched again.
+                    if !self.live.has_shadow()
+                        && let Err(fault) = self.load(&version)
+                    {
+                        error = Some(fault);
+                        action = self.step(Input::Broken { sha256: version.sha256 })?;
+                        continue;
+                    }
+                    let version = self.describe(&version);
+                    self.emit(&Event::ShadowStarted(version));
+                    self.at("shadowing");
+                    return Ok(self.trial());
+                }
                 Action::StartTrial { version } if self.machine.in_trial() => {
                     let version = self.describe(&version);
                     self.emit(&Event::TrialStarted(version));
@@ -385,14 +421,19 @@ impl Agent {
         }
     }
 
-    fn trial(&self) -> Option<Outcome> {
+    /// The candidate, where it runs: in the shadow or on trial.
+    fn trial(&mut self) -> Option<Outcome> {
+        if let Some(candidate) = self.machine.in_shadow().copied() {
+            return Some(Outcome::Shadow(self.describe(&candidate)));
+        }
         self.serving.as_ref().filter(|s| s.trial).map(|s| Outcome::Trial(s.version.clone()))
     }
 
     fn in_trial(&mut self, input: Input, now: i64) -> Result<Option<Outcome>, Error> {
         self.now = now;
+        let heard = self.hear()?;
         if !self.machine.in_trial() {
-            return Ok(None);
+            return Ok(heard);
         }
         let action = self.step(input)?;
         self.carry(action, None)

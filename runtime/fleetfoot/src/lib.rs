@@ -6,6 +6,7 @@
 //! Session        an arena and the kernels of this CPU; run() allocates nothing; one thread, or as many as are asked for
 //!
 //! Agent          keeps one model up to date: poll, validate, trial, commit, fallback
+//!   Live         what serves, for many threads: swaps, shadow, gates, outcomes
 //!   Transport    how files of the repository arrive: HTTP, a folder, your own
 //!   Store        what is on the device: state, bundles, metadata
 //!   validate     golden vectors, latency and memory on this very device
@@ -16,6 +17,7 @@
 pub mod agent;
 mod batch;
 mod error;
+pub mod live;
 mod map;
 mod model;
 mod pool;
@@ -32,6 +34,7 @@ pub use fleetfoot_format as format;
 pub use fleetfoot_kernels::Kernels;
 pub use fleetfoot_trust::{Keys, TrustError};
 pub use fleetfoot_update as update;
+pub use live::{Live, LiveConfig};
 pub use map::Bytes;
 pub use model::Model;
 pub use session::Session;

@@ -8,6 +8,7 @@
 //! <root>/<model>/record.0, record.1       the state record, see `slots`
 //! <root>/<model>/versions/<sha256>.ff     bundles whose signatures held, read-only, never changed
 //! <root>/<model>/partial/<sha256>.part    a download, see `partial`
+//! <root>/<model>/predictions              what waits for its outcome, see `live`
 //! ```
 //! A bundle gets its name in `versions` by a rename, after its length, its hash and its signatures were checked and its bytes are durable;
 //! only then a record may name it. A file that no record names is removed when the agent has time.
@@ -170,6 +171,12 @@ impl ModelStore {
         self.folder.join(VERSIONS).join(format!("{}.ff", hex(sha256)))
     }
 
+    /// Where predictions wait for their outcome.
+    #[must_use]
+    pub fn predictions_path(&self) -> PathBuf {
+        self.folder.join(PREDICTIONS)
+    }
+
     /// Opens the download of `version` where it stopped.
     ///
     /// # Errors
@@ -227,6 +234,7 @@ impl ModelStore {
 const LOCK: &str = ".lock";
 const METADATA: &str = "tuf";
 const VERSIONS: &str = "versions";
+const PREDICTIONS: &str = "predictions";
 const PARTIAL: &str = "partial";
 const TEMPORARY: &str = ".new";
 /// Bytes of one metadata file. Guards memory against a file that grew by a fault.

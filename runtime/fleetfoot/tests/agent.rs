@@ -25,7 +25,8 @@ use fleetfoot_trust::sha256;
 use fleetfoot_update::{Config, NotTaken};
 use support::{INPUT, LATE, MODEL, NOW, Release, Repository, kernels, release_keys};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 
 fn config(dir: &Path, repository: &Repository) -> AgentConfig {
     let transport = Box::new(FolderTransport::new(&repository.dir));

@@ -12,6 +12,7 @@
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
 //! | [`lite`] | `trust.bin`, `header.bin`, `directive.bin` for devices without clock, JSON or TLS |
 //! | [`record`] | the state record of one model on one device |
+//! | [`agreement`] | sums over the inferences of a shadow, as a report carries them |
 //!
 //! All integers in fixed layouts are little-endian; everything else is
 //! [postcard](https://postcard.jamesmunns.com/wire-format). Lengths are bounded by the constants
@@ -22,7 +23,10 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod agreement;
 pub mod bundle;
 pub mod error;
 pub mod golden;

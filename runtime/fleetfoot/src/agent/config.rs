@@ -8,6 +8,7 @@ use fleetfoot_update::Config;
 
 use super::Event;
 use crate::{
+    live::LiveConfig,
     store::{Disk, OsDisk},
     transport::Transport,
 };
@@ -41,14 +42,16 @@ pub struct AgentConfig {
     /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
     /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
     pub facts: BTreeMap<String, String>,
-    /// Kernels for validation.
+    /// Kernels for validation and for [`live`](crate::Agent::live) handles.
     pub kernels: Kernels,
     /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
     pub build_time: i64,
+    /// Settings of [`live`](crate::Agent::live) handles.
+    pub live: LiveConfig,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
-    /// `fetched`, `installed`, `validating`, `validated`, `trial`.
+    /// `fetched`, `installed`, `validating`, `validated`, `shadowing`, `trial`; `shadow` before each inference in the shadow.
     pub at: Option<fn(&str)>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -68,6 +71,7 @@ impl AgentConfig {
             facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             build_time: 0,
+            live: LiveConfig::default(),
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),

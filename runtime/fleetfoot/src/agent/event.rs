@@ -72,11 +72,13 @@ pub enum Event {
         /// What was measured.
         admission: Admission,
     },
+    /// The candidate runs beside the version that serves.
+    ShadowStarted(VersionInfo),
     /// The candidate serves, on trial.
     TrialStarted(VersionInfo),
     /// The candidate is active.
     Committed(VersionInfo),
-    /// The candidate is out.
+    /// The candidate is out, or the active version while it was watched.
     Rejected {
         /// What.
         version: VersionInfo,
@@ -135,6 +137,7 @@ impl fmt::Display for Event {
                 f,
                 "version {version} is admitted: {goldens} golden cases exact, p99 {p99_us} \u{b5}s, arena {arena_bytes} bytes"
             ),
+            Self::ShadowStarted(version) => write!(f, "version {version} runs in the shadow"),
             Self::TrialStarted(version) => write!(f, "version {version} serves on trial"),
             Self::Committed(version) => write!(f, "version {version} is active"),
             Self::Rejected { version, reason, because } => {
@@ -168,11 +171,13 @@ pub enum Outcome {
         /// The newest release number and why it is not taken.
         newest: Option<(u64, NotTaken)>,
     },
+    /// A candidate runs beside the version that serves.
+    Shadow(VersionInfo),
     /// A candidate serves on trial.
     Trial(VersionInfo),
     /// A candidate became active.
     Committed(VersionInfo),
-    /// A candidate is out.
+    /// A candidate is out, or the active version while it was watched.
     Rejected {
         /// Which.
         version: VersionInfo,

@@ -10,7 +10,7 @@ use fleetfoot_trust::SigningKey;
 use serde_json::json;
 
 use crate::{
-    commands::{keys::load_private, rotate},
+    commands::{keys::load_private, lite, rotate},
     failure::{Exit, Failure},
     output::{Output, table},
 };
@@ -60,6 +60,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         online: OnlineArgs,
     },
+    /// Files for devices without clock, JSON or TLS.
+    #[command(subcommand)]
+    Lite(lite::Command),
 }
 
 #[derive(clap::Args)]
@@ -190,6 +193,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
             let done = rotate::run(&args)?;
             show(args.online.repo(), &done.dropped, output)
         }
+        Command::Lite(command) => lite::run(command, output),
         Command::Adopt { online } => {
             online.repository()?.adopt()?;
             status(online.repo(), output)
@@ -295,7 +299,17 @@ impl From<RepositoryError> for Failure {
         let exit = match &error {
             E::File { action, path, source } => return Self::io(action, path, source).code(error.code()),
             E::Bundle(inner) => return Self::from(*inner),
-            E::Threshold { .. } | E::Tuf(_) | E::Malformed { .. } => Exit::Trust,
+            E::LiteKeys { .. } => {
+                return Self::new(Exit::Trust, &error)
+                    .code(error.code())
+                    .help("after a rotation the chain needs a new link: `fleetfoot repo lite trust`");
+            }
+            E::NoLite { .. } => {
+                return Self::new(Exit::Usage, &error)
+                    .code(error.code())
+                    .help("begin with `fleetfoot repo lite trust`, then publish");
+            }
+            E::Threshold { .. } | E::Tuf(_) | E::Malformed { .. } | E::Lite(_) => Exit::Trust,
             E::Older { .. } | E::Other { .. } => {
                 return Self::new(Exit::Trust, &error).code(error.code()).help(
                     "put the newest copy of the repository back; if it is lost for good, look at this one with `fleetfoot repo status`, \

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleetfoot_trust::TrustError;
+use fleetfoot_format::FormatError;
+use fleetfoot_trust::{TrustError, lite::LiteError};
 use fleetfoot_tuf::TufError;
 use fleetfoot_update::Why;
 use thiserror::Error;
@@ -118,6 +119,31 @@ pub enum RepositoryError {
         /// The folder.
         path: PathBuf,
     },
+    /// The model has no lite files, or none of a release yet.
+    #[error("{model} has no lite files of a release")]
+    NoLite {
+        /// The model.
+        model: String,
+    },
+    /// The chain of lite roots names other keys than the role has now.
+    #[error("the lite chain of {model} names other keys than the role {role} has")]
+    LiteKeys {
+        /// The model.
+        model: String,
+        /// The role.
+        role: &'static str,
+    },
+    /// The chain of lite roots has as many links as devices follow.
+    #[error("the lite chain of {model} has {limit} links, and devices follow no more")]
+    LiteLinks {
+        /// The model.
+        model: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Lite files that devices would refuse.
+    #[error("devices would refuse the lite files: {0}")]
+    Lite(#[from] LiteError),
     /// A member of an envelope that devices would not take.
     #[error("{what} of the envelope is missing or malformed")]
     Envelope {
@@ -205,6 +231,10 @@ impl RepositoryError {
             Self::Older { .. } => 710,
             Self::Other { .. } => 711,
             Self::Unknown { .. } => 712,
+            Self::NoLite { .. } => 780,
+            Self::LiteKeys { .. } => 781,
+            Self::LiteLinks { .. } => 782,
+            Self::Lite(inner) => inner.code(),
             Self::Envelope { .. } => 742,
             Self::SaltChanges => 743,
             Self::SaltUsed => 744,
@@ -218,5 +248,12 @@ impl RepositoryError {
             Self::Bundle(inner) => inner.code(),
             Self::Tuf(inner) => inner.code(),
         }
+    }
+}
+
+impl From<FormatError> for RepositoryError {
+    /// Of a lite file: bundles are judged whole.
+    fn from(error: FormatError) -> Self {
+        Self::Lite(error.into())
     }
 }

@@ -264,8 +264,8 @@ impl Repository {
         }
         let others = all().filter(|(other, _)| **other != path).map(|(_, t)| &t["custom"]);
         let custom = envelope.custom(header, before.map(|entry| &entry["custom"]), others, now)?;
-        targets[&path] =
-            json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        let entry = json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        targets[&path] = entry.clone();
         let target = Target { path, length: bundle.len() as u64, sha256: digest, custom: Value::Null };
         let file = Path::new("targets").join(target.url_path());
         files::write(&self.dir.join(&file), bundle)?;
@@ -273,6 +273,13 @@ impl Repository {
         self.put(&name::versioned(version, &role_name), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
         files[&name::stored(&role_name)] = meta(version, &bytes);
+        // Devices without metadata know one release: never an older one, of which something else was said.
+        if header.number >= newest
+            && let Some((lite, listed)) =
+                self.lite_release(&state, header.model, &entry, &signing, online, (expiry, now))?
+        {
+            files[&name::stored(&lite)] = listed;
+        }
         let change = Change { files, root: &state.root, new_root: None, role: Some(&role_name) };
         self.seal(&state, change, online, (expiry, now))?;
         Ok(Published { path: file, releases_version: version })

@@ -20,6 +20,7 @@ pub mod canonical;
 mod checks;
 mod client;
 mod error;
+mod first_root;
 pub mod hex;
 pub mod json;
 mod keys;
@@ -33,4 +34,5 @@ pub mod time;
 
 pub use client::{Action, Client, Stored, keys_from};
 pub use error::TufError;
+pub use first_root::FIRST_ROOT;
 pub use target::Target;

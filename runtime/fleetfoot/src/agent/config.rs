@@ -31,7 +31,7 @@ pub struct AgentConfig {
     pub store_dir: PathBuf,
     /// Name of the model.
     pub model: String,
-    /// The first root metadata, compiled in or shipped beside the program; never fetched.
+    /// The first root metadata, compiled in or shipped beside the program; never fetched. The store remembers it: see `fleetfoot_tuf::Client::pinned`.
     pub root_json: Vec<u8>,
     /// How files of the repository arrive.
     pub transport: Box<dyn Transport>,
@@ -46,6 +46,8 @@ pub struct AgentConfig {
     pub kernels: Kernels,
     /// Settings of [`live`](crate::Agent::live) handles.
     pub live: LiveConfig,
+    /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
+    pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
@@ -69,6 +71,7 @@ impl AgentConfig {
             facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             live: LiveConfig::default(),
+            build_time: 0,
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),

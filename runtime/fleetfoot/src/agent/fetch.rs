@@ -51,7 +51,10 @@ impl Agent {
         let role = format!("releases-{}", self.config.model);
         let stored = self.store.metadata()?;
         let now = if source == Source::Store { 0 } else { self.now };
-        let mut client = Client::new(&self.config.root_json, stored.clone(), now)?;
+        let mut client = Client::pinned(&self.config.root_json, stored.clone(), now)?;
+        if source == Source::Repository {
+            client.not_before(self.config.build_time);
+        }
         client.refresh(&role);
         self.drive(&mut client, &stored, source)?;
         if source == Source::Repository {

@@ -44,10 +44,10 @@ pub struct AgentConfig {
     pub facts: BTreeMap<String, String>,
     /// Kernels for validation and for [`live`](crate::Agent::live) handles.
     pub kernels: Kernels,
-    /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
-    pub build_time: i64,
     /// Settings of [`live`](crate::Agent::live) handles.
     pub live: LiveConfig,
+    /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
+    pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
@@ -70,8 +70,8 @@ impl AgentConfig {
             factory: None,
             facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
-            build_time: 0,
             live: LiveConfig::default(),
+            build_time: 0,
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),

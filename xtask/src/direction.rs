@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-trust",
         ],
     ),
-    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.
@@ -48,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-tuf",
             "fleetfoot-update",
+            "fleetfoot-health",
             "fleetfoot-trust",
             "fleetfoot-kernels",
             "fleetfoot-format",
@@ -57,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-tuf", &["fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
+    ("fleetfoot-health", &["fleetfoot-format"]),
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),

@@ -10,6 +10,8 @@
 //! | [`bundle`] | the signed file `.ff`: preamble, signers, header, signatures, sections |
 //! | [`graph`] | the section *graph*: inputs, outputs and the steps of the plan |
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
+//! | [`baseline`] | the section *baseline*: how the values of inputs and outputs were spread |
+//! | [`report`] | the health report of a device |
 //! | [`record`] | the state record of one model on one device |
 //!
 //! All integers in fixed layouts are little-endian; everything else is
@@ -22,12 +24,14 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod baseline;
 pub mod bundle;
 pub mod error;
 pub mod golden;
 pub mod graph;
 pub mod limits;
 pub mod record;
+pub mod report;
 
 pub use error::FormatError;
 

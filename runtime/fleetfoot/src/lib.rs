@@ -16,6 +16,7 @@
 pub mod agent;
 mod batch;
 mod error;
+pub mod health;
 mod map;
 mod model;
 mod pool;

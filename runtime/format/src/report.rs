@@ -33,6 +33,8 @@ pub const MAX_METRICS: usize = 4;
 pub const MAX_DRIFT: usize = 8;
 /// Bytes of the name of a class of hardware.
 pub const MAX_HARDWARE_LEN: usize = 32;
+/// The last day that a report may be about, in the year 4707.
+pub const MAX_DAY: u32 = 1_000_000;
 /// Bytes of a tag.
 pub const TAG_LEN: usize = 32;
 /// Parts of a day: one for each hour and some that a restart adds.
@@ -93,7 +95,7 @@ pub struct Counts {
     pub nan: u32,
     /// Inferences with a value outside of what calibration saw.
     pub out_of_range: u32,
-    /// Inferences that answered as the one before, to the byte.
+    /// Inferences that answered as the one before, in the bytes that are looked at.
     pub constant: u32,
 }
 
@@ -309,8 +311,6 @@ impl<'a> Message<'a> {
 }
 
 const HEAD_LEN: usize = 8;
-/// Days until the year 4707: sums with seconds in a day stay inside 64 bits, and lists of days cannot be made to grow at will.
-const MAX_DAY: u32 = 1_000_000;
 
 fn repeated(values: impl Iterator<Item = u8> + Clone) -> bool {
     let mut seen = values.clone().enumerate();

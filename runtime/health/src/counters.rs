@@ -42,7 +42,7 @@ pub struct Counters {
     pub nan: u32,
     /// Inferences with a value outside of what calibration saw.
     pub out_of_range: u32,
-    /// Inferences whose outputs were those of the inference before, to the byte.
+    /// Inferences whose outputs were those of the inference before, in the bytes that are looked at.
     pub constant: u32,
 }
 

@@ -32,6 +32,12 @@ impl Histogram {
         Self { buckets: [0; N_BUCKETS] }
     }
 
+    /// From counts by bucket, as [`buckets`](Self::buckets) gave them.
+    #[must_use]
+    pub const fn from_buckets(buckets: [u32; N_BUCKETS]) -> Self {
+        Self { buckets }
+    }
+
     /// Counts one duration.
     pub const fn record(&mut self, ns: u64) {
         let bucket = &mut self.buckets[bucket_of(ns)];

@@ -2,7 +2,7 @@
 
 use fleetfoot_format::{
     baseline::Baseline,
-    report::{Counts, Metric, Report, TensorDrift},
+    report::{Counts, MAX_DRIFT, Metric, Report, TensorDrift},
 };
 use heapless::Vec;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Inputs, and outputs, whose values are watched: the first ones.
-pub const MAX_WATCHED: usize = 4;
+pub const MAX_WATCHED: usize = MAX_DRIFT / 2;
 /// Metrics of the application.
 pub const MAX_METRICS: usize = fleetfoot_format::report::MAX_METRICS;
 
@@ -75,24 +75,27 @@ impl Tally {
         inputs.chain(outputs).map(|(output, i, (now, base))| (output, i, Drift::of(now, base)))
     }
 
-    /// Writes all of it into a report; what else a report says is not touched.
-    pub fn fill(&self, baseline: Option<&Baseline>, report: &mut Report) {
+    /// The verdicts that a report carries: none without a baseline.
+    #[must_use]
+    pub fn verdicts(&self, baseline: Option<&Baseline>) -> Vec<TensorDrift, MAX_DRIFT> {
+        let all = baseline.into_iter().flat_map(|baseline| self.drift(baseline));
+        all.filter_map(|(output, index, drift)| Some(TensorDrift { output, index, milli: drift.milli()? })).collect()
+    }
+
+    /// Writes counts, latencies and metrics into a report; what else it says is not touched.
+    pub fn fill(&self, report: &mut Report) {
         let Counters { inferences, errors, fallbacks, shadow, agree, nan, out_of_range, constant } = self.counters;
         report.counts = Counts { inferences, errors, fallbacks, shadow, agree, nan, out_of_range, constant };
         report.latency = self.latency.to_sparse();
         let used = (0..).zip(&self.metrics).filter(|(_, moments)| moments.n > 0);
         let metric = |(id, m): (u8, &Moments)| Metric { id, n: m.n, sum: m.sum, sum_squares: m.sum_squares };
         report.metrics = used.map(metric).collect();
-        let verdicts = baseline.into_iter().flat_map(|baseline| self.drift(baseline));
-        let known =
-            verdicts.filter_map(|(output, index, drift)| Some(TensorDrift { output, index, milli: drift.milli()? }));
-        report.drift = known.collect::<Vec<_, { 2 * MAX_WATCHED }>>();
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use fleetfoot_format::baseline::TensorSketch;
+    use fleetfoot_format::{baseline::TensorSketch, report::MAX_REPORT_LEN};
 
     use super::*;
 
@@ -169,7 +172,8 @@ pub(crate) mod tests {
         let even = TensorSketch { lo: -128.0, hi: 127.0, bins: [1000; 16] };
         let odd = TensorSketch { lo: -128.0, hi: 127.0, bins: [20_000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
         let baseline = Baseline { inputs: [even].into_iter().collect(), outputs: [odd].into_iter().collect() };
-        tally.fill(Some(&baseline), &mut report);
+        tally.fill(&mut report);
+        report.drift = tally.verdicts(Some(&baseline));
         assert_eq!(report.counts.inferences, tally.counters.inferences);
         assert_eq!(report.counts.errors, tally.counters.errors);
         assert_eq!(report.metrics.len(), MAX_METRICS);
@@ -177,7 +181,7 @@ pub(crate) mod tests {
         let [input, output] = report.drift[..] else { panic!("{:?}", report.drift) };
         assert!(!input.output && input.index == 0 && input.milli < 100, "{input:?}");
         assert!(output.output && output.index == 0 && output.milli > 250, "{output:?}");
-        tally.fill(None, &mut report);
-        assert!(report.drift.is_empty());
+        report.encode(false, &mut [0; MAX_REPORT_LEN]).unwrap();
+        assert!(tally.verdicts(None).is_empty());
     }
 }

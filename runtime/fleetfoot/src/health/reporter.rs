@@ -1,10 +1,10 @@
 //! When a report is made, and that it is made once.
 //!
 //! ```text
-//! tick:  observer.take() ──add──▶ open tally ──▶ file `open`                      replaced as a whole, so a restart loses little
-//!        day or hour over, or another version, rollout or arm:
-//!            1. file <day>-<part>.report      durable, the tally in it
-//!            2. file `open`                   next part, empty
+//! tick:  day or hour over, or another version, rollout or arm:
+//!            1. file <day>-<part>-<nonce>.report   durable, the tally in it
+//!            2. file `open`                        next part, empty
+//!        observer.take() ──add──▶ open tally ──▶ file `open`                     replaced as a whole, so a restart loses little
 //! ```
 //! A process that dies between 1 and 2 finds the report of its part in the queue at the next start and goes on with the next part:
 //! nothing is counted twice. Nothing is sent before 2 is done, so a report that left the queue cannot come back.
@@ -90,6 +90,8 @@ pub struct Reporter {
     open: Option<Open>,
     /// The hour in which this process began or took up the part.
     since_hour: Option<i64>,
+    /// Counted, and not yet in `open`.
+    unbooked: Tally,
     /// A report lies in the queue whose part is still in the file `open`: nothing may be sent before that is written.
     unsettled: bool,
 }
@@ -104,7 +106,7 @@ impl Reporter {
             return Err(Error::BadName { name: config.hardware });
         }
         let queue = Queue::open(folder, Arc::clone(&config.disk), config.max_bytes)?;
-        let mut this = Self { config, queue, device_key, open: None, since_hour: None, unsettled: false };
+        let mut this = Self { config, queue, device_key, open: None, since_hour: None, unbooked: Tally::default(), unsettled: false };
         if !this.config.enabled {
             this.queue.clear()?;
             return Ok(this);
@@ -124,8 +126,8 @@ impl Reporter {
         Ok(this)
     }
 
-    /// Takes what was counted, and makes a report where a part is over. `now` is seconds since 1970; call it every few minutes, when the
-    /// application goes to the background, and before it ends.
+    /// Makes a report where a part is over, and books what was counted since the last tick on the part of now. `now` is seconds since 1970;
+    /// call it every few minutes, when the application goes to the background, and before it ends.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::NoRandomness`]: nothing is lost, the next tick tries again.
@@ -135,24 +137,20 @@ impl Reporter {
             return Ok(());
         }
         let hour_now = now.max(0) / HOUR_S;
-        if self.open.as_ref().is_some_and(|open| !is_about(&open.report, context)) {
-            // What was counted just now is about the new context.
+        // Where nothing of it is stored below, it is in memory for the next tick.
+        self.unbooked.add(&delta);
+        if self.open.as_ref().is_some_and(|open| self.is_over(open, context, hour_now)) {
             self.close(context, hour_now)?;
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => Open { report: self.begin(context, hour_now, None)?, tally: Tally::default() },
         };
-        open.tally.add(&delta);
+        self.since_hour.get_or_insert(hour_now);
+        open.tally.add(&self.unbooked.take());
         open.report.drift = open.tally.verdicts(observer.baseline());
         (open.report.state, open.report.reason, open.report.golden) = (context.state, context.reason, context.golden);
-        let (day, part) = (open.report.day, open.report.part);
-        let hourly = !open.report.rollout.is_empty() && part + 1 < MAX_PARTS;
         self.open = Some(open);
-        // A clock that goes back ends no part.
-        if day_of(hour_now) > day || (hourly && hour_now > *self.since_hour.get_or_insert(hour_now)) {
-            return self.close(context, hour_now);
-        }
         self.save()
     }
 
@@ -167,7 +165,8 @@ impl Reporter {
         if self.unsettled {
             self.save()?;
         }
-        send(&self.queue, transport)
+        // A file of the part that is open is a report that may still become more: a push that failed behind its rename.
+        send(&self.queue, transport, self.open.as_ref().map(|open| key(&open.report)))
     }
 
     /// The reports that wait.
@@ -185,6 +184,14 @@ impl Reporter {
         hash.update(rollout.as_bytes());
         let [a, b, c, d, ..] = hash.finish();
         u32::from_be_bytes([a, b, c, d]).is_multiple_of(self.config.one_in.max(1))
+    }
+
+    /// A clock that goes back ends no part.
+    fn is_over(&self, open: &Open, context: &Context, hour_now: i64) -> bool {
+        let Report { day, part, .. } = open.report;
+        let hourly = !open.report.rollout.is_empty() && part + 1 < MAX_PARTS;
+        let hour_over = hourly && self.since_hour.is_some_and(|since| hour_now > since);
+        day_of(hour_now) > day || hour_over || !is_about(&open.report, context)
     }
 
     /// Ends the part: the report first, then the next part.

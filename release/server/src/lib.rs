@@ -117,7 +117,8 @@ impl Server {
                 // Without a handler for interrupts the process is ended by them, which does as well.
                 let _ = tokio::signal::ctrl_c().await;
             };
-            let served = axum::serve(listener, router_with(&self.repo, self.reports)).with_graceful_shutdown(interrupted);
+            let served =
+                axum::serve(listener, router_with(&self.repo, self.reports)).with_graceful_shutdown(interrupted);
             served.await.map_err(ServerError::Stopped)
         })
     }

@@ -17,6 +17,7 @@
 mod config;
 mod event;
 mod fetch;
+mod hold;
 mod serve;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -217,6 +218,9 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
+        if let Some(outcome) = self.held_before_start() {
+            return Ok(outcome);
+        }
         let local = match self.step(Input::Resume { now: self.now })? {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
@@ -273,12 +277,17 @@ impl Agent {
 
     /// Does what the machine asks for until it has an outcome. Without an offer nothing is fetched.
     fn carry(&mut self, mut action: Action, offer: Option<(&Announced, &Keys)>) -> Result<Option<Outcome>, Error> {
-        let mut error = None;
+        let (mut error, mut fresh) = (None, false);
         loop {
             self.settle()?;
+            if let Some(wait) = self.hold(&action, offer.is_some(), fresh) {
+                action = self.step(wait)?;
+                continue;
+            }
             let input = match action {
                 Action::Fetch { version, .. } => {
                     let Some((offer, keys)) = offer else { return Ok(None) };
+                    fresh = true;
                     match self.fetch(&version, offer, keys) {
                         Ok(()) => Input::Fetched,
                         Err(fault) => {

@@ -15,6 +15,7 @@
 
 pub mod agent;
 mod batch;
+pub mod conditions;
 mod error;
 pub mod health;
 mod map;

@@ -251,8 +251,10 @@ fn a_month_without_a_network() {
         reporter.tick(&observer, &context, MIDNIGHT + days * DAY).unwrap();
         let kept = days.min(31) as usize;
         assert_eq!(reporter.queue().len().unwrap(), kept, "reports of 30 days and the one of today");
-        let receiver =
-            Receiver { fate: Some(|n| [(false, false), (true, false), (true, true)][n as usize % 3]), ..Default::default() };
+        let receiver = Receiver {
+            fate: Some(|n| [(false, false), (true, false), (true, true)][n as usize % 3]),
+            ..Default::default()
+        };
         let mut taken = 0;
         for _ in 0..20 {
             taken += reporter.send(&receiver).unwrap().taken;
@@ -396,9 +398,10 @@ fn a_report_is_counted_once_whatever_the_disk_does() {
                     assert!(lost <= 10);
                 }
             }
-            // The second closes what the first booked.
-            reporter.tick(&observer, &context(), MIDNIGHT + 3 * DAY).unwrap();
-            reporter.tick(&observer, &context(), MIDNIGHT + 4 * DAY).unwrap();
+            // Each closes what the one before booked; one of them may meet the operation that fails.
+            let failed =
+                (3..7).filter(|day| reporter.tick(&observer, &context(), MIDNIGHT + day * DAY).is_err()).count();
+            assert!(failed + usize::from(reporter.send(&receiver).is_err()) <= 1);
             reporter.send(&receiver).unwrap();
             let counted = receiver.inferences();
             // A tick that died after its report was durable has told what it could not confirm.

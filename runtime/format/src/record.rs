@@ -64,7 +64,7 @@ pub struct Version {
     pub epoch: u32,
 }
 
-/// Why a candidate was rejected or deferred: a stable number, 401 to 417.
+/// Why a candidate was rejected or deferred: a stable number, see `docs/errors.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason(pub u16);
 
@@ -103,6 +103,16 @@ impl Reason {
     pub const NO_MEMORY: Self = Self(416);
     /// The bytes that arrived are not those that were announced.
     pub const WRONG_BYTES: Self = Self(417);
+    /// The network costs by the byte.
+    pub const METERED: Self = Self(480);
+    /// The device is not being charged.
+    pub const NOT_CHARGING: Self = Self(481);
+    /// It is not the time of day for it.
+    pub const OUTSIDE_WINDOW: Self = Self(482);
+    /// The bundle is longer than this device may fetch.
+    pub const TOO_LARGE: Self = Self(483);
+    /// Devices take turns, and it is not yet that of this one.
+    pub const NOT_ITS_TURN: Self = Self(484);
 
     /// A few words for people.
     #[must_use]
@@ -125,6 +135,11 @@ impl Reason {
             Self::LOW_BATTERY => "the battery is low",
             Self::NO_MEMORY => "no memory just now",
             Self::WRONG_BYTES => "the bytes received are not those announced",
+            Self::METERED => "the network is metered",
+            Self::NOT_CHARGING => "the device is not being charged",
+            Self::OUTSIDE_WINDOW => "outside of the hours for updates",
+            Self::TOO_LARGE => "longer than this device may fetch",
+            Self::NOT_ITS_TURN => "it waits for its turn",
             _ => "a reason that this runtime does not know",
         }
     }

@@ -8,6 +8,7 @@ use fleetfoot_update::Config;
 
 use super::Event;
 use crate::{
+    conditions::{Conditions, Jitter, UpdatePolicy},
     store::{Disk, OsDisk},
     transport::Transport,
 };
@@ -38,6 +39,12 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
+    /// What an update needs of network, power and time of day. The default needs nothing.
+    pub policy: UpdatePolicy,
+    /// What the application knows of them; without it nothing is held up by them.
+    pub conditions: Option<Box<dyn Conditions>>,
+    /// Spreads this device among others: its key. `None`: nothing is spread.
+    pub jitter: Option<Jitter>,
     /// Kernels for validation.
     pub kernels: Kernels,
     /// Called for every event.
@@ -60,6 +67,9 @@ impl AgentConfig {
             transport,
             limits: Config::default(),
             factory: None,
+            policy: UpdatePolicy::default(),
+            conditions: None,
+            jitter: None,
             kernels: Kernels::detect(),
             on_event: None,
             at: None,

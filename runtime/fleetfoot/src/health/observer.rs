@@ -48,7 +48,8 @@ impl Observer {
     pub fn new(model: &Model, baseline: Option<Baseline>) -> Self {
         let watched = |tensors: &[fleetfoot_engine::Tensor], sketches: Option<&[TensorSketch]>| {
             let sketch = |i: usize| sketches.and_then(|sketches| sketches.get(i).copied());
-            let one = |(i, tensor): (usize, &fleetfoot_engine::Tensor)| Watched { dtype: tensor.dtype, baseline: sketch(i) };
+            let one =
+                |(i, tensor): (usize, &fleetfoot_engine::Tensor)| Watched { dtype: tensor.dtype, baseline: sketch(i) };
             tensors.iter().enumerate().take(MAX_WATCHED).map(one).collect()
         };
         let inputs = watched(model.engine().inputs(), baseline.as_ref().map(|b| &b.inputs[..]));
@@ -225,7 +226,8 @@ fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
     let words = bytes.len() / 8;
     let step = words.div_ceil(8).max(1);
     for word in bytes.chunks_exact(8).step_by(step) {
-        hash = (hash ^ word.first_chunk().map_or(0, |w| u64::from_le_bytes(*w))).wrapping_mul(HASH_FACTOR).rotate_left(29);
+        hash =
+            (hash ^ word.first_chunk().map_or(0, |w| u64::from_le_bytes(*w))).wrapping_mul(HASH_FACTOR).rotate_left(29);
     }
     for &byte in &bytes[words * 8..] {
         hash = (hash ^ u64::from(byte)).wrapping_mul(HASH_FACTOR).rotate_left(29);

@@ -65,7 +65,8 @@ impl Queue {
 
     /// The waiting reports, the oldest first.
     pub(super) fn keys(&self) -> Result<Vec<Key>, Error> {
-        let list = || fs::read_dir(&self.folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>();
+        let list =
+            || fs::read_dir(&self.folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>();
         let names = list().map_err(|source| Error::file("list", &self.folder, source))?;
         let mut keys: Vec<Key> = names.iter().filter_map(|name| parse(name.to_str()?)).collect();
         keys.sort_unstable();

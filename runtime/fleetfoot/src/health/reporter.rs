@@ -106,7 +106,15 @@ impl Reporter {
             return Err(Error::BadName { name: config.hardware });
         }
         let queue = Queue::open(folder, Arc::clone(&config.disk), config.max_bytes)?;
-        let mut this = Self { config, queue, device_key, open: None, since_hour: None, unbooked: Tally::default(), unsettled: false };
+        let mut this = Self {
+            config,
+            queue,
+            device_key,
+            open: None,
+            since_hour: None,
+            unbooked: Tally::default(),
+            unsettled: false,
+        };
         if !this.config.enabled {
             this.queue.clear()?;
             return Ok(this);

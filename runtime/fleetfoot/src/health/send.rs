@@ -118,7 +118,8 @@ impl HttpReports {
 impl ReportTransport for HttpReports {
     fn post(&self, body: &[u8]) -> Result<Answer, TransportError> {
         let sent = self.agent.post(&self.url).header("content-type", "application/octet-stream").send(body);
-        let unreachable = |error: ureq::Error| TransportError::Unreachable { url: self.url.clone(), source: error.into() };
+        let unreachable =
+            |error: ureq::Error| TransportError::Unreachable { url: self.url.clone(), source: error.into() };
         Ok(match sent.map_err(unreachable)?.status().as_u16() {
             200..=299 => Answer::Taken,
             400 | 413 | 422 => Answer::Refused,

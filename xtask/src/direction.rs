@@ -25,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
-    ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.
         "fleetfoot-quantize",
@@ -54,8 +54,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-format",
         ],
     ),
+    // It reads the words that `update` decides upon: envelopes and directives.
+    ("fleetfoot-tuf", &["fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-update", &["fleetfoot-trust", "fleetfoot-format"]),
-    ("fleetfoot-tuf", &["fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-health", &["fleetfoot-format"]),

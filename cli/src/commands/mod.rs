@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod pack;
 pub(crate) mod publish;
 pub(crate) mod repo;
+pub(crate) mod rollout;
 pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod serve;

@@ -1,6 +1,6 @@
 //! What an agent needs to know.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use fleetfoot_kernels::Kernels;
 use fleetfoot_trust::Keys;
@@ -43,8 +43,11 @@ pub struct AgentConfig {
     pub policy: UpdatePolicy,
     /// What the application knows of them; without it nothing is held up by them.
     pub conditions: Option<Box<dyn Conditions>>,
-    /// Spreads this device among others: its key. `None`: nothing is spread.
+    /// Spreads this device among others. `None`: by the device key in the store.
     pub jitter: Option<Jitter>,
+    /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
+    /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
+    pub facts: BTreeMap<String, String>,
     /// Kernels for validation.
     pub kernels: Kernels,
     /// Called for every event.
@@ -70,12 +73,21 @@ impl AgentConfig {
             policy: UpdatePolicy::default(),
             conditions: None,
             jitter: None,
+            facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),
         }
     }
+}
+
+fn hardware() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}-{architecture}", std::env::consts::OS)
 }
 
 impl std::fmt::Debug for AgentConfig {

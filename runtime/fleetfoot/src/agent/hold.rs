@@ -19,25 +19,26 @@ impl Agent {
         Some(Input::Defer { reason, retry_at, now: self.now })
     }
 
-    /// A candidate that was validated before this poll starts only when it may; it stays what it is.
-    pub(super) fn held_before_start(&mut self) -> Option<Outcome> {
+    /// Whether a candidate that was validated before this poll must wait, why, and until when. It stays what it is.
+    pub(super) fn held_before_start(&self) -> Option<(Version, Reason, i64)> {
         let Some(Candidate { phase: Phase::Validated, version, .. }) = self.machine.record().candidate else {
             return None;
         };
         let (reason, retry_at) = self.ask(Work::Apply { fresh: false }, &version)?;
+        Some((version, reason, retry_at))
+    }
+
+    /// What a poll comes to where that is all there is.
+    pub(super) fn put_off(&mut self, (version, reason, retry_at): (Version, Reason, i64)) -> Outcome {
         let version = self.describe(&version);
         self.emit(&Event::Deferred { version: version.clone(), reason, retry_at });
-        Some(Outcome::Deferred { version, reason, retry_at, error: None })
+        Outcome::Deferred { version, reason, retry_at, error: None }
     }
 
     fn ask(&self, work: Work, version: &Version) -> Option<(Reason, i64)> {
         let config = &self.config;
         let situation = config.conditions.as_ref().map_or_else(Situation::default, |c| c.situation(self.now));
-        let mut policy = config.policy;
-        if config.jitter.is_none() {
-            policy.apply_jitter_s = 0;
-        }
-        let alone = Jitter::new([0; 16]);
-        policy.hold(work, version, situation, config.jitter.as_ref().unwrap_or(&alone), self.now)
+        let jitter = config.jitter.clone().unwrap_or_else(|| Jitter::new(self.device_key.unwrap_or_default()));
+        config.policy.hold(work, version, situation, &jitter, self.now)
     }
 }

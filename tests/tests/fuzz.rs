@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a file that cannot be read must fail the test")]
 
 use fleetfoot_tests::{
-    fuzz::{bundle, mutate, tflite},
+    fuzz::{bundle, mutate, report, tflite},
     root,
 };
 
@@ -39,6 +39,16 @@ fn models() {
     check("tflite", tflite::target, 100, |bytes, seed| {
         let mut bytes = bytes.to_vec();
         mutate::words(&mut bytes, seed);
+        Some(bytes)
+    });
+}
+
+#[test]
+fn reports() {
+    check("report", report::target, 200, |bytes, seed| {
+        let mut bytes = bytes.to_vec();
+        let at = (seed.wrapping_mul(2_654_435_761) >> 8) as usize % bytes.len();
+        bytes[at] ^= 1 << (seed % 8);
         Some(bytes)
     });
 }

@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-engine",
             "fleetfoot-kernels",
+            "fleetfoot-health",
             "fleetfoot-trust",
             "fleetfoot-format",
         ],

@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn the_spread_is_uniform_and_always_the_same() {
         uniform((0..20_000).map(|i| device(i).apply_s(&[3; 32], 7200)), 7200);
-        uniform((0..20_000).map(|i| device(i).next_poll(1_000_000, 14_400).rem_euclid(14_400) as u32), 14_400);
+        uniform((0..20_000).map(|i| device(i).next_poll(70 * 14_400 - 1, 14_400).rem_euclid(14_400) as u32), 14_400);
         uniform((0..20_000u32).map(|i| device(1).draw(b"poll", &i.to_be_bytes(), 900)), 900);
         assert_eq!(device(5).apply_s(&[3; 32], 7200), device(5).apply_s(&[3; 32], 7200));
         assert_ne!(device(5).apply_s(&[3; 32], 7200), device(5).apply_s(&[4; 32], 7200));

@@ -8,6 +8,7 @@
 
 pub mod bundle;
 pub mod mutate;
+pub mod report;
 pub mod tflite;
 
 use fleetfoot_engine::{Kernels, Model};

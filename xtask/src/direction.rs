@@ -20,10 +20,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-quantize",
             "fleetfoot-repository",
+            "fleetfoot-rollout",
             "fleetfoot-server",
             "fleetfoot-trust",
         ],
     ),
+    // Its simulator runs the device's state machine.
+    ("fleetfoot-rollout", &["fleetfoot-update", "fleetfoot-format"]),
     ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (

@@ -1,5 +1,7 @@
 //! `rollout`: says with the online key which release reaches whom.
 
+pub(crate) mod policy;
+
 use std::path::{Path, PathBuf};
 
 use fleetfoot::update::Stage;
@@ -20,6 +22,19 @@ use crate::{
 /// Example: fleetfoot rollout show --repo repo --model kws
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Check a policy: every problem with its line, column and a way out.
+    ///
+    /// Example: fleetfoot rollout lint rollout.yaml --devices 20000
+    Lint(policy::LintArgs),
+    /// Say what a policy will do to a fleet: exposure, bytes, and which faults it could notice.
+    ///
+    /// Example: fleetfoot rollout plan rollout.yaml --devices 20000 --bundle-bytes 350000
+    Plan(policy::PlanArgs),
+    /// Sign a stage of a policy that was planned.
+    ///
+    /// Example: fleetfoot rollout apply -f rollout.yaml --digest 3f2a.. --stage 1 --repo repo --model kws --key keys/rollout.key --snapshot-key
+    /// keys/snapshot.key --timestamp-key keys/timestamp.key
+    Apply(Box<policy::ApplyArgs>),
     /// Sign what is rolled out from now on. What every device would refuse is refused here.
     ///
     /// Example: fleetfoot rollout set --repo repo --model kws --candidate 42 --baseline 41 --stage canary --percent 1 --key keys/rollout.key
@@ -101,6 +116,9 @@ fn split(text: &str) -> Result<(u16, u16), String> {
 
 pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
+        Command::Lint(args) => policy::lint(&args, output),
+        Command::Plan(args) => policy::plan(&args, output),
+        Command::Apply(args) => policy::apply(&args, output),
         Command::Set(args) => {
             let repository = args.role.online.repository()?;
             let document = document(&args, &repository)?;

@@ -6,6 +6,7 @@ use fleetfoot::{BundleInfo, Keys, Model, VerifiedFile};
 use fleetfoot_format::bundle::{MAGIC, Preamble};
 use fleetfoot_import::{FileKind, ImportError};
 use fleetfoot_plan::{Plan, graph::Graph};
+use fleetfoot_trust::ReportKey;
 
 use crate::{
     failure::{Exit, Failure},
@@ -146,4 +147,16 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Self {
         Self::new(Exit::Unsupported, &error).code(error.code())
     }
+}
+
+/// The key of health reports: one line of 64 hexadecimal digits.
+pub(crate) fn report_key(path: &Path) -> Result<ReportKey, Failure> {
+    let bytes = read_whole(path)?;
+    let text = std::str::from_utf8(&bytes).map_or("", str::trim);
+    let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let plain = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let key: Option<Vec<u8>> = (0..32).map(|i| digit(2 * i).filter(|_| plain)).collect();
+    let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
+    let bad = || Failure::usage("a key of reports is one line of 64 hexadecimal digits").in_file(path);
+    key.map(ReportKey::new).ok_or_else(bad)
 }

@@ -6,11 +6,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod assemble;
+mod baseline;
 mod error;
 mod golden;
 mod pack;
 
 pub use assemble::assemble;
+pub use baseline::sketch as baseline;
 pub use error::PackError;
 pub use golden::{Case, run as run_goldens, seeded_inputs};
 pub use pack::{Pack, pack};

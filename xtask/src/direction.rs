@@ -27,7 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Its simulator runs the device's state machine.
     ("fleetfoot-rollout", &["fleetfoot-update", "fleetfoot-format"]),
-    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.
@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-engine",
             "fleetfoot-kernels",
+            "fleetfoot-health",
             "fleetfoot-trust",
             "fleetfoot-format",
         ],
@@ -51,6 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-tuf",
             "fleetfoot-update",
+            "fleetfoot-health",
             "fleetfoot-trust",
             "fleetfoot-kernels",
             "fleetfoot-format",
@@ -61,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-update", &["fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
+    ("fleetfoot-health", &["fleetfoot-format"]),
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),

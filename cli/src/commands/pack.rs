@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use fleetfoot_format::bundle::{Budget, Provenance};
+use fleetfoot_format::{
+    baseline::Baseline,
+    bundle::{Budget, Provenance},
+};
 use fleetfoot_plan::graph::Graph;
-use fleetfoot_quantize::{Pack, pack, run_goldens, seeded_inputs};
+use fleetfoot_quantize::{Pack, baseline, pack, run_goldens, seeded_inputs};
 use fleetfoot_trust::{SigningKey, sha256, sign_bundle};
 use serde::Deserialize;
 use serde_json::json;
@@ -47,6 +50,10 @@ pub(crate) struct Args {
     /// Golden vectors (.npz): `input` is run; `output`, where it is there, must be equal.
     #[arg(long)]
     golden: Option<PathBuf>,
+    /// Data that the model was made for (.npz with `input`, or `x`): how its values and the answers are spread goes into the bundle, and devices
+    /// report how far theirs are from it. 100 samples or more.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Labels of the outputs, one per line.
     #[arg(long)]
     labels: Option<PathBuf>,
@@ -110,6 +117,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             None => failure,
         }
     })?;
+    let sketches = match &args.baseline {
+        Some(path) => Some(read_baseline(path, &graph, &plan)?),
+        None => None,
+    };
     let labels = match args.labels.clone().or(config.labels) {
         Some(path) => Some(std::fs::read_to_string(&path).map_err(|e| Failure::io("read", &path, &e))?),
         None => None,
@@ -133,6 +144,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             arena_bytes: args.budget_arena_bytes.or(config.budget.arena_bytes),
         },
         golden: &cases,
+        baseline: sketches.as_ref(),
         labels: labels.as_deref(),
         provenance: Provenance {
             source_sha256: sha256(&source),
@@ -196,6 +208,22 @@ fn next_number(repo: Option<&Path>, model: &str) -> Result<u64, Failure> {
 type Golden = (Vec<Vec<u8>>, Option<Vec<Vec<u8>>>);
 
 /// The inputs of a golden file and, where it has them, the outputs.
+/// The baseline of a file of data.
+fn read_baseline(path: &Path, graph: &Graph, plan: &fleetfoot_plan::Plan) -> Result<Baseline, Failure> {
+    let model = fleetfoot::Model::open_unsigned(plan)?;
+    if graph.inputs.len() != 1 {
+        return Err(Failure::new(Exit::Unsupported, "--baseline takes models with one input").in_file(path));
+    }
+    let array = match arrays::read_optional(path, "input")? {
+        Some(array) => array,
+        None => arrays::read(path, "x")?,
+    };
+    let input = model.engine().input(0).map_err(fleetfoot::Error::from)?;
+    let name = &graph.tensor(graph.inputs[0]).name;
+    let inputs = samples(&array, name, input).map_err(|e| e.in_file(path))?;
+    Ok(baseline(plan, &inputs)?)
+}
+
 fn read_golden(path: &Path, graph: &Graph, plan: &fleetfoot_plan::Plan) -> Result<Golden, Failure> {
     if graph.inputs.len() != 1 || graph.outputs.len() != 1 {
         return Err(

@@ -18,6 +18,7 @@ mod assignment;
 mod config;
 mod event;
 mod fetch;
+mod hold;
 mod live;
 mod rollout;
 mod serve;
@@ -270,7 +271,8 @@ impl Agent {
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
         let heard = self.hear()?;
-        let resumed = if self.waits_for_word() { Action::None } else { self.step(Input::Resume { now: self.now })? };
+        let waits = self.waits_for_word() || self.held_before_start().is_some();
+        let resumed = if waits { Action::None } else { self.step(Input::Resume { now: self.now })? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
@@ -315,6 +317,9 @@ impl Agent {
             if shadow == Some(offer.version) && known && self.only_shadows() {
                 break;
             }
+            if known && let Some(held) = self.held_before_start() {
+                return Ok(self.put_off(held));
+            }
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
                 Action::NotTaken(why) => {
@@ -337,12 +342,17 @@ impl Agent {
 
     /// Does what the machine asks for until it has an outcome. Without an offer nothing is fetched.
     fn carry(&mut self, mut action: Action, offer: Option<(&Announced, &Keys)>) -> Result<Option<Outcome>, Error> {
-        let mut error = None;
+        let (mut error, mut fresh) = (None, false);
         loop {
             self.settle()?;
+            if let Some(wait) = self.hold(&action, offer.is_some(), fresh) {
+                action = self.step(wait)?;
+                continue;
+            }
             let input = match action {
                 Action::Fetch { version, .. } => {
                     let Some((offer, keys)) = offer else { return Ok(None) };
+                    fresh = true;
                     match self.fetch(&version, offer, keys) {
                         Ok(()) => Input::Fetched,
                         Err(fault) => {

@@ -16,7 +16,9 @@
 
 pub mod agent;
 mod batch;
+pub mod conditions;
 mod error;
+pub mod health;
 pub mod live;
 mod map;
 mod model;

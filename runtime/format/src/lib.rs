@@ -11,6 +11,8 @@
 //! | [`graph`] | the section *graph*: inputs, outputs and the steps of the plan |
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
 //! | [`lite`] | `trust.bin`, `header.bin`, `directive.bin` for devices without clock, JSON or TLS |
+//! | [`baseline`] | the section *baseline*: how the values of inputs and outputs were spread |
+//! | [`report`] | the health report of a device |
 //! | [`record`] | the state record of one model on one device |
 //! | [`agreement`] | sums over the inferences of a shadow, as a report carries them |
 //!
@@ -27,6 +29,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod agreement;
+pub mod baseline;
 pub mod bundle;
 pub mod error;
 pub mod golden;
@@ -34,6 +37,7 @@ pub mod graph;
 pub mod limits;
 pub mod lite;
 pub mod record;
+pub mod report;
 
 pub use error::FormatError;
 

@@ -68,7 +68,7 @@ pub struct Version {
     pub epoch: u32,
 }
 
-/// Why a version was rejected or deferred: a stable number, 401 to 417 and 460 to 467.
+/// Why a candidate was rejected or deferred: a stable number, see `docs/errors.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason(pub u16);
 
@@ -123,6 +123,16 @@ impl Reason {
     pub const SHADOW_FAILED: Self = Self(466);
     /// In the shadow one inference took longer than its deadline.
     pub const SHADOW_HUNG: Self = Self(467);
+    /// The network costs by the byte.
+    pub const METERED: Self = Self(480);
+    /// The device is not being charged.
+    pub const NOT_CHARGING: Self = Self(481);
+    /// It is not the time of day for it.
+    pub const OUTSIDE_WINDOW: Self = Self(482);
+    /// The bundle is longer than this device may fetch.
+    pub const TOO_LARGE: Self = Self(483);
+    /// Devices take turns, and it is not yet that of this one.
+    pub const NOT_ITS_TURN: Self = Self(484);
 
     /// A few words for people.
     #[must_use]
@@ -153,6 +163,11 @@ impl Reason {
             Self::DISAGREES => "agrees too seldom with the version that serves",
             Self::SHADOW_FAILED => "an inference failed in the shadow",
             Self::SHADOW_HUNG => "an inference in the shadow did not end in time",
+            Self::METERED => "the network is metered",
+            Self::NOT_CHARGING => "the device is not being charged",
+            Self::OUTSIDE_WINDOW => "outside of the hours for updates",
+            Self::TOO_LARGE => "longer than this device may fetch",
+            Self::NOT_ITS_TURN => "it waits for its turn",
             _ => "a reason that this runtime does not know",
         }
     }

@@ -8,6 +8,7 @@ use fleetfoot_update::Config;
 
 use super::Event;
 use crate::{
+    conditions::{Conditions, Jitter, UpdatePolicy},
     live::LiveConfig,
     store::{Disk, OsDisk},
     transport::Transport,
@@ -39,6 +40,12 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
+    /// What an update needs of network, power and time of day. The default needs nothing.
+    pub policy: UpdatePolicy,
+    /// What the application knows of them; without it nothing is held up by them.
+    pub conditions: Option<Box<dyn Conditions>>,
+    /// Spreads this device among others. `None`: by the device key in the store.
+    pub jitter: Option<Jitter>,
     /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
     /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
     pub facts: BTreeMap<String, String>,
@@ -68,6 +75,9 @@ impl AgentConfig {
             transport,
             limits: Config::default(),
             factory: None,
+            policy: UpdatePolicy::default(),
+            conditions: None,
+            jitter: None,
             facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             live: LiveConfig::default(),

@@ -18,6 +18,7 @@ mod config;
 mod event;
 mod fetch;
 mod serve;
+mod stage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -53,6 +54,8 @@ pub struct Agent {
     labels: BTreeMap<[u8; 32], String>,
     /// Tag of the timestamp that this process fetched last.
     timestamp_tag: Option<String>,
+    /// A candidate that is admitted waits for [`Agent::activate`].
+    holds: bool,
     now: i64,
 }
 
@@ -78,7 +81,7 @@ impl Agent {
         let machine = Machine::new(config.limits, Record::default());
         let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
         let mut agent =
-            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
+            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, holds: false, now };
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
@@ -217,7 +220,7 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
-        let local = match self.step(Input::Resume { now: self.now })? {
+        let local = match self.go_on()? {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
@@ -252,6 +255,9 @@ impl Agent {
         }
         let mut newest = None;
         for offer in offers.iter().take(LOOKED_AT) {
+            if self.is_held(Some(&offer.version)) {
+                return Ok(Outcome::Staged(self.describe(&offer.version)));
+            }
             let known = self.machine.record().candidate.is_some_and(|c| c.version == offer.version);
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
@@ -303,6 +309,11 @@ impl Agent {
                         input
                     }
                 },
+                Action::Validated { version } if self.holds => {
+                    let version = self.describe(&version);
+                    self.emit(&Event::Staged(version.clone()));
+                    return Ok(Some(Outcome::Staged(version)));
+                }
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
                 Action::StartTrial { version } if self.machine.in_trial() => {

@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agent;
+mod arena;
 mod batch;
 mod error;
 mod map;
@@ -26,6 +27,7 @@ pub mod validate;
 mod verified;
 
 pub use agent::{Agent, AgentConfig};
+pub use arena::Memory;
 pub use error::{Error, hex};
 pub use fleetfoot_engine as engine;
 pub use fleetfoot_format as format;

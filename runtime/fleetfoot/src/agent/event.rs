@@ -69,6 +69,8 @@ pub enum Event {
         /// What was measured.
         admission: Admission,
     },
+    /// The candidate is admitted and waits until the application activates it.
+    Staged(VersionInfo),
     /// The candidate serves, on trial.
     TrialStarted(VersionInfo),
     /// The candidate is active.
@@ -131,6 +133,7 @@ impl fmt::Display for Event {
                 f,
                 "version {version} is admitted: {goldens} golden cases exact, p99 {p99_us} \u{b5}s, arena {arena_bytes} bytes"
             ),
+            Self::Staged(version) => write!(f, "version {version} waits to be activated"),
             Self::TrialStarted(version) => write!(f, "version {version} serves on trial"),
             Self::Committed(version) => write!(f, "version {version} is active"),
             Self::Rejected { version, reason, because } => {
@@ -164,6 +167,8 @@ pub enum Outcome {
         /// The newest release number and why it is not taken.
         newest: Option<(u64, NotTaken)>,
     },
+    /// A candidate is admitted and waits to be activated.
+    Staged(VersionInfo),
     /// A candidate serves on trial.
     Trial(VersionInfo),
     /// A candidate became active.

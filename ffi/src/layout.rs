@@ -14,9 +14,14 @@ pub(crate) unsafe trait Versioned: Copy {
     const ZERO: Self;
 }
 
-/// Declares structs: `Copy`, `Versioned`, with a documented field each.
+/// Bytes of a field.
+const fn field_len<T, F>(_: fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
+/// Declares structs: `Copy`, `Versioned`, each field documented, and which field was the last one in the first version.
 macro_rules! structs {
-    ($($(#[$doc:meta])* $name:ident = $first:literal / $first_32:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $name:ident, at first up to $last:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
         $(
             $(#[$doc])*
             #[repr(C)]
@@ -30,11 +35,15 @@ macro_rules! structs {
             // SAFETY: `repr(C)`, a `u32` first, and only numbers, arrays of numbers and raw pointers.
             unsafe impl Versioned for $name {
                 const NAME: &'static str = stringify!($name);
-                const FIRST_LEN: u32 = if size_of::<usize>() == 8 { $first } else { $first_32 };
+                const FIRST_LEN: u32 = (std::mem::offset_of!($name, $last) + field_len(|s: &$name| &s.$last))
+                    .next_multiple_of(align_of::<$name>()) as u32;
                 // SAFETY: zeros are a value of numbers and of raw pointers.
                 const ZERO: Self = unsafe { std::mem::zeroed() };
             }
         )*
+
+        /// In the first version all fields are of the first version.
+        const _: () = assert!(crate::ABI_VERSION & 0xffff > 0 || true $(&& size_of::<$name>() == <$name>::FIRST_LEN as usize)*);
 
         /// Name, length and the offsets of all fields of every struct, for the test that compares them with the header.
         pub const LAYOUTS: &[(&str, usize, &[(&str, usize)])] = &[
@@ -45,7 +54,7 @@ macro_rules! structs {
 
 structs! {
     /// What a failed call tells; the caller owns it.
-    ff_error = 256 / 256 {
+    ff_error, at first up to message {
         /// The status that the function returned.
         status: i32,
         /// The error number of the operating system, or 0.
@@ -56,7 +65,7 @@ structs! {
         message: [c_char; 240],
     }
     /// A model's names and numbers.
-    ff_model_info = 80 / 72 {
+    ff_model_info, at first up to sha256 {
         /// Inputs.
         n_inputs: u32,
         /// Outputs.
@@ -73,7 +82,7 @@ structs! {
         sha256: [u8; 32],
     }
     /// An input or an output.
-    ff_tensor_info = 64 / 64 {
+    ff_tensor_info, at first up to name {
         /// `FF_INT8` and so on.
         dtype: i32,
         /// Dimensions in use.
@@ -90,7 +99,7 @@ structs! {
         name: *const c_char,
     }
     /// How a session is made.
-    ff_session_options = 32 / 24 {
+    ff_session_options, at first up to arena_len {
         /// Threads that run, the caller's among them; 0 is 1.
         threads: u32,
         /// `FF_SESSION_TIMED` or 0.
@@ -103,7 +112,7 @@ structs! {
         arena_len: usize,
     }
     /// What a session counted.
-    ff_run_metrics = 72 / 72 {
+    ff_run_metrics, at first up to max_ns {
         /// How many runs `p50_ns` and the others come from; 0 where the session is not timed.
         timed_runs: u32,
         /// Runs that came to their end.
@@ -124,7 +133,7 @@ structs! {
         max_ns: u64,
     }
     /// An image in memory.
-    ff_image = 80 / 72 {
+    ff_image, at first up to std {
         /// `FF_RGBA8888` and so on.
         format: i32,
         /// Columns.
@@ -149,7 +158,7 @@ structs! {
         std: [f32; 3],
     }
     /// A model of a runtime.
-    ff_model_options = 88 / 60 {
+    ff_model_options, at first up to slots {
         /// Deaths of the process that a new version may cause; 0: 2.
         attempts: u32,
         /// Good inferences that a trial needs; 0: 500.
@@ -178,7 +187,7 @@ structs! {
         slots: u32,
     }
     /// A store and its models.
-    ff_runtime_options = 32 / 24 {
+    ff_runtime_options, at first up to reserved {
         /// How many models.
         n_models: u32,
         /// Folder that only this runtime writes.
@@ -189,7 +198,7 @@ structs! {
         reserved: u64,
     }
     /// What a poll came to.
-    ff_update_result = 352 / 352 {
+    ff_update_result, at first up to text {
         /// `FF_UPDATE_UP_TO_DATE` and so on.
         kind: i32,
         /// Why, where it was rejected, put off, or failed; or 0.
@@ -206,7 +215,7 @@ structs! {
         text: [c_char; 248],
     }
     /// A file that a poll asks for.
-    ff_request = 40 / 32 {
+    ff_request, at first up to etag {
         /// For later versions.
         reserved: u32,
         /// Bytes at the front that are there already.
@@ -219,7 +228,7 @@ structs! {
         etag: *const c_char,
     }
     /// Something that happened.
-    ff_event = 432 / 432 {
+    ff_event, at first up to text {
         /// `FF_EVENT_REFRESHED` and so on; the set is open.
         kind: i32,
         /// Number of this event; one that was dropped is missing.

@@ -52,13 +52,18 @@ pub(crate) fn session(handle: *const ff_session) -> Result<Exclusive<Bound>, Fau
 }
 
 impl Bound {
-    fn new(named: &Named, options: &ff_session_options, lent: Option<Arena>) -> Result<Self, Fault> {
+    /// # Safety
+    /// The arena of the options is NULL, or the caller's to lend.
+    unsafe fn new(named: &Named, options: &ff_session_options) -> Result<Self, Fault> {
         let (kernels, threads) = (Kernels::detect(), options.threads.max(1) as usize);
         let engine = named.model.engine();
-        let arena = match lent {
-            Some(arena) => arena,
+        let arena = if options.arena.is_null() {
             // So many threads that nobody has them are refused below.
-            None => Arena::new(engine.bounded_arena_len(kernels, threads.min(engine::MAX_THREADS)).map_err(fleetfoot::Error::from)?)?,
+            let len = engine.bounded_arena_len(kernels, threads.min(engine::MAX_THREADS));
+            Arena::new(len.map_err(fleetfoot::Error::from)?)?
+        } else {
+            // SAFETY: by the contract of this function.
+            unsafe { Arena::lent(options.arena.cast(), options.arena_len)? }
         };
         let at = arena.at();
         let session = Session::in_memory(Arc::clone(&named.model), kernels, threads, Box::new(arena))?;
@@ -146,18 +151,16 @@ pub unsafe extern "C" fn ff_session_create(
     error: *mut ff_error,
 ) -> i32 {
     let body = || {
-        // SAFETY: the header's contract of `out`, `options`, and of the arena in it.
-        let (options, lent) = unsafe {
+        // SAFETY: the header's contract of `out` and `options`.
+        let options = unsafe {
             give(out, "out", ptr::null_mut())?;
-            let options = if options.is_null() { ff_session_options::ZERO } else { read(options)? };
-            let lent = !options.arena.is_null();
-            let lent = lent.then(|| Arena::lent(options.arena.cast(), options.arena_len)).transpose()?;
-            (options, lent)
+            if options.is_null() { ff_session_options::ZERO } else { read(options)? }
         };
         if options.flags & !FF_SESSION_TIMED != 0 {
             return Err(Fault::new(Status::Argument, format!("flags are {:#x}, of which some are unknown", options.flags)));
         }
-        let handle = SESSIONS.insert(Bound::new(&*model(of)?, &options, lent)?)?;
+        // SAFETY: the header's contract of the arena.
+        let handle = SESSIONS.insert(unsafe { Bound::new(&*model(of)?, &options)? })?;
         // SAFETY: as above.
         unsafe { give(out, "out", pointer(handle)) }
     };

@@ -136,11 +136,11 @@ impl Feed {
     fn wait<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> Result<T, Fault> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(found) = ready(&mut state) {
-                return Ok(found);
-            }
             if state.stopped {
                 return Err(Status::Stopped.into());
+            }
+            if let Some(found) = ready(&mut state) {
+                return Ok(found);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

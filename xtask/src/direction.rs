@@ -24,6 +24,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-trust",
         ],
     ),
+    // The C interface for the Java virtual machine.
+    ("fleetfoot-jni", &["fleetfoot-ffi"]),
+    // The C interface: what the facade can do, and nothing more.
+    ("fleetfoot-ffi", &["fleetfoot"]),
     ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-trust", "fleetfoot-format"]),
     (

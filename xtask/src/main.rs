@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod capi;
 mod checks;
 mod conformance;
 mod cross;

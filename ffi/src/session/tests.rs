@@ -13,7 +13,9 @@ fn a_poisoned_session_is_good_for_nothing_else() {
     let model = std::sync::Arc::new(fleetfoot::Model::from_file(&file).unwrap());
     let named = crate::model::Named::new(file, model).unwrap();
     let options = ff_session_options { flags: FF_SESSION_TIMED, ..ff_session_options::ZERO };
-    let handle = SESSIONS.insert(super::Bound::new(&named, &options, None).unwrap()).unwrap();
+    // SAFETY: no arena is lent.
+    let bound = unsafe { super::Bound::new(&named, &options) }.unwrap();
+    let handle = SESSIONS.insert(bound).unwrap();
     // SAFETY: the handle is open, NULL is allowed for the others.
     let run = || unsafe { ff_session_run(pointer(handle), std::ptr::null_mut(), std::ptr::null_mut()) };
     assert_eq!(run(), 0);

@@ -96,16 +96,17 @@ impl<T: Send + Sync> Table<T> {
             if state >> GENERATION_SHIFT != generation || state & CLOSED != 0 {
                 return;
             }
-            // This call counts as one until the waiting begins, for the sake of `stop`.
             match slot.state.compare_exchange_weak(state, state | CLOSED, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
                 Err(now) => state = now,
             }
         }
-        // SAFETY: the object stays until this function takes it out below; others have it shared, or one has it exclusively, in which case `stop` must
-        // not be called: see the condition.
-        if !slot.is_exclusive() && let Some(object) = unsafe { &*slot.object.get() } {
-            stop(object);
+        if !slot.is_exclusive() {
+            // SAFETY: the object stays until it is taken out below. Nobody has it exclusively: who had it has left, and the closed bit keeps new ones out.
+            let object = unsafe { &*slot.object.get() };
+            if let Some(object) = object {
+                stop(object);
+            }
         }
         let mut waiting = lock(&LEFT.0);
         while slot.state.load(Ordering::Acquire) & COUNT != 0 {
@@ -114,7 +115,6 @@ impl<T: Send + Sync> Table<T> {
         drop(waiting);
         // SAFETY: no call is under way, and the closed bit keeps new ones out; only the one who set it gets here.
         let object = unsafe { (*slot.object.get()).take() };
-        // Free before the object is dropped would be wrong only for handles that are reused; the next generation is another handle.
         drop(object);
         let next = (generation + 1) & GENERATIONS;
         slot.state.store(next << GENERATION_SHIFT | CLOSED, Ordering::Release);

@@ -113,7 +113,7 @@ impl Source<'_> {
 
     /// Columns and rows once it is turned.
     const fn turned(&self) -> (u32, u32) {
-        if self.rotation % 180 == 0 { (self.width, self.height) } else { (self.height, self.width) }
+        if self.rotation.is_multiple_of(180) { (self.width, self.height) } else { (self.height, self.width) }
     }
 
     /// Red, green and blue at a place of the turned image.

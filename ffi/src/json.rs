@@ -54,7 +54,8 @@ pub(crate) fn model(
         Role::Candidate => "candidate",
         _ => "other",
     };
-    let versions: Vec<_> = versions.iter().map(|(v, r)| format!("{{{},\"role\":\"{}\"}}", version(v), role(*r))).collect();
+    let versions: Vec<_> =
+        versions.iter().map(|(v, r)| format!("{{{},\"role\":\"{}\"}}", version(v), role(*r))).collect();
     let versions = versions.join(",");
     format!("{{\"name\":{},\"serving\":{serving},\"candidate\":{phase},\"versions\":[{versions}]}}", quoted(name))
 }

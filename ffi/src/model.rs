@@ -112,7 +112,9 @@ pub unsafe extern "C" fn ff_model_from_fd(
             nothing(out)?;
             read_keys(keys, n_keys, threshold)?
         };
-        let failed = |source| Fault::from(fleetfoot::Error::File { action: "map", path: format!("descriptor {fd}").into(), source });
+        let failed = |source| {
+            Fault::from(fleetfoot::Error::File { action: "map", path: format!("descriptor {fd}").into(), source })
+        };
         let file = duplicate(fd)?;
         let mapped = Bytes::map_part(&file, offset, Some(length)).map_err(failed)?;
         let file = VerifiedFile::of_bytes(mapped, &keys)?;
@@ -177,7 +179,11 @@ pub unsafe extern "C" fn ff_model_from_memory(
 /// # Safety
 /// As the header says of all functions.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ff_model_get_info(handle: *const ff_model, out: *mut ff_model_info, error: *mut ff_error) -> i32 {
+pub unsafe extern "C" fn ff_model_get_info(
+    handle: *const ff_model,
+    out: *mut ff_model_info,
+    error: *mut ff_error,
+) -> i32 {
     let body = || {
         let named = model(handle)?;
         let engine = named.model.engine();

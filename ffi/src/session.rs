@@ -157,7 +157,10 @@ pub unsafe extern "C" fn ff_session_create(
             if options.is_null() { ff_session_options::ZERO } else { read(options)? }
         };
         if options.flags & !FF_SESSION_TIMED != 0 {
-            return Err(Fault::new(Status::Argument, format!("flags are {:#x}, of which some are unknown", options.flags)));
+            return Err(Fault::new(
+                Status::Argument,
+                format!("flags are {:#x}, of which some are unknown", options.flags),
+            ));
         }
         // SAFETY: the header's contract of the arena.
         let handle = SESSIONS.insert(unsafe { Bound::new(&*model(of)?, &options)? })?;
@@ -283,9 +286,8 @@ pub unsafe extern "C" fn ff_session_run_batch(
         }
         let (n_inputs, n_outputs) = (bound.inputs.len(), bound.outputs.len());
         // SAFETY: neither NULL nor misaligned, and the header wants as many pointers as the model has inputs and outputs.
-        let (inputs, outputs) = unsafe {
-            (std::slice::from_raw_parts(inputs, n_inputs), std::slice::from_raw_parts(outputs, n_outputs))
-        };
+        let (inputs, outputs) =
+            unsafe { (std::slice::from_raw_parts(inputs, n_inputs), std::slice::from_raw_parts(outputs, n_outputs)) };
         bound.batch(n, inputs, outputs)
     };
     // SAFETY: the header's contract of `error`.
@@ -329,7 +331,9 @@ fn bind(port: &mut Port, index: u32, data: *mut c_void, len: usize) -> Result<()
     let data = NonNull::new(data.cast::<u8>());
     if data.is_some() && len != port.len {
         let need = port.len;
-        return Err(Fault::new(Status::Length, format!("tensor {index} has {need} bytes, the buffer has {len}")).at(index));
+        return Err(
+            Fault::new(Status::Length, format!("tensor {index} has {need} bytes, the buffer has {len}")).at(index)
+        );
     }
     port.bound = data;
     Ok(())

@@ -191,7 +191,10 @@ impl Feed {
             let Some(wanted) = state.wanted.as_mut() else { return Err(unexpected("no file is asked for")) };
             let len = chunk.len() as u64;
             if wanted.offset.saturating_add(wanted.fed).saturating_add(len) > wanted.max_len {
-                return Err(Fault::new(Status::Length, format!("longer than the {} bytes that it may have", wanted.max_len)));
+                return Err(Fault::new(
+                    Status::Length,
+                    format!("longer than the {} bytes that it may have", wanted.max_len),
+                ));
             }
             wanted.fed += len;
             state.chunk = Some(chunk.to_vec());
@@ -210,7 +213,9 @@ impl Feed {
                 (1, _) => Ok(Fetched::NotModified),
                 (2, _) => Ok(Fetched::Missing),
                 (3, 1..=999) => Err(TransportError::Status { url: url(), status: http_status as u16 }),
-                (3, _) => Err(TransportError::Unreachable { url: url(), source: "the application could not fetch it".into() }),
+                (3, _) => {
+                    Err(TransportError::Unreachable { url: url(), source: "the application could not fetch it".into() })
+                }
                 (other, _) => {
                     let fault = Fault::new(Status::Argument, format!("{other} is no answer"));
                     state.wanted = Some(wanted);

@@ -35,7 +35,8 @@ fn structs_are_as_a_c_compiler_lays_them_out() {
         }
         // No field of the header is missing in Rust.
         let body = code();
-        let body = body.split_once(&format!("typedef struct {name} {{")).unwrap().1.split_once('}').unwrap().0.to_owned();
+        let body =
+            body.split_once(&format!("typedef struct {name} {{")).unwrap().1.split_once('}').unwrap().0.to_owned();
         let declared = body.split(';').map(|d| d.split(',').count()).sum::<usize>() - 1;
         assert_eq!(declared, fields.len() + 1, "fields of {name}: {body}");
     }
@@ -45,7 +46,8 @@ fn structs_are_as_a_c_compiler_lays_them_out() {
     fs::write(&source, program).unwrap();
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
-    let built = Command::new(compiler).args(["-std=c99", "-I"]).arg(include).arg(&source).arg("-o").arg(&binary).status();
+    let built =
+        Command::new(compiler).args(["-std=c99", "-I"]).arg(include).arg(&source).arg("-o").arg(&binary).status();
     assert!(built.unwrap().success(), "a C compiler");
     let printed = Command::new(&binary).output().unwrap().stdout;
     assert_eq!(String::from_utf8(printed).unwrap(), expected);

@@ -182,4 +182,3 @@ fn kind(event: &Event) -> &'static str {
 fn now() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
-

@@ -19,9 +19,10 @@ use crate::{
     shell::{Cmd, Result, Tree},
 };
 
-/// Bytes of the stripped shared library: with models and sessions only, and with updates; both without a transport.
+/// Bytes of the stripped shared library: with models and sessions only, and with updates; both without a transport. The standard library is some
+/// 310,000 of them and the kernels of all instruction sets as many.
 const BUDGETS: [(&str, &[&str], u64); 2] =
-    [("models and sessions", &[], 760_000), ("with updates", &["--features", "update"], 1_120_000)];
+    [("models and sessions", &[], 760_000), ("with updates", &["--features", "update"], 1_153_000)];
 const SONAME: &str = "libfleetfoot.so.0";
 const SHARED: &str = "libfleetfoot.so.0.1.0";
 const VERSION: &str = "0.1.0";
@@ -78,7 +79,8 @@ pub(crate) fn world(tree: &Tree) -> Result<PathBuf> {
 /// Builds the libraries for release and tells their folder.
 fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> Result<PathBuf> {
     // Whole-program optimization is for libraries that are not also linked into Rust.
-    let args = ["--release", "--quiet", "-p", "fleetfoot-ffi", "--crate-type", "cdylib,staticlib", "--no-default-features"];
+    let args =
+        ["--release", "--quiet", "-p", "fleetfoot-ffi", "--crate-type", "cdylib,staticlib", "--no-default-features"];
     let cargo = match target {
         Some(_) => cross::cargo(tree, "rustc", &args),
         None => Cmd::cargo(tree, ["rustc"]).args(args),
@@ -148,14 +150,7 @@ fn only_ours(library: &Path) -> Result {
     if exported.len() > 30 && others.is_empty() { Ok(()) } else { Err(format!("exported: {others:?}")) }
 }
 
-fn compile(
-    tree: &Tree,
-    work: &Path,
-    compiler: &[&str],
-    test: &str,
-    more: &[&str],
-    prefix: &Path,
-) -> Result<PathBuf> {
+fn compile(tree: &Tree, work: &Path, compiler: &[&str], test: &str, more: &[&str], prefix: &Path) -> Result<PathBuf> {
     let binary = work.join(format!("{test}-{}", compiler[0]));
     let lib = prefix.join("lib");
     Cmd::new(compiler[0])
@@ -212,9 +207,11 @@ fn consumers(tree: &Tree, work: &Path, prefix: &Path, world: &Path) -> Result {
     let pkg_config = prefix.join("lib/pkgconfig").into_os_string();
     let rpath = format!("-Wl,-rpath,{}", prefix.join("lib").display());
     for (name, flags, libraries) in [("shared", &["--cflags", "--libs"][..], true), ("static", &["--cflags"], false)] {
-        let said = Cmd::new("pkg-config").args(flags).arg("fleetfoot").env("PKG_CONFIG_PATH", pkg_config.clone()).read()?;
+        let said =
+            Cmd::new("pkg-config").args(flags).arg("fleetfoot").env("PKG_CONFIG_PATH", pkg_config.clone()).read()?;
         let binary = work.join(format!("consumer-{name}"));
-        let mut compile = Cmd::new("gcc").arg(source.join("main.c")).args(said.split_whitespace()).arg("-o").arg(&binary);
+        let mut compile =
+            Cmd::new("gcc").arg(source.join("main.c")).args(said.split_whitespace()).arg("-o").arg(&binary);
         if libraries {
             compile = compile.arg(&rpath);
         } else {

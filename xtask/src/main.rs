@@ -22,6 +22,7 @@ mod firmware;
 mod fuzz;
 mod hygiene;
 mod interop;
+mod kotlin;
 mod memory;
 mod setup;
 mod shell;

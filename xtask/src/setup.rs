@@ -6,6 +6,7 @@
 //! | firmware | the sources of `core`, `rust-lld`, `qemu-system-arm` | Debian packages, the Rust toolchain |
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
 //! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
+//! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines and JUnit from Maven Central) | Debian packages |
 //! | deny | `cargo-deny` | crates.io, built into the target folder unless it is on PATH |
 //!
 //! Debian's `rustc-web` is a second Rust beside the usual one; it is used for cross builds only, because it brings a standard
@@ -28,9 +29,10 @@ pub(crate) enum Area {
     Python,
     Deny,
     C,
+    Kotlin,
 }
 
-const ALL: [Area; 5] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C];
+const ALL: [Area; 6] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin];
 
 /// What [`ensure`] left missing.
 pub(crate) struct Ready(BTreeMap<Area, String>);
@@ -74,7 +76,7 @@ pub(crate) fn ensure(tree: &Tree, areas: &[Area]) -> Ready {
             Area::Python => python_environment(tree),
             Area::Deny => install_cargo_deny(tree),
             Area::Firmware => rust_lld_dir().map(drop),
-            Area::Aarch64 | Area::C => Ok(()),
+            Area::Aarch64 | Area::C | Area::Kotlin => Ok(()),
         };
         if let Err(fault) = fault {
             missing.insert(*area, fault);
@@ -91,11 +93,7 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need {
-        package: "qemu-user",
-        areas: &[Area::Aarch64, Area::C],
-        present: || on_path("qemu-aarch64").is_some(),
-    },
+    Need { package: "qemu-user", areas: &[Area::Aarch64, Area::C], present: || on_path("qemu-aarch64").is_some() },
     Need {
         package: "gcc-aarch64-linux-gnu",
         areas: &[Area::Aarch64, Area::C],
@@ -133,6 +131,8 @@ const NEEDS: &[Need] = &[
     Need { package: "cmake", areas: &[Area::C], present: || on_path("cmake").is_some() },
     Need { package: "make", areas: &[Area::C], present: || on_path("make").is_some() },
     Need { package: "pkg-config", areas: &[Area::C], present: || on_path("pkg-config").is_some() },
+    Need { package: "openjdk-17-jdk-headless", areas: &[Area::Kotlin], present: || on_path("javac").is_some() },
+    Need { package: "maven", areas: &[Area::Kotlin], present: || on_path("mvn").is_some() },
     Need { package: "python3-venv", areas: &[Area::Python], present: python_makes_environments },
 ];
 

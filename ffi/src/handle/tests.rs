@@ -81,7 +81,7 @@ fn closes_while_others_call() {
     let (calls, threads) = (AtomicUsize::new(0), 8);
     for number in 0..1_000 {
         let handle = TABLE.insert(Counted::new(&alive, number)).unwrap();
-        let stopped = AtomicUsize::new(0);
+        let stopped = AtomicUsize::new(usize::MAX);
         let one = |alone: bool| match alone {
             true => TABLE.exclusive(handle).map(|object| object.1),
             false => TABLE.shared(handle).map(|object| object.1),
@@ -89,7 +89,7 @@ fn closes_while_others_call() {
         if number % 50 > 0 {
             // One thread closes what another one uses.
             std::thread::scope(|scope| {
-                scope.spawn(|| TABLE.close(handle, |object| drop(stopped.fetch_add(object.1, Ordering::Relaxed))));
+                scope.spawn(|| TABLE.close(handle, |object| stopped.store(object.1, Ordering::Relaxed)));
                 while let Ok(found) = one(number % 2 == 0) {
                     assert_eq!(found, number);
                     calls.fetch_add(1, Ordering::Relaxed);

@@ -80,8 +80,19 @@ impl Agent {
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let mut agent =
-            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, holds: false, now };
+        let mut agent = Self {
+            config,
+            store,
+            models,
+            machine,
+            factory,
+            serving,
+            newer,
+            labels,
+            timestamp_tag: None,
+            holds: false,
+            now,
+        };
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));

@@ -82,7 +82,8 @@ impl Session {
         while lanes.len() < seats {
             lanes.push(Aligned::zeroed(lane_len));
         }
-        let arenas = Mutex::new(std::iter::once(arena.as_mut()).chain(lanes.iter_mut().map(AsMut::as_mut)).collect::<Vec<_>>());
+        let arenas =
+            Mutex::new(std::iter::once(arena.as_mut()).chain(lanes.iter_mut().map(AsMut::as_mut)).collect::<Vec<_>>());
         let failed = Mutex::new(None);
         let (engine, kernels) = (model.engine(), *kernels);
         let one = |arena: &mut [u8], item: usize, row: &mut [u8]| -> Result<(), EngineError> {

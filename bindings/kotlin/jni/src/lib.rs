@@ -117,7 +117,11 @@ pub extern "system" fn Java_dev_fleetfoot_Native_abiVersion(_env: *mut JNIEnv, _
 /// # Safety
 /// `env` is the environment of this thread, `buffer` an object of the virtual machine.
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn Java_dev_fleetfoot_Native_address(env: *mut JNIEnv, _class: jclass, buffer: jobject) -> jlong {
+pub unsafe extern "system" fn Java_dev_fleetfoot_Native_address(
+    env: *mut JNIEnv,
+    _class: jclass,
+    buffer: jobject,
+) -> jlong {
     if env.is_null() || buffer.is_null() {
         return 0;
     }

@@ -402,7 +402,8 @@ enum {
     FF_EVENT_SKIPPED = 14,
     FF_EVENT_STATE_LOST = 15,
     FF_EVENT_FAILED = 16,
-    FF_EVENT_DROPPED = 17 /* a: how many events this queue had no room for */
+    FF_EVENT_DROPPED = 17, /* a: how many events this queue had no room for */
+    FF_EVENT_ASSIGNED = 18 /* the part of this device in a rollout is another one */
 };
 
 typedef struct ff_event {

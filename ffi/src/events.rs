@@ -244,6 +244,7 @@ fn describe(event: &Event) -> (i32, i32, u64, u64, Option<VersionInfo>) {
         Event::Skipped { .. } => (14, 0, 0, 0, None),
         Event::StateLost => (15, 0, 0, 0, None),
         Event::Failed(_) => (16, 0, 0, 0, None),
+        Event::Assigned(_) => (18, 0, 0, 0, None),
         // One of a newer facade: its text says what it is.
         _ => (0, 0, 0, 0, None),
     }

@@ -14,9 +14,11 @@
 //!
 //! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
 
+mod assignment;
 mod config;
 mod event;
 mod fetch;
+mod rollout;
 mod serve;
 mod stage;
 
@@ -26,16 +28,20 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 use fleetfoot_trust::Keys;
 use fleetfoot_update::{Action, Event as Input, Machine, NotTaken};
 
-use self::fetch::{Announced, Announcements};
 pub use self::{
+    assignment::Assignment,
     config::{AgentConfig, Factory, OnEvent},
     event::{Event, Outcome, Role, VersionInfo},
     serve::Serving,
 };
+use self::{
+    fetch::{Announced, Announcements, Source},
+    rollout::Choice,
+};
 use crate::{
     error::{Error, hex},
     session::Session,
-    store::{Loaded, ModelStore, Store},
+    store::{DEVICE_KEY_LEN, Loaded, ModelStore, Store},
     validate::{run_goldens, validate},
     verified::VerifiedFile,
 };
@@ -56,6 +62,10 @@ pub struct Agent {
     timestamp_tag: Option<String>,
     /// A candidate that is admitted waits for [`Agent::activate`].
     holds: bool,
+    /// Draws the bucket of this device; none where it cannot be stored.
+    device_key: Option<[u8; DEVICE_KEY_LEN]>,
+    /// The part of this device in a rollout, as the last refresh found it.
+    assignment: Option<Assignment>,
     now: i64,
 }
 
@@ -79,26 +89,32 @@ impl Agent {
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
-        let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
         let mut agent = Self {
             config,
             store,
             models,
             machine,
-            factory,
-            serving,
-            newer,
-            labels,
+            factory: None,
+            serving: None,
+            newer: None,
+            labels: BTreeMap::new(),
             timestamp_tag: None,
+            device_key: None,
+            assignment: None,
             holds: false,
             now,
         };
+        match agent.store.device_key() {
+            Ok(key) => agent.device_key = Some(key),
+            Err(error) => agent.emit(&Event::Failed(error.to_string())),
+        }
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
             None
         });
         agent.take_up(loaded);
+        agent.recall();
         if agent.newer.is_none() {
             if let Err(error) = agent.stored(Input::Factory(agent.factory)) {
                 agent.emit(&Event::Failed(error.to_string()));
@@ -129,6 +145,12 @@ impl Agent {
     #[must_use]
     pub const fn serving(&self) -> Option<&Serving> {
         self.serving.as_ref()
+    }
+
+    /// The part of this device in the rollout of its model, if there is one. It changes in polls, and [`Event::Assigned`] tells.
+    #[must_use]
+    pub const fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
     }
 
     /// The state of the model.
@@ -231,7 +253,12 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
-        let local = match self.go_on()? {
+        let resumed = if self.waits_for_word() || self.is_held(None) {
+            Action::None
+        } else {
+            self.step(Input::Resume { now: self.now })?
+        };
+        let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
@@ -253,9 +280,12 @@ impl Agent {
         self.choose(&announcements)
     }
 
-    /// Offers the releases to the machine, the newest first, until it takes one.
+    /// Offers the releases that may be taken to the machine until it takes one: what the rollout names, or the newest first.
     fn choose(&mut self, announcements: &Announcements) -> Result<Outcome, Error> {
-        let offers = &announcements.offers;
+        let Choice { offers, refused, shadow } = self.judge(announcements, Source::Repository);
+        if let Some(outcome) = self.take_back(&announcements.said)? {
+            return Ok(outcome);
+        }
         if let Some(candidate) = self.machine.record().candidate
             && !offers.iter().any(|offer| offer.version == candidate.version)
         {
@@ -264,16 +294,22 @@ impl Agent {
             let version = self.describe(&candidate.version);
             self.emit(&Event::Withdrawn(version));
         }
-        let mut newest = None;
-        for offer in offers.iter().take(LOOKED_AT) {
+        let mut newest = refused;
+        for offer in &offers {
+            let candidate = self.machine.record().candidate;
+            let known = candidate.is_some_and(|c| c.version == offer.version);
+            if shadow == Some(offer.version) && candidate.is_some_and(|c| known && c.phase == Phase::Validated) {
+                break;
+            }
             if self.is_held(Some(&offer.version)) {
                 return Ok(Outcome::Staged(self.describe(&offer.version)));
             }
-            let known = self.machine.record().candidate.is_some_and(|c| c.version == offer.version);
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
                 Action::NotTaken(why) => {
-                    newest.get_or_insert((offer.version.number, why));
+                    if newest.is_none_or(|(number, _)| number < offer.version.number) {
+                        newest = Some((offer.version.number, why));
+                    }
                 }
                 action => {
                     if !known {
@@ -320,6 +356,7 @@ impl Agent {
                         input
                     }
                 },
+                Action::Validated { .. } if self.only_shadows() => return Ok(self.trial()),
                 Action::Validated { version } if self.holds => {
                     let version = self.describe(&version);
                     self.emit(&Event::Staged(version.clone()));

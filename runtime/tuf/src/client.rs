@@ -270,6 +270,12 @@ impl Client {
         listed(keys)
     }
 
+    /// Whether the top-level targets delegate to `role`. Nothing before they are verified.
+    #[must_use]
+    pub fn delegates(&self, role: &str) -> bool {
+        self.targets.as_ref().is_some_and(|top| top.body.delegation(role).is_some())
+    }
+
     /// Role and time of expiry, seconds since 1970, of everything that is loaded.
     pub fn expires(&self) -> impl Iterator<Item = (&str, i64)> {
         self.loaded().map(|(role, _, expires)| (role, expires))

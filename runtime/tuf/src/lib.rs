@@ -26,6 +26,7 @@ mod keys;
 pub mod limits;
 mod metadata;
 pub mod name;
+pub mod rollout;
 mod search;
 mod target;
 pub mod time;

@@ -1,6 +1,6 @@
 //! What an agent needs to know.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use fleetfoot_kernels::Kernels;
 use fleetfoot_trust::Keys;
@@ -38,6 +38,9 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
+    /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
+    /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
+    pub facts: BTreeMap<String, String>,
     /// Kernels for validation.
     pub kernels: Kernels,
     /// Called for every event.
@@ -60,12 +63,21 @@ impl AgentConfig {
             transport,
             limits: Config::default(),
             factory: None,
+            facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),
         }
     }
+}
+
+fn hardware() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}-{architecture}", std::env::consts::OS)
 }
 
 impl std::fmt::Debug for AgentConfig {

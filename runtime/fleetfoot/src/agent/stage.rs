@@ -2,7 +2,7 @@
 //! candidate, and [`Agent::activate`] lets it serve on trial. In between nothing of it runs, over restarts, too.
 
 use fleetfoot_format::record::{Candidate, Phase, Version};
-use fleetfoot_update::{Action, Event as Input};
+use fleetfoot_update::Event as Input;
 
 use super::{Agent, Event, Outcome};
 use crate::error::Error;
@@ -23,7 +23,8 @@ impl Agent {
     pub fn activate(&mut self, now: i64) -> Result<Option<Outcome>, Error> {
         self.now = now;
         self.writable()?;
-        if !self.is_staged(None) {
+        // One that only runs beside the version that serves, or of which nobody knows whether it does, stays where it is.
+        if !self.is_staged(None) || self.waits_for_word() {
             return Ok(None);
         }
         let action = self.step(Input::Resume { now })?;
@@ -32,11 +33,6 @@ impl Agent {
             self.emit(&Event::Failed(error.to_string()));
         }
         outcome
-    }
-
-    /// What the record says, as the beginning of a poll.
-    pub(super) fn go_on(&mut self) -> Result<Action, Error> {
-        if self.is_held(None) { Ok(Action::None) } else { self.step(Input::Resume { now: self.now }) }
     }
 
     /// Whether the candidate, or just this version as the candidate, is admitted and has to wait.

@@ -53,7 +53,7 @@ public sealed interface FleetfootEvent {
     /** Kinds of events; [OTHER] is one that later versions know. */
     public enum class Kind {
         OTHER, REFRESHED, OFFERED, FETCHING, FETCHED, VALIDATED, STAGED, TRIAL, ACTIVE, REJECTED, DEFERRED, WITHDRAWN, ROLLED_BACK, FELL_BACK, SKIPPED,
-        STATE_LOST, FAILED, DROPPED,
+        STATE_LOST, FAILED, DROPPED, ASSIGNED,
     }
 
     public companion object {

@@ -181,13 +181,9 @@ impl Entry {
         Ok(Self { name, agent: Mutex::new(Some(agent)), polling, serving, waiting, status, switch })
     }
 
-    /// A poll with the agent, which others are told is busy meanwhile.
-    pub(crate) fn poll<T>(&self, with: impl FnOnce(&mut Agent) -> T) -> Result<T, Fault> {
-        if self.polling.swap(true, Ordering::Acquire) {
-            return Err(busy());
-        }
-        let _polling = Polling(&self.polling);
-        self.with(with)
+    /// The right to poll, which one has at a time.
+    pub(crate) fn claim(self: &Arc<Self>) -> Result<Claim, Fault> {
+        if self.polling.swap(true, Ordering::Acquire) { Err(busy()) } else { Ok(Claim(Arc::clone(self))) }
     }
 
     /// Something short with the agent.
@@ -201,10 +197,6 @@ impl Entry {
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_micros(100)),
             }
         }
-    }
-
-    fn with<T>(&self, with: impl FnOnce(&mut Agent) -> T) -> Result<T, Fault> {
-        self.finish(lock(&self.agent), with)
     }
 
     fn finish<T>(
@@ -265,11 +257,20 @@ impl Entry {
     }
 }
 
-struct Polling<'a>(&'a AtomicBool);
+/// Who has this polls; others are told that the model is busy meanwhile.
+#[derive(Debug)]
+pub(crate) struct Claim(Arc<Entry>);
 
-impl Drop for Polling<'_> {
+impl Claim {
+    /// A poll with the agent.
+    pub(crate) fn poll<T>(&self, with: impl FnOnce(&mut Agent) -> T) -> Result<T, Fault> {
+        self.0.finish(lock(&self.0.agent), with)
+    }
+}
+
+impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.polling.store(false, Ordering::Release);
     }
 }
 

@@ -233,7 +233,6 @@ struct Update {
     feed: Arc<Feed>,
     /// The request that C got pointers to.
     shown: Mutex<Option<Wanted>>,
-    entry: Arc<Entry>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -244,33 +243,36 @@ impl Drop for Update {
             // A panic of it was told as the result.
             let _ended = thread.join();
         }
-        lock(&self.entry.switch.feed).take_if(|feed| Arc::ptr_eq(feed, &self.feed));
     }
 }
 
 impl Update {
     fn begin(entry: Arc<Entry>, stages: bool, time: i64) -> Result<Self, Fault> {
         let feed = Arc::new(Feed::default());
-        {
-            let mut current = lock(&entry.switch.feed);
-            if current.is_some() {
-                return Err(Fault::new(Status::Busy, "another poll of this model is fed"));
-            }
-            *current = Some(Arc::clone(&feed));
-        }
+        let claim = entry.claim()?;
+        *lock(&entry.switch.feed) = Some(Arc::clone(&feed));
         let (of, on) = (Arc::clone(&feed), Arc::clone(&entry));
         let body = move || {
-            let poll = std::panic::AssertUnwindSafe(|| on.poll(|agent| run(agent, stages, time)));
+            let poll = std::panic::AssertUnwindSafe(|| claim.poll(|agent| run(agent, stages, time)));
             let done = std::panic::catch_unwind(poll);
             let result = done.unwrap_or_else(|_| Err(Status::Panic.into())).and_then(|outcome| outcome);
+            // Before the claim ends: the next poll has a feed of its own, or none.
+            lock(&on.switch.feed).take();
+            drop(claim);
             of.change(|state| {
                 state.wanted = None;
                 state.result = Some(result);
             });
         };
         let started = thread::Builder::new().name("fleetfoot-poll".into()).spawn(body);
-        let mut this = Self { feed, shown: Mutex::default(), entry, thread: None };
-        this.thread = Some(started.map_err(|source| fleetfoot::Error::Thread { source })?);
+        let mut this = Self { feed, shown: Mutex::default(), thread: None };
+        match started {
+            Ok(thread) => this.thread = Some(thread),
+            Err(source) => {
+                lock(&entry.switch.feed).take();
+                return Err(fleetfoot::Error::Thread { source }.into());
+            }
+        }
         Ok(this)
     }
 }
@@ -328,10 +330,7 @@ unsafe fn built_in(
             let why = "the model was opened without the address of a repository: ff_update_begin feeds a poll";
             return Err(Fault::new(Status::NoRepository, why));
         }
-        if lock(&entry.switch.feed).is_some() {
-            return Err(Fault::new(Status::Busy, "another poll of this model is fed"));
-        }
-        let result = entry.poll(|agent| run(agent, stages, now_s))?;
+        let result = entry.claim()?.poll(|agent| run(agent, stages, now_s))?;
         let result = result.map_err(|fault| if entry.switch.stopped() { Status::Stopped.into() } else { fault })?;
         // SAFETY: by the contract of this function.
         unsafe { write(out, result) }

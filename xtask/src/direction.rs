@@ -25,6 +25,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-trust",
         ],
     ),
+    // The C interface for the Java virtual machine.
+    ("fleetfoot-jni", &["fleetfoot-ffi"]),
+    // The C interface: what the facade can do, and nothing more.
+    ("fleetfoot-ffi", &["fleetfoot"]),
     // Its simulator runs the device's state machine.
     ("fleetfoot-rollout", &["fleetfoot-update", "fleetfoot-format"]),
     ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),

@@ -22,6 +22,7 @@ mod hold;
 mod live;
 mod rollout;
 mod serve;
+mod stage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -66,6 +67,8 @@ pub struct Agent {
     /// What [`live`](Self::live) handles share, and what they were told last.
     live: Arc<Core>,
     published: Option<Published>,
+    /// A candidate that is admitted waits for [`Agent::activate`].
+    holds: bool,
     /// Draws the bucket of this device; none where it cannot be stored.
     device_key: Option<[u8; DEVICE_KEY_LEN]>,
     /// The part of this device in a rollout, as the last refresh found it.
@@ -108,6 +111,7 @@ impl Agent {
             published: None,
             device_key: None,
             assignment: None,
+            holds: false,
             now,
         };
         if let Err(error) = predictions {
@@ -271,7 +275,7 @@ impl Agent {
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
         let heard = self.hear()?;
-        let waits = self.waits_for_word() || self.held_before_start().is_some();
+        let waits = self.waits_for_word() || self.held_before_start().is_some() || self.is_held(None);
         let resumed = if waits { Action::None } else { self.step(Input::Resume { now: self.now })? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
@@ -319,6 +323,9 @@ impl Agent {
             }
             if known && let Some(held) = self.held_before_start() {
                 return Ok(self.put_off(held));
+            }
+            if self.is_held(Some(&offer.version)) {
+                return Ok(Outcome::Staged(self.describe(&offer.version)));
             }
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
@@ -378,6 +385,11 @@ impl Agent {
                     }
                 },
                 Action::Validated { .. } if self.only_shadows() => return Ok(self.trial()),
+                Action::Validated { version } if self.holds => {
+                    let version = self.describe(&version);
+                    self.emit(&Event::Staged(version.clone()));
+                    return Ok(Some(Outcome::Staged(version)));
+                }
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
                 Action::StartShadow { version } => {

@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agent;
+mod arena;
 mod batch;
 pub mod conditions;
 mod error;
@@ -30,6 +31,7 @@ pub mod validate;
 mod verified;
 
 pub use agent::{Agent, AgentConfig};
+pub use arena::Memory;
 pub use error::{Error, hex};
 pub use fleetfoot_engine as engine;
 pub use fleetfoot_format as format;

@@ -74,6 +74,8 @@ pub enum Event {
     },
     /// The candidate runs beside the version that serves.
     ShadowStarted(VersionInfo),
+    /// The candidate is admitted and waits until the application activates it.
+    Staged(VersionInfo),
     /// The candidate serves, on trial.
     TrialStarted(VersionInfo),
     /// The candidate is active.
@@ -138,6 +140,7 @@ impl fmt::Display for Event {
                 "version {version} is admitted: {goldens} golden cases exact, p99 {p99_us} \u{b5}s, arena {arena_bytes} bytes"
             ),
             Self::ShadowStarted(version) => write!(f, "version {version} runs in the shadow"),
+            Self::Staged(version) => write!(f, "version {version} waits to be activated"),
             Self::TrialStarted(version) => write!(f, "version {version} serves on trial"),
             Self::Committed(version) => write!(f, "version {version} is active"),
             Self::Rejected { version, reason, because } => {
@@ -173,6 +176,8 @@ pub enum Outcome {
     },
     /// A candidate runs beside the version that serves.
     Shadow(VersionInfo),
+    /// A candidate is admitted and waits to be activated.
+    Staged(VersionInfo),
     /// A candidate serves on trial.
     Trial(VersionInfo),
     /// A candidate became active.

@@ -100,11 +100,15 @@ pub(crate) fn read_keys(paths: &[std::path::PathBuf]) -> Result<Keys, Failure> {
 pub(crate) fn import(path: &Path) -> Result<(Vec<u8>, Graph, Plan), Failure> {
     let bytes = read_whole(path)?;
     let kind = fleetfoot_import::recognise(&bytes);
-    if kind != FileKind::TfLite {
-        let what = format!("{}: {}", path.display(), kind.what());
-        return Err(Failure::new(Exit::Usage, what).help(kind.way_out()));
-    }
-    let graph = fleetfoot_import::tflite(&bytes).map_err(|e| Failure::from(e).in_file(path))?;
+    let graph = match kind {
+        FileKind::TfLite => fleetfoot_import::tflite(&bytes),
+        FileKind::Onnx => fleetfoot_import::onnx::onnx(&bytes),
+        _ => {
+            let what = format!("{}: {}", path.display(), kind.what());
+            return Err(Failure::new(Exit::Usage, what).help(kind.way_out()));
+        }
+    };
+    let graph = graph.map_err(|e| Failure::from(e).in_file(path))?;
     let plan = fleetfoot_plan::plan(&graph).map_err(|e| Failure::from(e).in_file(path))?;
     Ok((bytes, graph, plan))
 }

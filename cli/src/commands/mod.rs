@@ -3,10 +3,12 @@
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod device;
+pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod pack;
 pub(crate) mod publish;
+pub(crate) mod quantize;
 pub(crate) mod repo;
 pub(crate) mod rotate;
 pub(crate) mod run;

@@ -112,7 +112,8 @@ impl Problems {
         self.more
     }
 
-    pub(crate) fn push(&mut self, problem: Problem) {
+    /// Adds a problem, unless it is there already.
+    pub fn push(&mut self, problem: Problem) {
         if self.list.contains(&problem) {
             return;
         }

@@ -29,7 +29,9 @@ mod values;
 mod weighted;
 mod windows;
 
-use fleetfoot_plan::graph::Graph;
+use std::collections::BTreeMap;
+
+use fleetfoot_plan::graph::{Graph, TensorId};
 
 use self::{model::Model, values::Importer};
 use crate::{
@@ -60,15 +62,34 @@ pub fn onnx(bytes: &[u8]) -> Result<Graph, ImportError> {
 /// # Errors
 /// As [`onnx`].
 pub fn graph(model: &Model) -> Result<Graph, ImportError> {
+    graph_and_places(model).map(|(graph, _)| graph)
+}
+
+/// Where a value of the network lies in the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The tensor.
+    pub tensor: TensorId,
+    /// Its shape in the network.
+    pub shape: Vec<usize>,
+    /// `order[i]` is the dimension of the network that the tensor has at place `i`.
+    pub order: Vec<usize>,
+}
+
+/// The graph of a quantized network, and the place of each of its activations by name.
+///
+/// # Errors
+/// As [`onnx`].
+pub fn graph_and_places(model: &Model) -> Result<(Graph, BTreeMap<String, Place>), ImportError> {
     let mut problems = Problems::default();
     if !is_quantized(model) {
         problems.push(Problem::FloatOnnx { nodes: model.nodes.len() });
         return Err(problems.into());
     }
     let (model, positions) = quantized::as_qdq(model);
-    let graph = Importer::new(&model, &positions, &mut problems).import();
-    check::limits(&graph, Scheme::Onnx, &mut problems);
-    if problems.is_empty() { Ok(graph) } else { Err(problems.into()) }
+    let imported = Importer::new(&model, &positions, &mut problems).import();
+    check::limits(&imported.0, Scheme::Onnx, &mut problems);
+    if problems.is_empty() { Ok(imported) } else { Err(problems.into()) }
 }
 
 /// Whether activations of the network are quantized: some operator quantizes, or is defined on integers.

@@ -8,6 +8,7 @@ use std::{
 use fleetfoot_plan::graph::{ElementType, Graph, Op, OpKind, Quant, Tensor, TensorId};
 
 use super::{
+    Place,
     model::{Constant, Dim, Model, Node, Port, Type},
     shapes,
 };
@@ -105,7 +106,7 @@ impl<'m, 'p> Importer<'m, 'p> {
     }
 
     /// The graph of all nodes that could be imported; the others are among the problems.
-    pub(super) fn import(mut self) -> Graph {
+    pub(super) fn import(mut self) -> (Graph, BTreeMap<String, Place>) {
         for port in &self.model.inputs {
             let value = self.input(port).map_or(Value::Broken, Value::Activation);
             self.values.insert(&port.name, value);
@@ -132,7 +133,15 @@ impl<'m, 'p> Importer<'m, 'p> {
                 self.problems.push(Problem::TooFew { what });
             }
         }
-        self.graph
+        let place = |(name, value): (&&str, &Value)| match value {
+            Value::Activation(a) => {
+                let (tensor, shape, order) = (a.id, a.shape.clone(), a.order.clone());
+                Some(((*name).to_owned(), Place { tensor, shape, order }))
+            }
+            _ => None,
+        };
+        let places = self.values.iter().filter_map(place).collect();
+        (self.graph, places)
     }
 
     fn stopped(&mut self, position: usize, node: &Node, stop: Stop) {

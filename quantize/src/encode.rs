@@ -34,11 +34,27 @@ pub(crate) struct Layer {
 
 /// Operators whose result is quantized as their operand is.
 const KEEPING: &[&str] = &[
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "MaxPool", "GlobalMaxPool", "Pad",
-    "DepthToSpace", "SpaceToDepth", "Resize", "ReduceMax", "Identity", "Dropout",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Split",
+    "Gather",
+    "MaxPool",
+    "GlobalMaxPool",
+    "Pad",
+    "DepthToSpace",
+    "SpaceToDepth",
+    "Resize",
+    "ReduceMax",
+    "Identity",
+    "Dropout",
 ];
 /// Operators that take an activation with them.
-const FUSING: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "AveragePool", "GlobalAveragePool"];
+const FUSING: &[&str] =
+    &["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "AveragePool", "GlobalAveragePool"];
 
 /// The suffix of a quantized value.
 pub(crate) const INT8: &str = "/int8";
@@ -194,7 +210,13 @@ impl Encoder<'_> {
         let [scale, zero] = self.parameters(to, real);
         let name = format!("{to} from float");
         let inputs = vec![from.to_owned(), scale, zero];
-        self.out.nodes.push(Node { name, op: "QuantizeLinear".into(), inputs, outputs: vec![to.into()], ..Node::default() });
+        self.out.nodes.push(Node {
+            name,
+            op: "QuantizeLinear".into(),
+            inputs,
+            outputs: vec![to.into()],
+            ..Node::default()
+        });
     }
 
     /// `value` is read as `quantized`, dequantized.
@@ -225,7 +247,9 @@ impl Encoder<'_> {
             let values = constant.to_floats().unwrap_or_default();
             let data = values.iter().map(|&v| real.quantize(v).cast_unsigned()).collect();
             let stored = format!("{}/{i}{INT8}", node.output(0));
-            self.out.constants.insert(stored.clone(), Constant { dtype: Type::Int8, shape: constant.shape.clone(), data });
+            self.out
+                .constants
+                .insert(stored.clone(), Constant { dtype: Type::Int8, shape: constant.shape.clone(), data });
             self.dequantize(&format!("{}/{i}", node.output(0)), &stored, real);
             made.inputs[i] = format!("{}/{i}/real", node.output(0));
         }
@@ -254,7 +278,13 @@ impl Encoder<'_> {
         let whole = most.iter().fold(0f32, |a, &b| a.max(b));
         let scale = |(c, &most): (usize, &f32)| {
             // A channel of zeros takes the scale of the others; a bias must stay far below 2^31 units of the sum.
-            let most = if most > 0.0 { most } else if whole > 0.0 { whole } else { 1.0 };
+            let most = if most > 0.0 {
+                most
+            } else if whole > 0.0 {
+                whole
+            } else {
+                1.0
+            };
             let least = (bias_of(c).abs() / input / f64::from(1 << 28)) as f32;
             (most / 127.0).max(least).max(f32::MIN_POSITIVE)
         };
@@ -262,7 +292,9 @@ impl Encoder<'_> {
         let quantize = |(i, &v): (usize, &f32)| (v / scales[channel(i)]).round_ties_even().clamp(-127.0, 127.0) as i8;
         let integers: Vec<i8> = values.iter().enumerate().map(quantize).collect();
         let mut shift = vec![0f64; channels];
-        if self.correct && let Some(seen) = self.calibration.seen.get(&node.inputs[0]) {
+        if self.correct
+            && let Some(seen) = self.calibration.seen.get(&node.inputs[0])
+        {
             shift = shifts(node, &weights.shape, axis, seen, |i| {
                 f64::from(integers[i]) * f64::from(scales[channel(i)]) - f64::from(values[i])
             });

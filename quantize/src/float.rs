@@ -12,7 +12,13 @@ use fleetfoot_import::onnx::{self, model::Model};
 use fleetfoot_plan::graph::Graph;
 
 use crate::{
-    calibrate, data::Data, encode, float_error::QuantizeError as Error, passes, ranges::Method, reference::Reference,
+    calibrate,
+    data::Data,
+    encode,
+    float_error::QuantizeError as Error,
+    passes,
+    ranges::Method,
+    reference::Reference,
     report::{self, LayerReport},
 };
 

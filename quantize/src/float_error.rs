@@ -112,13 +112,17 @@ pub enum QuantizeError {
         classes: usize,
     },
     /// A constant of the network holds NaN or infinity.
-    #[error("the weights '{tensor}' hold a value that is not a finite number: the training has diverged, take an earlier checkpoint")]
+    #[error(
+        "the weights '{tensor}' hold a value that is not a finite number: the training has diverged, take an earlier checkpoint"
+    )]
     Weights {
         /// Its name.
         tensor: String,
     },
     /// The float network gives NaN or infinity.
-    #[error("'{tensor}' is not a finite number for sample {sample}: the float model itself is broken, or the data are not scaled as in its training")]
+    #[error(
+        "'{tensor}' is not a finite number for sample {sample}: the float model itself is broken, or the data are not scaled as in its training"
+    )]
     Activations {
         /// The value.
         tensor: String,
@@ -126,7 +130,9 @@ pub enum QuantizeError {
         sample: usize,
     },
     /// The output never changes.
-    #[error("the output '{tensor}' is {value} for all {samples} samples: a constant answer cannot be quantized; is the data the one of the training?")]
+    #[error(
+        "the output '{tensor}' is {value} for all {samples} samples: a constant answer cannot be quantized; is the data the one of the training?"
+    )]
     ConstantOutput {
         /// The output.
         tensor: String,
@@ -181,9 +187,8 @@ impl QuantizeError {
     /// Parts of the network that would stay in float: nodes whose operator or form has no int8 arithmetic.
     #[must_use]
     pub fn float_islands(&self) -> usize {
-        let island = |p: &&Problem| {
-            matches!(p, Problem::NodeOperator { .. } | Problem::Node { .. } | Problem::Island { .. })
-        };
+        let island =
+            |p: &&Problem| matches!(p, Problem::NodeOperator { .. } | Problem::Node { .. } | Problem::Island { .. });
         match self {
             Self::Import(inner) => inner.problems().iter().filter(island).count(),
             _ => 0,

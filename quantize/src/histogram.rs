@@ -55,9 +55,11 @@ impl Histogram {
     /// Middle and count of each cell that is not empty, from below.
     pub(crate) fn cells(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> + Clone + '_ {
         let middle = |i: usize| ((i as f64 - HALF as f64) + 0.5) * self.width;
-        self.cells.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(i, &count)| {
-            (middle(i).clamp(self.min.into(), self.max.into()), count)
-        })
+        self.cells
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(move |(i, &count)| (middle(i).clamp(self.min.into(), self.max.into()), count))
     }
 
     /// How many values were counted.

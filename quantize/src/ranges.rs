@@ -189,7 +189,9 @@ mod tests {
 
     #[test]
     fn zero_is_an_integer_and_the_range_is_covered() {
-        for (low, high) in [(0.0, 6.0), (-1.0, 1.0), (-3.0, 0.0), (2.0, 5.0), (0.0, 0.0), (-1e-30, 1e-30), (-0.1, 200.0)] {
+        for (low, high) in
+            [(0.0, 6.0), (-1.0, 1.0), (-3.0, 0.0), (2.0, 5.0), (0.0, 0.0), (-1e-30, 1e-30), (-0.1, 200.0)]
+        {
             let real = Real::spanning(low, high);
             assert_eq!(real.real(real.quantize(0.0)), 0.0);
             let span = f64::from(real.real(127)) - f64::from(real.real(-128));

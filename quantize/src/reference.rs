@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleetfoot_import::onnx::model::{Constant, Dim, Model, Node, Port, Type};
-use tract_onnx::prelude::{DatumType, Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, TypedRunnableModel, tvec};
+use tract_onnx::prelude::{
+    DatumType, Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, TypedRunnableModel, tvec,
+};
 
 use crate::float_error::QuantizeError as Error;
 
@@ -86,7 +88,10 @@ pub(crate) fn evaluate(
 }
 
 fn load(model: &Model) -> tract_onnx::prelude::TractResult<tract_onnx::prelude::InferenceModel> {
-    tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).model_for_read(&mut &model.to_bytes()[..])
+    tract_onnx::onnx()
+        .with_ignore_output_shapes(true)
+        .with_ignore_output_types(true)
+        .model_for_read(&mut &model.to_bytes()[..])
 }
 
 fn floats(value: &Tensor) -> tract_onnx::prelude::TractResult<Vec<f32>> {

@@ -85,7 +85,8 @@ pub(crate) fn layers(
     let door = real(door.quant.as_ref());
     for sample in &calibration.kept {
         let results = reference.run(sample)?;
-        let mut floats: BTreeMap<&str, &[f32]> = names.iter().map(String::as_str).zip(results.iter().map(Vec::as_slice)).collect();
+        let mut floats: BTreeMap<&str, &[f32]> =
+            names.iter().map(String::as_str).zip(results.iter().map(Vec::as_slice)).collect();
         floats.insert(&float.inputs[0].name, sample);
         let input: Vec<u8> = sample.iter().map(|&v| door.quantize(v).cast_unsigned()).collect();
         let outputs = whole.run(&[&input])?;
@@ -149,7 +150,9 @@ impl Alone {
         let known = |id: TensorId| {
             let of = |(name, place): (&String, &Place)| (place.tensor == id).then(|| (name.clone(), place.clone()));
             let mut found = places.iter().filter_map(of);
-            found.find(|(name, _)| name.ends_with(INT8)).or_else(|| graph.inputs.contains(&id).then(|| places.iter().filter_map(of).next()).flatten())
+            found
+                .find(|(name, _)| name.ends_with(INT8))
+                .or_else(|| graph.inputs.contains(&id).then(|| places.iter().filter_map(of).next()).flatten())
         };
         let (mut ops, mut wanted, mut operands) = (Vec::new(), vec![output], Vec::<(String, Place)>::new());
         while let Some(id) = wanted.pop() {
@@ -224,7 +227,11 @@ fn order(place: &Place) -> Vec<usize> {
     }
     let mut places = vec![0];
     for &d in &place.order {
-        places = places.iter().flat_map(|&at| (0..place.shape[d]).map(move |i| (at, i))).map(|(at, i)| at + i * strides[d]).collect();
+        places = places
+            .iter()
+            .flat_map(|&at| (0..place.shape[d]).map(move |i| (at, i)))
+            .map(|(at, i)| at + i * strides[d])
+            .collect();
     }
     places
 }

@@ -55,10 +55,8 @@ pub(crate) fn correct(
 ) -> Result<(usize, usize), Failure> {
     let model = session.model().clone();
     let engine = model.engine();
-    let (input, result) = (
-        engine.input(0).map_err(fleetfoot::Error::from)?,
-        engine.output(0).map_err(fleetfoot::Error::from)?,
-    );
+    let (input, result) =
+        (engine.input(0).map_err(fleetfoot::Error::from)?, engine.output(0).map_err(fleetfoot::Error::from)?);
     if engine.inputs().len() != 1 {
         return Err(QuantizeError::Inputs { count: engine.inputs().len() }.into());
     }

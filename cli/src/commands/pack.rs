@@ -133,11 +133,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         },
         golden: &cases,
         labels: labels.as_deref(),
-        provenance: Provenance {
-            source_sha256,
-            source_format,
-            tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")),
-        },
+        provenance: Provenance { source_sha256, source_format, tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")) },
         signers: &signers,
     })?;
     for key in &signing {

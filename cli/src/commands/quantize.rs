@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use fleetfoot::{Kernels, Model, Session};
-use fleetfoot_quantize::{Data, Ffm, LayerReport, Method, Options, Quantized, QuantizeError, quantize};
+use fleetfoot_quantize::{Data, Ffm, LayerReport, Method, Options, QuantizeError, Quantized, quantize};
 use fleetfoot_trust::sha256;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -97,13 +97,19 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         },
     )?;
     if ratio > SMALL {
-        output.note(&format!("the result is {ratio:.2} of the float model in size: small layers have more scales than weights"));
+        output.note(&format!(
+            "the result is {ratio:.2} of the float model in size: small layers have more scales than weights"
+        ));
     }
     match refused {
         Some((accuracy, most)) => {
-            let what = format!("int8 loses {:.2} percentage points, --max-drop allows {most}: nothing was written", accuracy.drop());
-            let mut failure = Failure::new(Exit::Refused, what)
-                .help("give more or better calibration data, or another --method; the layers with the lowest SQNR lose most");
+            let what = format!(
+                "int8 loses {:.2} percentage points, --max-drop allows {most}: nothing was written",
+                accuracy.drop()
+            );
+            let mut failure = Failure::new(Exit::Refused, what).help(
+                "give more or better calibration data, or another --method; the layers with the lowest SQNR lose most",
+            );
             failure.quiet = true;
             Err(failure)
         }
@@ -116,14 +122,26 @@ fn accuracy(made: &Quantized, model: &Arc<Model>, data: &Data, output: &Output) 
     let mut session = Session::new(model.clone(), Kernels::detect())?;
     let reference = made.reference()?;
     let mut float = 0;
-    let (evaluated, int8) = eval::correct(&mut session, data, |sample, label| {
-        float += usize::from(eval::largest(&reference.run(sample)?.concat()) == label);
-        Ok(())
-    }, &mut |done, of| bar.set(done, of))?;
+    let (evaluated, int8) = eval::correct(
+        &mut session,
+        data,
+        |sample, label| {
+            float += usize::from(eval::largest(&reference.run(sample)?.concat()) == label);
+            Ok(())
+        },
+        &mut |done, of| bar.set(done, of),
+    )?;
     Ok(Accuracy { evaluated, float, int8 })
 }
 
-fn report(args: &Args, made: &Quantized, file: &[u8], ratio: f64, accuracy: Option<&Accuracy>, refused: bool) -> String {
+fn report(
+    args: &Args,
+    made: &Quantized,
+    file: &[u8],
+    ratio: f64,
+    accuracy: Option<&Accuracy>,
+    refused: bool,
+) -> String {
     let row = |layer: &LayerReport| {
         vec![
             layer.op.clone(),
@@ -142,7 +160,11 @@ fn report(args: &Args, made: &Quantized, file: &[u8], ratio: f64, accuracy: Opti
         let share = |n: usize| n as f64 * 100.0 / a.evaluated.max(1) as f64;
         text += &format!(
             "float: {} of {} right ({:.2}%), int8: {} ({:.2}%)\n",
-            a.float, a.evaluated, share(a.float), a.int8, share(a.int8)
+            a.float,
+            a.evaluated,
+            share(a.float),
+            a.int8,
+            share(a.int8)
         );
     }
     let verb = if refused { "not written" } else { "written" };

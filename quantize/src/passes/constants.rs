@@ -79,7 +79,9 @@ fn bypass(model: &mut Model) {
 /// NaN in the weights would silently become some integer.
 pub(super) fn are_finite(model: &Model) -> Result<(), Error> {
     let used = super::uses(model);
-    for (name, constant) in model.constants.iter().filter(|(name, c)| c.dtype == Type::Float32 && used.contains_key(*name)) {
+    for (name, constant) in
+        model.constants.iter().filter(|(name, c)| c.dtype == Type::Float32 && used.contains_key(*name))
+    {
         // Bounds of a Clip and sizes of a Resize may be infinite.
         let bound = constant.elements() <= 1;
         let broken = |v: &f32| if bound { v.is_nan() } else { !v.is_finite() };

@@ -8,7 +8,7 @@ use fleetfoot_plan::graph::{Activation, Graph, Op, OpKind, Padding, TensorId};
 use fleetfoot_tests::{npz, root};
 
 /// Held-out digits as real numbers `[450, 8, 8, 1]`, and their labels.
-pub fn digits() -> (Vec<f32>, Vec<u8>) {
+pub(crate) fn digits() -> (Vec<f32>, Vec<u8>) {
     let path = root().join("examples/digits/digits_test.npz");
     let graph = graph("digits_v2");
     let quant = graph.tensor(graph.inputs[0]).quant.clone().unwrap();
@@ -18,7 +18,7 @@ pub fn digits() -> (Vec<f32>, Vec<u8>) {
 }
 
 /// Writes samples as `.npz`: `x` of shape `[n, ..shape]` and, if there are any, labels `y`.
-pub fn write_npz(path: &Path, x: &[f32], shape: &[u64], y: Option<&[u8]>) {
+pub(crate) fn write_npz(path: &Path, x: &[f32], shape: &[u64], y: Option<&[u8]>) {
     use npyz::WriterBuilder as _;
     let mut archive = npyz::npz::NpzWriter::create(path).unwrap();
     let n = x.len() as u64 / shape.iter().product::<u64>();
@@ -35,14 +35,15 @@ pub fn write_npz(path: &Path, x: &[f32], shape: &[u64], y: Option<&[u8]>) {
     }
 }
 
-pub fn graph(name: &str) -> Graph {
+pub(crate) fn graph(name: &str) -> Graph {
     fleetfoot_import::tflite(&fs::read(root().join(format!("examples/digits/{name}.tflite"))).unwrap()).unwrap()
 }
 
 /// The float network of a quantized one that reads NHWC.
-pub fn float_network(name: &str) -> Model {
+pub(crate) fn float_network(name: &str) -> Model {
     let graph = graph(name);
-    let mut builder = Builder { graph: &graph, model: Model { opset: 17, ..Model::default() }, images: BTreeMap::new() };
+    let mut builder =
+        Builder { graph: &graph, model: Model { opset: 17, ..Model::default() }, images: BTreeMap::new() };
     let port = |id: TensorId, dims| Port { name: format!("t{}", id.0), dtype: Type::Float32, dims };
     let shape = &graph.tensor(graph.inputs[0]).shape;
     let dims = std::iter::once(Dim::Named("batch".into())).chain(shape[1..].iter().map(|&d| Dim::Fixed(d)));
@@ -71,7 +72,12 @@ impl Builder<'_> {
             return name.clone();
         }
         let name = format!("t{}/nchw", id.0);
-        self.node("Transpose", vec![format!("t{}", id.0)], name.clone(), &[("perm", Attribute::Ints(vec![0, 3, 1, 2]))]);
+        self.node(
+            "Transpose",
+            vec![format!("t{}", id.0)],
+            name.clone(),
+            &[("perm", Attribute::Ints(vec![0, 3, 1, 2]))],
+        );
         self.images.insert(id, name.clone());
         name
     }
@@ -127,17 +133,22 @@ impl Builder<'_> {
     fn op(&mut self, op: &Op) {
         let output = op.outputs[0];
         let name = format!("t{}", output.0);
-        let (image, ints) = (format!("{name}/image"), |v: &[usize]| Attribute::Ints(v.iter().map(|&v| v as i64).collect()));
+        let (image, ints) =
+            (format!("{name}/image"), |v: &[usize]| Attribute::Ints(v.iter().map(|&v| v as i64).collect()));
         match &op.kind {
-            OpKind::Conv2d { stride, padding, activation, .. } | OpKind::DepthwiseConv2d { stride, padding, activation, .. } => {
+            OpKind::Conv2d { stride, padding, activation, .. }
+            | OpKind::DepthwiseConv2d { stride, padding, activation, .. } => {
                 let depthwise = matches!(op.kind, OpKind::DepthwiseConv2d { .. });
                 let order: &[usize] = if depthwise { &[3, 0, 1, 2] } else { &[0, 3, 1, 2] };
                 let [weights, bias] = self.weighted(op, order);
                 let x = self.image(op.inputs[0].unwrap());
                 let group = if depthwise { self.graph.tensor(op.inputs[0].unwrap()).shape[3] as i64 } else { 1 };
                 let pad = if *padding == Padding::Same { "SAME_UPPER" } else { "VALID" };
-                let attributes =
-                    [("strides", ints(stride)), ("group", Attribute::Int(group)), ("auto_pad", Attribute::Text(pad.into()))];
+                let attributes = [
+                    ("strides", ints(stride)),
+                    ("group", Attribute::Int(group)),
+                    ("auto_pad", Attribute::Text(pad.into())),
+                ];
                 self.node("Conv", vec![x, weights, bias], image.clone(), &attributes);
                 self.activated(*activation, image.clone());
                 self.images.insert(output, image);
@@ -160,7 +171,12 @@ impl Builder<'_> {
                 let back = format!("{name}/nhwc");
                 let from = match self.images.get(&from).cloned() {
                     Some(image) => {
-                        self.node("Transpose", vec![image], back.clone(), &[("perm", Attribute::Ints(vec![0, 2, 3, 1]))]);
+                        self.node(
+                            "Transpose",
+                            vec![image],
+                            back.clone(),
+                            &[("perm", Attribute::Ints(vec![0, 2, 3, 1]))],
+                        );
                         back
                     }
                     None => format!("t{}", from.0),

@@ -321,7 +321,7 @@ impl<'m> Importer<'m, '_> {
             let (n, out) = (x.shape[2 + i], out[2 + i]);
             (0..out).all(|at| theirs(mode, rounding, at, n, out) == ours(align_corners, half_pixel_centers, at, n, out))
         };
-        if !bilinear && !(same(0) && same(1)) {
+        if !(bilinear || same(0) && same(1)) {
             return Err(Stop::Form("a nearest resize that rounds unlike asymmetric with floor"));
         }
         let kind = OpKind::Resize { bilinear, align_corners, half_pixel_centers };

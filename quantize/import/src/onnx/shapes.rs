@@ -77,7 +77,7 @@ pub(super) fn evaluate(importer: &Importer<'_, '_>, node: &Node) -> Result<Optio
             let (&[start], &[end], &[1]) = (&start[..], &end[..], &steps[..]) else { return Ok(None) };
             let len = x.len() as i64;
             let at = |i: i64| (if i < 0 { i.saturating_add(len) } else { i }).clamp(0, len) as usize;
-            x.get(at(start)..at(end)).map(|part| Constant::ints(part))
+            x.get(at(start)..at(end)).map(Constant::ints)
         }
         "Unsqueeze" | "Reshape" if x.len() == 1 => vector(x.clone()),
         "Squeeze" if x.len() == 1 => scalar(x[0]),

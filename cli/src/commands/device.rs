@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Go back, or forth, to a kept version first: a label, a number, the beginning of a SHA-256, or `factory`.
     #[arg(long)]
     rollback: Option<String>,
+    /// A fact that rollouts can tell devices apart by, such as region=eu; it stays here.
+    #[arg(long, value_name = "NAME=VALUE")]
+    fact: Vec<String>,
     /// Data that is run through the version that serves: an .npz with `x` (or `input`) and, for counting, labels `y`.
     #[arg(long)]
     input: Option<PathBuf>,
@@ -74,6 +77,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     config.limits.min_inferences = args.min_inferences;
     config.limits.health_window_s = args.health_window_s;
     config.limits.attempts = args.attempts;
+    for fact in &args.fact {
+        let (name, value) = fact.split_once('=').ok_or_else(|| Failure::usage(format!("{fact} is no NAME=VALUE")))?;
+        config.facts.insert(name.into(), value.into());
+    }
     config.at = Some(pause);
     let events = Arc::new(Mutex::new(Vec::<String>::new()));
     let (log, speak) = (Arc::clone(&events), !output.json);
@@ -205,6 +212,7 @@ const fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::UpToDate { .. } => "up_to_date",
         Outcome::Trial(_) => "trial",
         Outcome::Committed(_) => "committed",
+        Outcome::RolledBack(_) => "rolled_back",
         Outcome::Rejected { .. } => "rejected",
         Outcome::Deferred { .. } => "deferred",
         Outcome::Failed(_) => "failed",

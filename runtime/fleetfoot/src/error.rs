@@ -114,6 +114,9 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
     /// The bundle is not admitted on this device.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -172,6 +175,7 @@ impl Error {
             Self::Transport(_) => 432,
             Self::ThreadCount { .. } => 433,
             Self::Thread { .. } => 434,
+            Self::NoRandomness => 458,
             Self::Refused(inner) => inner.reason().0,
             Self::Tuf(inner) => inner.code(),
             Self::Update(inner) => inner.code(),

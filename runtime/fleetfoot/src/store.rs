@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! <root>/.lock                            held by the one process that may write
+//! <root>/.device-key                      draws the bucket of this device in rollouts, see `device_key`
 //! <root>/tuf/*.json                       verified metadata, byte for byte, replaced as a whole
+//! <root>/tuf/rollout-<model>.directive    what the rollout role says, byte for byte
 //! <root>/<model>/record.0, record.1       the state record, see `slots`
 //! <root>/<model>/versions/<sha256>.ff     bundles whose signatures held, read-only, never changed
 //! <root>/<model>/partial/<sha256>.part    a download, see `partial`
@@ -13,6 +15,7 @@
 //! A full disk stops a download and nothing else: records are overwritten in place, and metadata that cannot be replaced stays
 //! what it was.
 
+mod device_key;
 mod disk;
 mod partial;
 mod slots;
@@ -25,6 +28,7 @@ use std::{
     sync::Arc,
 };
 
+pub use device_key::DEVICE_KEY_LEN;
 pub use disk::{Disk, OsDisk};
 use fleetfoot_format::{
     bundle::valid_name,
@@ -59,6 +63,14 @@ impl Store {
             Err(TryLockError::WouldBlock) => Err(Error::StoreBusy { path: root.into() }),
             Err(TryLockError::Error(source)) => Err(Error::file("lock", &path, source)),
         }
+    }
+
+    /// The key of this device; the first call makes it. It is never sent.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::NoRandomness`].
+    pub fn device_key(&self) -> Result<[u8; DEVICE_KEY_LEN], Error> {
+        device_key::load_or_make(&self.root, &*self.disk)
     }
 
     /// All stored metadata: name of the file, content.

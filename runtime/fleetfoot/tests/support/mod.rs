@@ -32,6 +32,8 @@ pub(crate) struct Release {
     pub(crate) forged: bool,
     /// The announcement has another number than the header.
     pub(crate) announced_number: Option<u64>,
+    /// Further members of its announcement, such as those of an envelope.
+    pub(crate) envelope: Value,
     /// What the web server delivers instead of the bundle.
     pub(crate) delivered: fn(&[u8]) -> Option<Vec<u8>>,
 }
@@ -46,6 +48,7 @@ impl Release {
             wrong_golden: false,
             forged: false,
             announced_number: None,
+            envelope: Value::Null,
             delivered: |bytes| Some(bytes.to_vec()),
         }
     }
@@ -127,12 +130,24 @@ pub(crate) fn release_keys() -> Keys {
 pub(crate) struct Repository {
     pub(crate) dir: PathBuf,
     version: u64,
+    pub(crate) rollout: Rollout,
+    /// What the snapshot says of the last file of the rollout role: roles are never left out again.
+    listed: Option<Value>,
+}
+
+/// What the rollout role says.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) enum Rollout {
+    NoRole,
+    Nothing,
+    Says(Vec<u8>),
 }
 
 impl Repository {
     pub(crate) fn new(dir: &Path) -> Self {
         fs::create_dir_all(dir.join("metadata")).unwrap();
-        let this = Self { dir: dir.into(), version: 0 };
+        let this = Self { dir: dir.into(), version: 0, rollout: Rollout::NoRole, listed: None };
         fs::write(dir.join("metadata/1.root.json"), this.root()).unwrap();
         this
     }
@@ -156,10 +171,11 @@ impl Repository {
         for release in releases {
             let (bundle, label) = (release.bundle(), release.version());
             let hash = fleetfoot::hex(&sha256(&bundle));
-            let custom = json!({
+            let mut custom = json!({
                 "model": MODEL, "version": label, "attempt": release.attempt, "security_epoch": 0,
                 "number": release.announced_number.unwrap_or(release.number),
             });
+            custom.as_object_mut().unwrap().extend(release.envelope.as_object().cloned().unwrap_or_default());
             let path = format!("models/{MODEL}/{label}/{MODEL}-{label}.ff");
             targets.insert(path, json!({"length": bundle.len(), "hashes": {"sha256": hash}, "custom": custom}));
             let folder = self.dir.join(format!("targets/models/{MODEL}/{label}"));
@@ -183,10 +199,30 @@ impl Repository {
             "name": role, "keyids": [key_id(1)], "threshold": 1, "terminating": true,
             "paths": [format!("models/{MODEL}/*/*")],
         });
-        let delegations = json!({"keys": {key_id(1): public(1)}, "roles": [delegation]});
+        let mut delegations = json!({"keys": {key_id(1): public(1), key_id(6): public(6)}, "roles": [delegation]});
+        if !matches!(self.rollout, Rollout::NoRole) {
+            let delegation = json!({
+                "name": ROLLOUT, "keyids": [key_id(6)], "threshold": 1, "terminating": true, "paths": [format!("rollouts/{MODEL}/*")],
+            });
+            delegations["roles"].as_array_mut().unwrap().push(delegation);
+        }
         let top = signed(&with("targets", json!({"targets": {}, "delegations": delegations})), 3);
         let meta = |bytes: &[u8]| json!({"version": version, "length": bytes.len(), "hashes": {"sha256": fleetfoot::hex(&sha256(bytes))}});
-        let files = json!({"targets.json": meta(&top), format!("{role}.json"): meta(&releases)});
+        let mut files = json!({"targets.json": meta(&top), format!("{role}.json"): meta(&releases)});
+        if let Rollout::Says(said) = &self.rollout {
+            let hash = fleetfoot::hex(&sha256(said));
+            let target = json!({"length": said.len(), "hashes": {"sha256": hash}});
+            let current = format!("rollouts/{MODEL}/current.json");
+            let rollout = signed(&with("targets", json!({"targets": {current: target}})), 6);
+            self.listed = Some(meta(&rollout));
+            fs::write(self.dir.join(format!("metadata/{version}.{ROLLOUT}.json")), &rollout).unwrap();
+            let folder = self.dir.join(format!("targets/rollouts/{MODEL}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{hash}.current.json")), said).unwrap();
+        }
+        if let Some(listed) = &self.listed {
+            files[format!("{ROLLOUT}.json")] = listed.clone();
+        }
         let snapshot = signed(&with("snapshot", json!({"meta": files})), 4);
         let stamp = json!({"meta": {"snapshot.json": meta(&snapshot)}, "x-ff-issued": "2026-11-01T00:00:00Z"});
         let timestamp = signed(&with("timestamp", stamp), 5);
@@ -203,6 +239,7 @@ pub(crate) fn kernels() -> Kernels {
     Kernels::scalar()
 }
 
+const ROLLOUT: &str = "rollout-kws";
 const EXPIRES: &str = "2027-06-01T00:00:00Z";
 
 fn key(n: u8) -> SigningKey {

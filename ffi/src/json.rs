@@ -41,6 +41,7 @@ pub(crate) fn model(
             Phase::Writing { .. } => ("fetching", 0),
             Phase::Ready => ("fetched", 0),
             Phase::Validated => ("staged", 0),
+            Phase::Shadow { .. } => ("shadow", 0),
             Phase::Trial { .. } => ("trial", 0),
             Phase::Deferred { reason, .. } => ("deferred", reason.0),
         };

@@ -3,12 +3,14 @@
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod device;
+pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod lite;
 pub(crate) mod pack;
 pub(crate) mod policy;
 pub(crate) mod publish;
+pub(crate) mod quantize;
 pub(crate) mod repo;
 pub(crate) mod rollout;
 pub(crate) mod rotate;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fleetfoot_engine::{Kernels, Model as Engine};
-use fleetfoot_format::graph::Record;
+use fleetfoot_format::{graph::Record, limits::MAX_IO};
 use fleetfoot_import::onnx::{Place, model::Model};
 use fleetfoot_plan::{
     Aligned, Plan,
@@ -77,7 +77,11 @@ pub(crate) fn layers(
     // Layers whose value still lies in the graph.
     let found: Vec<(&Layer, &Place)> =
         layers.iter().filter_map(|l| places.get(&format!("{}{INT8}", l.value)).map(|p| (l, p))).collect();
-    let whole = Runner::new(&Graph { outputs: found.iter().map(|(_, p)| p.tensor).collect(), ..graph.clone() })?;
+    // A plan has few outputs: the network runs several times, each with other ones.
+    let some = |part: &[(&Layer, &Place)]| {
+        Runner::new(&Graph { outputs: part.iter().map(|(_, p)| p.tensor).collect(), ..graph.clone() })
+    };
+    let whole = found.chunks(MAX_IO).map(some).collect::<Result<Vec<_>, _>>()?;
     let alone: Vec<Option<Alone>> =
         found.iter().map(|(_, place)| Alone::new(graph, places, place.tensor)).collect::<Result<_, _>>()?;
     let mut sums = vec![(Noise::default(), Noise::default(), 0usize, 0usize); found.len()];
@@ -89,7 +93,10 @@ pub(crate) fn layers(
             names.iter().map(String::as_str).zip(results.iter().map(Vec::as_slice)).collect();
         floats.insert(&float.inputs[0].name, sample);
         let input: Vec<u8> = sample.iter().map(|&v| door.quantize(v).cast_unsigned()).collect();
-        let outputs = whole.run(&[&input])?;
+        let mut outputs = Vec::with_capacity(found.len());
+        for runner in &whole {
+            outputs.extend(runner.run(&[&input])?);
+        }
         for (((layer, place), alone), ((output, sum), _)) in
             found.iter().zip(&alone).zip(outputs.iter().zip(&mut sums).zip(0..))
         {

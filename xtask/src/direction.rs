@@ -96,6 +96,9 @@ const FENCED: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["fleetfoot-trust"]),
     // Optional there: the feature `conformance`, which nothing may turn on.
     ("ring", &["fleetfoot-trust"]),
+    // The float reference and the format of ONNX files: on no device.
+    ("tract-onnx", &["fleetfoot-quantize"]),
+    ("prost", &["fleetfoot-import"]),
     ("ureq", &["fleetfoot", "fleetfoot-tests"]),
 ];
 

@@ -64,7 +64,7 @@ pub struct Version {
     pub epoch: u32,
 }
 
-/// Why a candidate was rejected or deferred: a stable number, 401 to 417.
+/// Why a candidate was rejected or deferred: a stable number, 401 to 417, 435 and 436.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason(pub u16);
 
@@ -103,6 +103,10 @@ impl Reason {
     pub const NO_MEMORY: Self = Self(416);
     /// The bytes that arrived are not those that were announced.
     pub const WRONG_BYTES: Self = Self(417);
+    /// It did not come to an end in time.
+    pub const HUNG: Self = Self(435);
+    /// The process that tried it was killed or died.
+    pub const DIED: Self = Self(436);
 
     /// A few words for people.
     #[must_use]
@@ -125,6 +129,8 @@ impl Reason {
             Self::LOW_BATTERY => "the battery is low",
             Self::NO_MEMORY => "no memory just now",
             Self::WRONG_BYTES => "the bytes received are not those announced",
+            Self::HUNG => "it did not end in time",
+            Self::DIED => "the process that tried it died",
             _ => "a reason that this runtime does not know",
         }
     }

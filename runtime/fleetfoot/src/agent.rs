@@ -14,9 +14,11 @@
 //!
 //! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
 
+mod admit;
 mod config;
 mod event;
 mod fetch;
+mod room;
 mod serve;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -25,7 +27,10 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 use fleetfoot_trust::Keys;
 use fleetfoot_update::{Action, Event as Input, Machine, NotTaken};
 
-use self::fetch::{Announced, Announcements};
+use self::{
+    admit::fingerprint,
+    fetch::{Announced, Announcements},
+};
 pub use self::{
     config::{AgentConfig, Factory, OnEvent},
     event::{Event, Outcome, Role, VersionInfo},
@@ -34,9 +39,9 @@ pub use self::{
 use crate::{
     error::{Error, hex},
     session::Session,
-    store::{Loaded, ModelStore, Store},
-    validate::{run_goldens, validate},
-    verified::VerifiedFile,
+    store::{Admitted, Loaded, ModelStore, Store},
+    validate::run_goldens,
+    watchdog::watched,
 };
 
 /// Keeps one model up to date. See the module.
@@ -53,6 +58,9 @@ pub struct Agent {
     labels: BTreeMap<[u8; 32], String>,
     /// Tag of the timestamp that this process fetched last.
     timestamp_tag: Option<String>,
+    /// Which versions answer rightly in the environment of this fingerprint.
+    admitted: Admitted,
+    fingerprint: String,
     now: i64,
 }
 
@@ -77,8 +85,21 @@ impl Agent {
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let mut agent =
-            Self { config, store, models, machine, factory, serving, newer, labels, timestamp_tag: None, now };
+        let (admitted, fingerprint) = (models.admitted(), fingerprint(config.kernels, &config.environment));
+        let mut agent = Self {
+            config,
+            store,
+            models,
+            machine,
+            factory,
+            serving,
+            newer,
+            labels,
+            timestamp_tag: None,
+            admitted,
+            fingerprint,
+            now,
+        };
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
@@ -147,14 +168,20 @@ impl Agent {
     /// # Errors
     /// [`Error::File`] where the state cannot be stored.
     pub fn self_check(&mut self, now: i64) -> Result<Option<Outcome>, Error> {
-        let Some(Serving { trial: true, file, model, .. }) = &self.serving else { return Ok(None) };
-        let mut session = Session::new(Arc::clone(model), self.config.kernels)?;
-        match run_goldens(file, &mut session) {
+        let Some(Serving { trial: true, file, model, .. }) = self.serving.clone() else { return Ok(None) };
+        let kernels = self.config.kernels;
+        let checked = watched(self.config.watchdog.deadline, move || {
+            let mut session = Session::new(model, kernels)?;
+            Ok::<_, Error>(run_goldens(&file, &mut session)?)
+        });
+        match checked.and_then(|checked| checked) {
             Ok(cases) => {
                 let good = u32::try_from(cases).unwrap_or(u32::MAX);
                 self.in_trial(Input::Inferences { good, bad: 0, now }, now)
             }
-            Err(_) => self.in_trial(Input::Refuse(Reason::SELF_CHECK), now),
+            Err(Error::Lost(lost)) => self.in_trial(Input::Refuse(lost.reason()), now),
+            Err(Error::Refused(_)) => self.in_trial(Input::Refuse(Reason::SELF_CHECK), now),
+            Err(error) => Err(error),
         }
     }
 
@@ -217,7 +244,7 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
-        let local = match self.step(Input::Resume { now: self.now })? {
+        let local = match self.step(self.take_up_again())? {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
@@ -294,11 +321,7 @@ impl Agent {
                 Action::Validate { version } => match self.admit(&version) {
                     Ok(()) => Input::Validated,
                     Err(fault) => {
-                        let input = match &fault {
-                            Error::Refused(refusal) => Input::Refuse(refusal.reason()),
-                            // The file is not what was stored a moment ago: fetch it again.
-                            _ => Input::Broken { sha256: version.sha256 },
-                        };
+                        let input = self.after_admission(&version, &fault);
                         error = Some(fault);
                         input
                     }
@@ -355,16 +378,6 @@ impl Agent {
         self.carry(action, None)
     }
 
-    fn admit(&mut self, version: &Version) -> Result<(), Error> {
-        let file = VerifiedFile::open_known(&self.models.version_path(&version.sha256), &version.sha256)?;
-        self.at("validating");
-        let admission = validate(&file, self.config.kernels)?;
-        self.at("validated");
-        let version = self.describe(version);
-        self.emit(&Event::Validated { version, admission });
-        Ok(())
-    }
-
     /// As [`stored`](Self::stored); after an error, too, what serves is what the machine says.
     fn step(&mut self, input: Input) -> Result<Action, Error> {
         let done = self.stored(input);
@@ -407,6 +420,10 @@ impl Agent {
         let record = match loaded {
             Loaded::Fresh => Record::default(),
             Loaded::Record(record) => *record,
+            Loaded::Restored(record) => {
+                self.emit(&Event::StateRestored);
+                *record
+            }
             Loaded::Lost => {
                 self.emit(&Event::StateLost);
                 Record::default()
@@ -458,7 +475,7 @@ impl Drop for Agent {
 
 /// Releases that are looked at in one poll; fewer than the rejections that a record remembers.
 const LOOKED_AT: usize = 16;
-/// How long a download waits where no space is left.
+/// How long a download waits where no space is left and nobody can tell when there is some.
 const DISK_FULL_WAIT_S: i64 = 600;
 /// How long a download waits whose bytes were wrong.
 const WRONG_BYTES_WAIT_S: i64 = 3600;

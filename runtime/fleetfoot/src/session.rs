@@ -49,7 +49,9 @@ impl Session {
         }
         if threads == 1 {
             let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels, 1)?);
-            let steps = model.engine().prepare(kernels).collect();
+            // Exactly as many as there are: growing on the way would take up to three times their memory.
+            let mut steps = Vec::with_capacity(model.engine().records().count());
+            steps.extend(model.engine().prepare(kernels));
             return Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: None });
         }
         let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels, threads)?);
@@ -74,6 +76,15 @@ impl Session {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.pool.as_ref().map_or(1, Pool::threads)
+    }
+
+    /// Bytes that `model` and a session of it with `kernels` and one thread allocate, counted before anything is: the copy of the graph,
+    /// the decoded steps, the arena with its scratch. Weights are mapped and not counted.
+    #[must_use]
+    pub fn memory_len(model: &Model, kernels: Kernels) -> u64 {
+        let steps = model.engine().records().count() as u64 * size_of::<Prepared>() as u64;
+        let (arena, alignments) = (model.arena_len(kernels) as u64, 2 * fleetfoot_plan::ALIGN as u64);
+        arena + model.graph_len() as u64 + steps + alignments
     }
 
     /// Bytes that the session allocated for tensors and scratch, of all threads.

@@ -10,6 +10,7 @@ use super::Event;
 use crate::{
     store::{Disk, OsDisk},
     transport::Transport,
+    watchdog::Watchdog,
 };
 
 /// What is called for every event.
@@ -40,10 +41,15 @@ pub struct AgentConfig {
     pub factory: Option<Factory>,
     /// Kernels for validation.
     pub kernels: Kernels,
+    /// How code of a bundle is watched while it proves itself.
+    pub watchdog: Watchdog,
+    /// What else of this device may change what a model answers, say the build of its system where the release of the kernel does not tell. When
+    /// it changes, what serves runs its golden cases again before it is trusted.
+    pub environment: String,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
-    /// `fetched`, `installed`, `validating`, `validated`, `trial`.
+    /// `fetched`, `installed`, `validating`, `goldens` (in the watched thread), `validated`, `trial`; `proving` before what serves is proved again.
     pub at: Option<fn(&str)>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -61,6 +67,8 @@ impl AgentConfig {
             limits: Config::default(),
             factory: None,
             kernels: Kernels::detect(),
+            watchdog: Watchdog::default(),
+            environment: String::new(),
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),

@@ -1,6 +1,6 @@
 //! The network half of a poll: metadata, announcements, bundles.
 
-use std::io;
+use std::{io, time::Duration};
 
 use fleetfoot_format::record::Version;
 use fleetfoot_trust::Keys;
@@ -32,6 +32,8 @@ impl Agent {
     /// Refreshes the metadata, stores what was verified, and reads the announcements.
     pub(super) fn refresh(&mut self) -> Result<Announcements, Error> {
         let role = format!("releases-{}", self.config.model);
+        // Agents of other models share the metadata: its floors must not go down under them.
+        let _turn = self.store.lock_metadata(METADATA_PATIENCE)?;
         let stored = self.store.metadata()?;
         let mut client = Client::new(&self.config.root_json, stored.clone(), self.now)?;
         client.refresh(&role);
@@ -99,6 +101,7 @@ impl Agent {
         }
         let mut partial = self.models.partial(version)?;
         let (offset, len) = (partial.offset(), version.len);
+        self.room_for(len - offset)?;
         let info = self.describe(version);
         self.emit(&Event::Fetching { version: info, offset, len });
         let (at, path) = (self.config.at.unwrap_or(|_| {}), partial.path().to_owned());
@@ -143,6 +146,8 @@ impl Agent {
 
 const TIMESTAMP: &str = "timestamp.json";
 const RANGE_NOT_SATISFIABLE: u16 = 416;
+/// How long a refresh waits for that of another agent of this device.
+const METADATA_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads the announcement of a release out of the field `custom` of its target, or says which field is missing.
 fn announced(target: &Target, model: &str) -> Result<Announced, &'static str> {

@@ -105,6 +105,7 @@ impl Agent {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
             None
         });
+        let known = matches!(loaded, Loaded::Record(_));
         agent.take_up(loaded);
         if agent.newer.is_none() {
             if let Err(error) = agent.stored(Input::Factory(agent.factory)) {
@@ -120,6 +121,10 @@ impl Agent {
             }
         }
         agent.settle()?;
+        if known {
+            // What a power cut left. Where the state was lost, bundles that are there may save a download.
+            agent.tidy();
+        }
         Ok(agent)
     }
 

@@ -255,7 +255,9 @@ impl ModelStore {
             let folder = self.folder.join(folder);
             for name in names(&folder)? {
                 let sha256 = name.strip_suffix(extension).and_then(unhex);
-                if sha256.is_none_or(|sha256| may_delete(&sha256)) {
+                // A download whose bundle has its name is what a power cut left of a rename.
+                let named = |sha256: &[u8; 32]| extension == ".part" && self.version_path(sha256).exists();
+                if sha256.is_none_or(|sha256| may_delete(&sha256) || named(&sha256)) {
                     let path = folder.join(&name);
                     self.disk.remove(&path).map_err(|source| Error::file("remove", &path, source))?;
                     removed += 1;

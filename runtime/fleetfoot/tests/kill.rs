@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Stdio},
     sync::{
@@ -74,12 +75,12 @@ fn spawn(dir: &Path, at: &str) -> std::process::Child {
 /// A device with version 1 active and version 2 in the repository.
 fn device(dir: &Path) -> Repository {
     let mut repository = Repository::new(&dir.join("repository"));
-    repository.publish(&[Release::new(1)]);
+    repository.publish(&[release(1)]);
     let mut agent = open(dir, None);
     agent.poll(NOW);
     agent.confirm_healthy(NOW).unwrap();
     assert_eq!(agent.serving().unwrap().version.number, 1);
-    repository.publish(&[Release::new(1), Release::new(2)]);
+    repository.publish(&[release(1), release(2)]);
     repository
 }
 
@@ -125,41 +126,61 @@ fn code_that_always_dies_is_given_up() {
     }
 }
 
+/// A thousand processes die at random moments of an update, two devices side by side.
 #[test]
 fn at_random_moments() {
+    const KILLS: u32 = 1000;
+    let counts = Mutex::new((0, BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for seed in [0x9E37_79B9_7F4A_7C15u64, 0x2545_F491_4F6C_DD1D] {
+            let counts = &counts;
+            scope.spawn(move || one_device(seed, KILLS / 2, counts));
+        }
+    });
+    let (killed, served) = counts.into_inner().unwrap();
+    println!("{KILLS} kills, {killed} of them met a running process; served afterwards: {served:?}");
+    assert!(killed > KILLS / 2, "{killed}");
+}
+
+fn one_device(seed: u64, kills: u32, counts: &Mutex<(u32, BTreeMap<u64, u32>)>) {
     let dir = tempfile::tempdir().unwrap();
     let mut repository = device(dir.path());
-    let mut random = 0x9E37_79B9_7F4A_7C15u64;
-    let (mut killed, mut number) = (0, 2);
+    let mut random = seed;
+    let mut number = 2;
     // How long an update takes here and now: the moments lie within it.
     let other = tempfile::tempdir().unwrap();
     device(other.path());
     let start = Instant::now();
     assert!(spawn(other.path(), "").wait().unwrap().success());
     let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
-    let seen = Mutex::new(Vec::new());
-    for round in 0..100 {
+    for round in 0..kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = spawn(dir.path(), "");
         std::thread::sleep(Duration::from_micros((random >> 33) % (whole + whole / 4)));
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
+        let killed = !child.wait().unwrap().success();
         let agent = open(dir.path(), None);
         check(&agent);
-        seen.lock().unwrap().push(agent.serving().unwrap().version.number);
-        drop(agent);
+        let mut counts = counts.lock().unwrap();
+        counts.0 += u32::from(killed);
+        *counts.1.entry(agent.serving().unwrap().version.number).or_insert(0) += 1;
+        drop((agent, counts));
         if round % 3 == 2 {
             number += 1;
-            repository.publish(&[Release::new(number)]);
+            repository.publish(&[release(number)]);
         }
     }
-    println!("killed {killed} of 100; served {:?}", seen.lock().unwrap());
     number += 1;
-    repository.publish(&[Release::new(number)]);
+    repository.publish(&[release(number)]);
     // The first may have an older trial to bring to its end.
     for _ in 0..2 {
         assert!(spawn(dir.path(), "").wait().unwrap().success());
     }
     let agent = open(dir.path(), None);
     assert_eq!(agent.serving().unwrap().version.number, number);
+}
+
+/// Small, so that a thousand updates take little time.
+fn release(number: u64) -> Release {
+    Release { filler_len: 70_000, ..Release::new(number) }
 }

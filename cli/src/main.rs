@@ -41,6 +41,8 @@ enum Command {
     Publish(c::publish::Args),
     Serve(c::serve::Args),
     Device(c::device::Args),
+    #[command(hide = true)]
+    Admit(c::admit::Args),
     Demo(c::demo::Args),
     /// Write a completion script for a shell to standard output.
     ///
@@ -93,6 +95,7 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Publish(args) => c::publish::run(&args, output),
         Command::Serve(args) => c::serve::run(&args, output),
         Command::Device(args) => c::device::run(&args, output),
+        Command::Admit(args) => c::admit::run(&args),
         Command::Demo(args) => c::demo::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -255,7 +255,7 @@ impl Cache {
             states.push(names.iter().map(|(path, file)| (path.clone(), self.contents[file].clone())).collect());
             for (path, file) in &names {
                 for content in self.variants(*file) {
-                    states.push(State { 0: BTreeMap::from_iter(base.0.clone()) }.with(path, content));
+                    states.push(base.clone().with(path, content));
                 }
             }
         }

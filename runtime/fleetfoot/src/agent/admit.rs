@@ -26,9 +26,9 @@ use crate::{
 /// Why a version does not serve.
 pub(super) enum NotTrusted {
     /// It is damaged, or answers wrongly: it is forgotten with this event.
-    ForGood(Input, Error),
+    ForGood(Input, Box<Error>),
     /// The operating system refuses for the moment, or its code did not come back this time.
-    JustNow(Error),
+    JustNow(Box<Error>),
 }
 
 impl Agent {
@@ -65,7 +65,7 @@ impl Agent {
     pub(super) fn trust(&mut self, version: &Version, storing: bool) -> Result<(), NotTrusted> {
         let sha256 = version.sha256;
         let attempts = self.config.limits.attempts.max(1);
-        let unfit = |reason, fault| NotTrusted::ForGood(Input::Unfit { sha256, reason }, fault);
+        let unfit = |reason, fault| NotTrusted::ForGood(Input::Unfit { sha256, reason }, Box::new(fault));
         let started = match self.admitted.proof(&sha256, &self.fingerprint) {
             Some(Proof::Exact) => return Ok(()),
             Some(Proof::Started(times)) if times >= attempts => {
@@ -93,7 +93,7 @@ impl Agent {
             Err(fault) => Err(match &fault {
                 Error::Refused(refusal) => unfit(refusal.reason(), fault),
                 Error::Lost(lost) if started + 1 >= attempts => unfit(lost.reason(), fault),
-                _ => NotTrusted::JustNow(fault),
+                _ => NotTrusted::JustNow(Box::new(fault)),
             }),
         }
     }

@@ -36,7 +36,7 @@ impl Agent {
                 Err(NotTrusted::ForGood(input, fault)) => (fault, input),
                 // The trial rests; the attempt that was taken for it is given back.
                 Err(NotTrusted::JustNow(fault)) if trial => (fault, Input::Suspend { now: self.now }),
-                Err(NotTrusted::JustNow(fault)) => return self.stand_in(&version, fault, storing),
+                Err(NotTrusted::JustNow(fault)) => return self.stand_in(&version, *fault, storing),
             };
             self.serving = None;
             let from = self.describe(&version);
@@ -64,8 +64,8 @@ impl Agent {
             return Ok(());
         }
         let (file, model) = self.load(version).map_err(|fault| match is_damage(&fault) {
-            true => NotTrusted::ForGood(Input::Broken { sha256: version.sha256 }, fault),
-            false => NotTrusted::JustNow(fault),
+            true => NotTrusted::ForGood(Input::Broken { sha256: version.sha256 }, Box::new(fault)),
+            false => NotTrusted::JustNow(Box::new(fault)),
         })?;
         self.trust(version, storing)?;
         let version = self.describe(version);

@@ -39,6 +39,11 @@ enum Command {
     #[command(subcommand)]
     Repo(c::repo::Command),
     Publish(c::publish::Args),
+    #[command(subcommand)]
+    Rollout(c::rollout::Command),
+    #[command(subcommand)]
+    Policy(c::policy::Command),
+    Simulate(c::simulate::Args),
     Serve(c::serve::Args),
     Device(c::device::Args),
     #[command(hide = true)]
@@ -93,6 +98,9 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Bench(args) => c::bench::run(&args, output),
         Command::Repo(command) => c::repo::run(command, output),
         Command::Publish(args) => c::publish::run(&args, output),
+        Command::Rollout(command) => c::rollout::run(command, output),
+        Command::Policy(command) => c::policy::run(&command, output),
+        Command::Simulate(args) => c::simulate::run(&args, output),
         Command::Serve(args) => c::serve::run(&args, output),
         Command::Device(args) => c::device::run(&args, output),
         Command::Admit(args) => c::admit::run(&args),

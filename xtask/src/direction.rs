@@ -20,12 +20,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-quantize",
             "fleetfoot-repository",
+            "fleetfoot-rollout",
             "fleetfoot-server",
             "fleetfoot-trust",
         ],
     ),
+    // Its simulator runs the device's state machine.
+    ("fleetfoot-rollout", &["fleetfoot-update", "fleetfoot-format"]),
     ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-trust", "fleetfoot-format"]),
-    ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.
         "fleetfoot-quantize",
@@ -53,8 +56,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-format",
         ],
     ),
+    // It reads the words that `update` decides upon: envelopes and directives.
+    ("fleetfoot-tuf", &["fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-update", &["fleetfoot-trust", "fleetfoot-format"]),
-    ("fleetfoot-tuf", &["fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-trust", &["fleetfoot-format"]),

@@ -5,7 +5,10 @@
 //! cargo build (devices/boards/mps2-an386)  ->  an ELF file with both inside
 //! its symbols: no allocator            its run: every golden case, exit status 0
 //! once more with a damaged bundle: exit status 1
+//! lite files of the same release (lite.rs)        accepted, and with any change refused; instructions and flash
 //! ```
+
+pub(crate) mod lite;
 
 use std::{
     fs,
@@ -37,7 +40,8 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&damaged, bytes).map_err(file)?;
-    board(&build(tree, &work, &damaged, &key)?).expect(1)
+    board(&build(tree, &work, &damaged, &key)?).expect(1)?;
+    lite::check(tree, &work, &bundle)
 }
 
 /// The emulated board with `elf` in its memory. The exit code is that of the firmware.
@@ -97,20 +101,26 @@ fn public_key(json: &str) -> Result<Vec<u8>> {
 }
 
 fn build(tree: &Tree, work: &Path, bundle: &Path, key: &Path) -> Result<PathBuf> {
+    cargo(tree, work, "golden")?.env("FF_BUNDLE", bundle).env("FF_KEY", key).run()?;
+    Ok(elf(work, "golden"))
+}
+
+fn elf(work: &Path, bin: &str) -> PathBuf {
+    work.join(TARGET).join("release").join(bin)
+}
+
+/// The command that builds the program `bin` for the board.
+fn cargo(tree: &Tree, work: &Path, bin: &str) -> Result<Cmd> {
     // In the folder of the firmware, for the sake of its .cargo/config.toml.
-    Cmd::cargo(tree, ["build", "--release", "--target", TARGET, "-Zbuild-std=core", "--bin", "golden"])
+    Ok(Cmd::cargo(tree, ["build", "--release", "--target", TARGET, "-Zbuild-std=core", "--bin", bin])
         .dir(tree.root.join("devices"))
         .arg("--target-dir")
         .arg(work)
-        .env("FF_BUNDLE", bundle)
-        .env("FF_KEY", key)
         .env("RUSTC", DEBIAN_RUSTC)
         // Building `core` ourselves is not stable yet; nothing else here needs it.
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("LD_LIBRARY_PATH")
-        .path(&setup::rust_lld_dir()?)
-        .run()?;
-    Ok(work.join(TARGET).join("release/golden"))
+        .path(&setup::rust_lld_dir()?))
 }
 
 /// A program that links without an allocator cannot allocate; a symbol would show that one came in.

@@ -11,7 +11,7 @@ use crate::{
     shell::{Cmd, Result, Tree},
 };
 
-pub(crate) const TARGETS: [&str; 2] = ["bundle", "tflite"];
+pub(crate) const TARGETS: [&str; 7] = ["bundle", "tflite", "tuf", "lite", "record", "keyfile", "http"];
 
 /// What `cargo fuzz` gives the compiler: the sanitizer, counters of edges, and compared values.
 const FLAGS: &str = "-Zsanitizer=address -Cforce-frame-pointers=yes --cfg fuzzing -Cpasses=sancov-module \
@@ -69,7 +69,7 @@ mod tests {
             let args: Vec<String> = args.iter().map(|arg| (*arg).to_string()).collect();
             assert_eq!(parse(&args).map_err(|_| ()), want, "{args:?}");
         };
-        check(&[], Ok((10, vec!["bundle", "tflite"])));
+        check(&[], Ok((10, super::TARGETS.to_vec())));
         check(&["--minutes", "3", "tflite"], Ok((3, vec!["tflite"])));
         check(&["--minutes"], Err(()));
         check(&["--minutes", "0"], Err(()));

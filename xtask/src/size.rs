@@ -1,9 +1,13 @@
-//! The check `size`: what the runtime adds to a program, on x86-64 with all its instruction sets and on AArch64.
+//! The check `size`: what the runtime adds to a program, on x86-64 with all its instruction sets and on AArch64, and what a whole agent takes.
 //!
 //! ```text
 //! devices/size, built with the engine and without, itself for size, the kernels for speed, stripped
 //! the difference of what both load is what format, kernels and engine cost        <= BUDGET
 //! the one with the engine runs a bundle; both targets print the same checksum of its outputs
+//!
+//! devices/size with an agent: engine, trust, metadata, state machine, store    <= AGENT, the stripped file
+//! the same with HTTP and TLS                                                   <= AGENT_TLS
+//! both poll a repository of this run and run what then serves
 //! ```
 
 use std::{
@@ -21,6 +25,10 @@ use crate::{
 
 /// Bytes that the runtime may add.
 const BUDGET: u64 = 300_000;
+/// Bytes of a program that keeps a model up to date from a folder.
+const AGENT: u64 = 1_100_000;
+/// Bytes of one that does so over HTTPS.
+const AGENT_TLS: u64 = 2_400_000;
 const X86_64: &str = "x86_64-unknown-linux-gnu";
 /// Seconds for one emulated run.
 const TIMEOUT_S: &str = "300";
@@ -29,7 +37,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let work = tree.target.join("size");
     let (bundle, _) = firmware::bundle(tree, &work)?;
     let mut faults = Vec::new();
-    let mut answers = Vec::new();
+    let (mut answers, mut too_large) = (Vec::new(), Vec::new());
     let mut weigh = |name: &str, with: &Path, without: &Path| -> Result {
         let (with, without) = (len(with)?, len(without)?);
         let adds = with.saturating_sub(without);
@@ -44,6 +52,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
         let (without, with) = (build(None)?, build(Some("engine"))?);
         weigh("x86-64", &with, &without)?;
         answers.push(Cmd::new(&with).arg(&bundle).read()?);
+        too_large = agents(tree, &work, &bundle)?;
     } else {
         println!("x86-64 is weighed only where it is the host");
     }
@@ -52,11 +61,33 @@ pub(crate) fn check(tree: &Tree) -> Result {
     weigh("aarch64", &with, &without)?;
     let emulator = ["-k", "5", TIMEOUT_S, "qemu-aarch64", "-cpu", "max,pauth-impdef=on", "-L", "/"];
     answers.push(Cmd::new("timeout").args(emulator).arg(&with).arg(&bundle).read()?);
+    faults.extend(too_large);
     println!("checksums of the outputs: {}", answers.iter().map(|a| a.trim()).collect::<Vec<_>>().join(" "));
     if answers.windows(2).any(|pair| pair[0] != pair[1]) {
         faults.push("the targets answer differently".into());
     }
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+/// The programs with an agent: what is too large.
+fn agents(tree: &Tree, work: &Path, bundle: &Path) -> Result<Vec<String>> {
+    let (repository, model, _) = firmware::lite::repository(tree, work, bundle)?;
+    let root = repository.join("metadata/1.root.json");
+    let mut faults = Vec::new();
+    for (feature, budget) in [("agent", AGENT), ("tls", AGENT_TLS)] {
+        let program = build(tree, work, X86_64, Some(feature))?;
+        let len = fs::metadata(&program).map_err(|e| format!("{}: {e}", program.display()))?.len();
+        println!("x86-64: {len} bytes with {feature}, stripped, of {budget}");
+        if len > budget {
+            faults.push(format!("x86-64 with {feature}: {len} bytes, over {budget}"));
+        }
+        let store = work.join(format!("store-{feature}"));
+        if store.exists() {
+            fs::remove_dir_all(&store).map_err(|e| format!("{}: {e}", store.display()))?;
+        }
+        Cmd::new(&program).arg(&store).arg(&root).arg(&repository).arg(&model).run()?;
+    }
+    Ok(faults)
 }
 
 /// Builds the program; each kind keeps its file.

@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Go back, or forth, to a kept version first: a label, a number, the beginning of a SHA-256, or `factory`.
     #[arg(long)]
     rollback: Option<String>,
+    /// A fact that rollouts can tell devices apart by, such as region=eu; it stays here.
+    #[arg(long, value_name = "NAME=VALUE")]
+    fact: Vec<String>,
     /// Data that is run through the version that serves: an .npz with `x` (or `input`) and, for counting, labels `y`.
     #[arg(long)]
     input: Option<PathBuf>,
@@ -84,6 +87,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     config.limits.min_inferences = args.min_inferences;
     config.limits.health_window_s = args.health_window_s;
     config.limits.attempts = args.attempts;
+    for fact in &args.fact {
+        let (name, value) = fact.split_once('=').ok_or_else(|| Failure::usage(format!("{fact} is no NAME=VALUE")))?;
+        config.facts.insert(name.into(), value.into());
+    }
     config.at = Some(pause);
     config.watchdog.deadline = Duration::from_secs(args.deadline_s);
     config.watchdog.max_memory_bytes = args.max_memory_bytes;
@@ -221,6 +228,7 @@ const fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::UpToDate { .. } => "up_to_date",
         Outcome::Trial(_) => "trial",
         Outcome::Committed(_) => "committed",
+        Outcome::RolledBack(_) => "rolled_back",
         Outcome::Rejected { .. } => "rejected",
         Outcome::Deferred { .. } => "deferred",
         Outcome::Failed(_) => "failed",

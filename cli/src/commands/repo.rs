@@ -6,10 +6,11 @@ use std::{
 };
 
 use fleetfoot_repository::{Expiry, Init, Online, Repository, RepositoryError, Signers, keyfile, memory_beside};
+use fleetfoot_trust::SigningKey;
 use serde_json::json;
 
 use crate::{
-    commands::{keys::load_private, rotate},
+    commands::{keys::load_private, lite, rotate},
     failure::{Exit, Failure},
     output::{Output, table},
 };
@@ -59,6 +60,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         online: OnlineArgs,
     },
+    /// Files for devices without clock, JSON or TLS.
+    #[command(subcommand)]
+    Lite(lite::Command),
 }
 
 #[derive(clap::Args)]
@@ -98,11 +102,18 @@ struct ModelArgs {
     #[arg(long)]
     model: String,
     /// Public keys that release the model.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "rollout_key")]
     releases_key: Vec<PathBuf>,
     /// How many of them must sign; by default all.
     #[arg(long)]
     releases_threshold: Option<usize>,
+    /// Public keys that roll the model out, within what the release keys allow: online keys. With such a role devices take only what
+    /// `fleetfoot rollout set` names. Alone they are added to a model that is there.
+    #[arg(long)]
+    rollout_key: Vec<PathBuf>,
+    /// How many of them must sign; by default one.
+    #[arg(long, default_value_t = 1)]
+    rollout_threshold: usize,
 }
 
 /// The repository and what is needed to seal a change of it.
@@ -182,6 +193,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
             let done = rotate::run(&args)?;
             show(args.online.repo(), &done.dropped, output)
         }
+        Command::Lite(command) => lite::run(command, output),
         Command::Adopt { online } => {
             online.repository()?.adopt()?;
             status(online.repo(), output)
@@ -208,23 +220,39 @@ fn init(args: &InitArgs, output: &Output) -> Result<(), Failure> {
         Repository::init(args.online.repo(), &init, args.online.expiry(), now())
     })?;
     args.online.remember()?;
+    add_rollout(&args.model, &targets, &args.online)?;
     status(args.online.repo(), output)
+}
+
+/// The rollout role of the model, where it is asked for.
+fn add_rollout(model: &ModelArgs, targets: &[SigningKey], online: &OnlineArgs) -> Result<(), Failure> {
+    if model.rollout_key.is_empty() {
+        return Ok(());
+    }
+    let public = public_keys(&model.rollout_key)?;
+    let new = Signers { signing: &[], others: &public, threshold: model.rollout_threshold };
+    let repository = online.repository()?;
+    online.with(|keys| repository.rollout_role(&model.model, &new, targets, keys, online.expiry(), now()))
+}
+
+fn public_keys(paths: &[PathBuf]) -> Result<Vec<[u8; 32]>, Failure> {
+    Ok(paths.iter().map(|path| keyfile::load_public(path)).collect::<Result<Vec<_>, _>>()?)
 }
 
 fn add(args: &AddArgs, output: &Output) -> Result<(), Failure> {
     let repository = args.online.repository()?;
     let targets = load_private(&args.targets_key, args.online.passphrase_file())?;
-    let (keys, threshold) = release_keys(&args.model)?;
-    let model = (args.model.model.as_str(), &keys[..], threshold);
-    args.online.with(|online| repository.add_model(model, &targets, online, args.online.expiry(), now()))?;
+    if !args.model.releases_key.is_empty() {
+        let (keys, threshold) = release_keys(&args.model)?;
+        let model = (args.model.model.as_str(), &keys[..], threshold);
+        args.online.with(|online| repository.add_model(model, &targets, online, args.online.expiry(), now()))?;
+    }
+    add_rollout(&args.model, &targets, &args.online)?;
     status(args.online.repo(), output)
 }
 
 fn release_keys(args: &ModelArgs) -> Result<(Vec<[u8; 32]>, usize), Failure> {
-    let mut keys = Vec::new();
-    for path in &args.releases_key {
-        keys.push(keyfile::load_public(path)?);
-    }
+    let keys = public_keys(&args.releases_key)?;
     let threshold = args.releases_threshold.unwrap_or(keys.len());
     Ok((keys, threshold))
 }
@@ -271,7 +299,17 @@ impl From<RepositoryError> for Failure {
         let exit = match &error {
             E::File { action, path, source } => return Self::io(action, path, source).code(error.code()),
             E::Bundle(inner) => return Self::from(*inner),
-            E::Threshold { .. } | E::Tuf(_) | E::Malformed { .. } => Exit::Trust,
+            E::LiteKeys { .. } => {
+                return Self::new(Exit::Trust, &error)
+                    .code(error.code())
+                    .help("after a rotation the chain needs a new link: `fleetfoot repo lite trust`");
+            }
+            E::NoLite { .. } => {
+                return Self::new(Exit::Usage, &error)
+                    .code(error.code())
+                    .help("begin with `fleetfoot repo lite trust`, then publish");
+            }
+            E::Threshold { .. } | E::Tuf(_) | E::Malformed { .. } | E::Lite(_) => Exit::Trust,
             E::Older { .. } | E::Other { .. } => {
                 return Self::new(Exit::Trust, &error).code(error.code()).help(
                     "put the newest copy of the repository back; if it is lost for good, look at this one with `fleetfoot repo status`, \
@@ -287,7 +325,20 @@ impl From<RepositoryError> for Failure {
             | E::Exists { .. }
             | E::UnknownModel { .. }
             | E::BadName { .. }
-            | E::NotNewer { .. } => Exit::Usage,
+            | E::NotNewer { .. }
+            | E::Envelope { .. }
+            | E::SaltChanges
+            | E::SaltUsed
+            | E::Lowered { .. }
+            | E::NoRollout { .. }
+            | E::Directive { .. }
+            | E::Unpublished { .. }
+            | E::RolloutChanges { .. } => Exit::Usage,
+            E::Refused { .. } => {
+                return Self::new(Exit::Refused, &error)
+                    .code(error.code())
+                    .help("its signers can allow more: fleetfoot publish, the same bundle, with another --limit");
+            }
             _ => Exit::Unexpected,
         };
         Self::new(exit, &error).code(error.code())

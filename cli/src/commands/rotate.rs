@@ -22,6 +22,8 @@ pub(crate) enum Role {
     Targets,
     /// Targets keys sign.
     Releases,
+    /// Targets keys sign; what is rolled out stays.
+    Rollout,
     /// Root keys sign; devices count versions from anew.
     Snapshot,
     /// Root keys sign; devices count versions from anew.
@@ -33,8 +35,8 @@ pub(crate) struct Args {
     /// The role that gets other keys.
     #[arg(long)]
     role: Role,
-    /// The model, for the role releases.
-    #[arg(long, required_if_eq("role", "releases"))]
+    /// The model, for the roles releases and rollout.
+    #[arg(long, required_if_eq_any([("role", "releases"), ("role", "rollout")]))]
     model: Option<String>,
     /// Private keys that the role has from now on and that sign now. For snapshot and timestamp also the keys of --snapshot-key or
     /// --timestamp-key.
@@ -46,7 +48,7 @@ pub(crate) struct Args {
     /// How many of its keys must sign from now on; by default all of --new-key.
     #[arg(long)]
     threshold: Option<usize>,
-    /// Private keys that allow it: present root keys; for the role releases present targets keys.
+    /// Private keys that allow it: present root keys; for the roles releases and rollout present targets keys.
     #[arg(long, required = true)]
     authority_key: Vec<PathBuf>,
     #[command(flatten)]
@@ -89,6 +91,11 @@ fn rotate(
         Role::Targets => top(TopRole::Targets),
         Role::Snapshot => top(TopRole::Snapshot),
         Role::Timestamp => top(TopRole::Timestamp),
+        Role::Rollout => {
+            let model = args.model.as_deref().unwrap_or_default();
+            args.online.with(|online| repository.rollout_role(model, new, authority, online, expiry, now()))?;
+            Ok(Vec::new())
+        }
         Role::Releases => {
             let model = args.model.as_deref().unwrap_or_default();
             args.online.with(|online| repository.rotate_releases(model, new, authority, online, expiry, now()))

@@ -1,12 +1,14 @@
-//! Why a repository was not read or written: codes 700 to 719. Key files have 720 to 739.
+//! Why a repository was not read or written: codes 700 to 719 and 742 to 751. Key files have 720 to 739.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use fleetfoot_trust::TrustError;
+use fleetfoot_format::FormatError;
+use fleetfoot_trust::{TrustError, lite::LiteError};
 use fleetfoot_tuf::TufError;
+use fleetfoot_update::Why;
 use thiserror::Error;
 
 /// Why a repository was not read or written.
@@ -117,6 +119,88 @@ pub enum RepositoryError {
         /// The folder.
         path: PathBuf,
     },
+    /// The model has no lite files, or none of a release yet.
+    #[error("{model} has no lite files of a release")]
+    NoLite {
+        /// The model.
+        model: String,
+    },
+    /// The chain of lite roots names other keys than the role has now.
+    #[error("the lite chain of {model} names other keys than the role {role} has")]
+    LiteKeys {
+        /// The model.
+        model: String,
+        /// The role.
+        role: &'static str,
+    },
+    /// The chain of lite roots has as many links as devices follow.
+    #[error("the lite chain of {model} has {limit} links, and devices follow no more")]
+    LiteLinks {
+        /// The model.
+        model: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Lite files that devices would refuse.
+    #[error("devices would refuse the lite files: {0}")]
+    Lite(#[from] LiteError),
+    /// A member of an envelope that devices would not take.
+    #[error("{what} of the envelope is missing or malformed")]
+    Envelope {
+        /// The member.
+        what: &'static str,
+    },
+    /// A release is published again with another salt: devices would draw their buckets anew.
+    #[error("a release keeps its salt for ever")]
+    SaltChanges,
+    /// Another release has this salt: the same devices would be the first again.
+    #[error("another release has this salt")]
+    SaltUsed,
+    /// A number that only rises.
+    #[error("the {what} is {known} and cannot become {asked}")]
+    Lowered {
+        /// Which.
+        what: &'static str,
+        /// What is asked for.
+        asked: u64,
+        /// What it is.
+        known: u64,
+    },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
+    /// Nobody may roll the model out, or nothing was said yet.
+    #[error("the repository has no rollout role of {model}, or nothing was signed by it yet")]
+    NoRollout {
+        /// The model.
+        model: String,
+    },
+    /// A member of a directive that devices would not take.
+    #[error("{what} of the directive is missing or malformed")]
+    Directive {
+        /// The member.
+        what: &'static str,
+    },
+    /// A directive names a release that is not published, or not with this hash.
+    #[error("release {number} is not published with this hash")]
+    Unpublished {
+        /// Its number.
+        number: u64,
+    },
+    /// Devices would not do what a directive says.
+    #[error("devices would not take release {number}: {why}")]
+    Refused {
+        /// Number of the release.
+        number: u64,
+        /// Why.
+        why: Why,
+    },
+    /// A rollout cannot become that of another candidate: devices remember their side of it.
+    #[error("rollout {rollout} is that of another release; a new candidate needs a new rollout")]
+    RolloutChanges {
+        /// Its identifier.
+        rollout: String,
+    },
     /// A bundle that devices would not believe.
     #[error("devices would refuse the bundle: {0}")]
     Bundle(#[from] TrustError),
@@ -147,8 +231,29 @@ impl RepositoryError {
             Self::Older { .. } => 710,
             Self::Other { .. } => 711,
             Self::Unknown { .. } => 712,
+            Self::NoLite { .. } => 780,
+            Self::LiteKeys { .. } => 781,
+            Self::LiteLinks { .. } => 782,
+            Self::Lite(inner) => inner.code(),
+            Self::Envelope { .. } => 742,
+            Self::SaltChanges => 743,
+            Self::SaltUsed => 744,
+            Self::Lowered { .. } => 745,
+            Self::NoRandomness => 746,
+            Self::NoRollout { .. } => 747,
+            Self::Directive { .. } => 748,
+            Self::Unpublished { .. } => 749,
+            Self::Refused { .. } => 750,
+            Self::RolloutChanges { .. } => 751,
             Self::Bundle(inner) => inner.code(),
             Self::Tuf(inner) => inner.code(),
         }
+    }
+}
+
+impl From<FormatError> for RepositoryError {
+    /// Of a lite file: bundles are judged whole.
+    fn from(error: FormatError) -> Self {
+        Self::Lite(error.into())
     }
 }

@@ -36,6 +36,16 @@ pub(crate) fn keys<'a>(public: impl IntoIterator<Item = &'a [u8; 32]>) -> Value 
     public.into_iter().map(|k| (key_id(k), key(k))).collect::<Map<_, _>>().into()
 }
 
+/// Takes the keys out of `delegations` that no role in them uses.
+pub(crate) fn drop_unused_keys(delegations: &mut Value) {
+    let roles = delegations["roles"].as_array().into_iter().flatten();
+    let ids = roles.flat_map(|role| role["keyids"].as_array()).flatten();
+    let used: BTreeSet<String> = ids.filter_map(Value::as_str).map(String::from).collect();
+    if let Some(all) = delegations["keys"].as_object_mut() {
+        all.retain(|id, _| used.contains(id));
+    }
+}
+
 /// A role as a root or a delegation names it.
 pub(crate) fn role(public: &[[u8; 32]], threshold: usize) -> Value {
     let ids: BTreeSet<String> = public.iter().map(key_id).collect();

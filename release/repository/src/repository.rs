@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     device,
+    envelope::EnvelopeSpec,
     error::RepositoryError,
     files,
     metadata::{body, keys, meta, role, sign},
@@ -209,14 +210,31 @@ impl Repository {
         self.write_targets(&state, delegations, None, targets, online, (expiry, now))
     }
 
-    /// Adds a signed bundle. `releases` are the keys of the release role of its model; the bundle's own signatures must hold by the same role.
+    /// Adds a signed bundle that everybody may have from `now` on. See [`publish_within`](Self::publish_within).
     ///
     /// # Errors
-    /// [`RepositoryError::Bundle`] and [`RepositoryError::Tuf`] for what a device would refuse, [`RepositoryError::NotNewer`],
-    /// [`RepositoryError::UnknownModel`], [`RepositoryError::Threshold`], [`RepositoryError::File`].
+    /// As there.
     pub fn publish(
         &self,
         bundle: &[u8],
+        releases: &[SigningKey],
+        online: Online<'_>,
+        expiry: Expiry,
+        now: i64,
+    ) -> Result<Published, RepositoryError> {
+        self.publish_within(bundle, &EnvelopeSpec::default(), releases, online, expiry, now)
+    }
+
+    /// Adds a signed bundle within an envelope, or gives a published one another envelope; its salt stays. `releases` are the keys of the
+    /// release role of its model; the bundle's own signatures must hold by the same role.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Bundle`] and [`RepositoryError::Tuf`] for what a device would refuse, [`RepositoryError::NotNewer`],
+    /// [`RepositoryError::UnknownModel`], [`RepositoryError::Threshold`], those of the envelope (742 to 746), [`RepositoryError::File`].
+    pub fn publish_within(
+        &self,
+        bundle: &[u8],
+        envelope: &EnvelopeSpec,
         releases: &[SigningKey],
         online: Online<'_>,
         expiry: Expiry,
@@ -232,20 +250,22 @@ impl Repository {
         let mut targets =
             self.releases(&state, header.model)?.map_or_else(|| json!({}), |current| current["targets"].clone());
         let version = self.unused(&state, &role_name);
-        let entries = || targets.as_object().into_iter().flatten().map(|(_, t)| &t["custom"]);
-        let newest = entries().filter_map(|c| c["number"].as_u64()).max().unwrap_or(0);
-        if header.number <= newest || entries().any(|c| c["version"] == header.version) {
+        let path = format!("models/{0}/{1}/{0}-{1}.ff", header.model, header.version);
+        let digest = sha256(bundle);
+        let all = || targets.as_object().into_iter().flatten();
+        // The same bundle once more, because something else is to be said of it.
+        let same = |entry: &&Value| entry["hashes"]["sha256"] == hex::encode(&digest) && !envelope.is_empty();
+        let before = targets.get(&path).filter(same);
+        let newest = all().filter_map(|(_, t)| t["custom"]["number"].as_u64()).max().unwrap_or(0);
+        let used = || all().any(|(_, t)| t["custom"]["version"] == header.version);
+        if before.is_none() && (header.number <= newest || used()) {
             let (model, version) = (header.model.to_owned(), header.version.to_owned());
             return Err(RepositoryError::NotNewer { model, version, number: header.number, newest });
         }
-        let path = format!("models/{0}/{1}/{0}-{1}.ff", header.model, header.version);
-        let digest = sha256(bundle);
-        let custom = json!({
-            "model": header.model, "version": header.version, "number": header.number, "attempt": 1, "security_epoch": 0,
-            "min_runtime": format!("{}.{}", header.min_runtime.0, header.min_runtime.1),
-        });
-        targets[&path] =
-            json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        let others = all().filter(|(other, _)| **other != path).map(|(_, t)| &t["custom"]);
+        let custom = envelope.custom(header, before.map(|entry| &entry["custom"]), others, now)?;
+        let entry = json!({ "length": bundle.len(), "hashes": { "sha256": hex::encode(&digest) }, "custom": custom });
+        targets[&path] = entry.clone();
         let target = Target { path, length: bundle.len() as u64, sha256: digest, custom: Value::Null };
         let file = Path::new("targets").join(target.url_path());
         files::write(&self.dir.join(&file), bundle)?;
@@ -253,6 +273,13 @@ impl Repository {
         self.put(&name::versioned(version, &role_name), &bytes)?;
         let mut files = state.snapshot["meta"].clone();
         files[&name::stored(&role_name)] = meta(version, &bytes);
+        // Devices without metadata know one release: never an older one, of which something else was said.
+        if header.number >= newest
+            && let Some((lite, listed)) =
+                self.lite_release(&state, header.model, &entry, &signing, online, (expiry, now))?
+        {
+            files[&name::stored(&lite)] = listed;
+        }
         let change = Change { files, root: &state.root, new_root: None, role: Some(&role_name) };
         self.seal(&state, change, online, (expiry, now))?;
         Ok(Published { path: file, releases_version: version })

@@ -39,7 +39,7 @@ impl Repository {
         // Which keys count depends on the model, and the model is known only when the signatures hold: try each.
         let mut refused = None;
         for delegation in state.delegations() {
-            let model = delegation["name"].as_str().and_then(|n| n.strip_prefix("releases-")).unwrap_or_default();
+            let Some(model) = delegation["name"].as_str().and_then(|n| n.strip_prefix("releases-")) else { continue };
             let public: Vec<[u8; 32]> = delegation["keyids"]
                 .as_array()
                 .into_iter()
@@ -166,15 +166,20 @@ impl State {
         self.targets["delegations"]["roles"].as_array().into_iter().flatten()
     }
 
+    /// The delegation to the role `name`.
+    pub(crate) fn role(&self, name: &str) -> Option<&Value> {
+        self.delegations().find(|delegation| delegation["name"] == name)
+    }
+
     pub(crate) fn delegation(&self, model: &str) -> Result<Value, RepositoryError> {
-        let wanted = format!("releases-{model}");
-        let found = self.delegations().find(|d| d["name"] == wanted.as_str());
-        found.cloned().ok_or_else(|| RepositoryError::UnknownModel { model: model.into() })
+        self.role(&format!("releases-{model}"))
+            .cloned()
+            .ok_or_else(|| RepositoryError::UnknownModel { model: model.into() })
     }
 }
 
 /// The file of `role` of which the file above it says `meta`; nothing is above the timestamp.
-fn named(role: &str, meta: Option<&Value>) -> String {
+pub(crate) fn named(role: &str, meta: Option<&Value>) -> String {
     meta.map_or_else(|| name::stored(role), |meta| name::versioned(meta["version"].as_u64().unwrap_or(0), role))
 }
 
@@ -188,25 +193,39 @@ pub(crate) fn delegate(
     if !valid_name(model) {
         return Err(RepositoryError::BadName { name: model.into() });
     }
-    let role_name = format!("releases-{model}");
+    let paths = [format!("models/{model}/*/*")];
+    delegate_role(delegations, (&format!("releases-{model}"), &paths), public, threshold)
+}
+
+/// Adds a role to `delegations`, or replaces it.
+pub(crate) fn delegate_role(
+    delegations: &mut Value,
+    (role_name, paths): (&str, &[String]),
+    public: &[[u8; 32]],
+    threshold: usize,
+) -> Result<(), RepositoryError> {
     let public: Vec<[u8; 32]> = public.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     if threshold == 0 || threshold > public.len() {
-        return Err(RepositoryError::Threshold { role: role_name, need: threshold as u64, have: public.len() as u64 });
+        return Err(RepositoryError::Threshold {
+            role: role_name.into(),
+            need: threshold as u64,
+            have: public.len() as u64,
+        });
     }
     // Devices verify bundles with these keys.
     if public.len() > MAX_SIGNERS {
-        return Err(RepositoryError::TooManyKeys { role: role_name, n: public.len(), limit: MAX_SIGNERS });
+        return Err(RepositoryError::TooManyKeys { role: role_name.into(), n: public.len(), limit: MAX_SIGNERS });
     }
     if let (Some(all), Value::Object(new)) = (delegations["keys"].as_object_mut(), keys(&public)) {
         all.extend(new);
     }
     let mut entry: Map<String, Value> = role(&public, threshold).as_object().cloned().unwrap_or_default();
-    entry.insert("name".into(), role_name.as_str().into());
+    entry.insert("name".into(), role_name.into());
     entry.insert("terminating".into(), true.into());
-    entry.insert("paths".into(), json!([format!("models/{model}/*/*")]));
+    entry.insert("paths".into(), json!(paths));
     let mut used = BTreeSet::new();
     if let Some(roles) = delegations["roles"].as_array_mut() {
-        roles.retain(|r| r["name"] != role_name.as_str());
+        roles.retain(|r| r["name"] != role_name);
         roles.push(entry.into());
         let ids = roles.iter().flat_map(|role| role["keyids"].as_array()).flatten();
         used.extend(ids.filter_map(Value::as_str).map(String::from));

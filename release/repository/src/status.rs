@@ -64,6 +64,11 @@ impl Repository {
         let mut targets = Vec::new();
         for delegation in state.delegations() {
             let name = delegation["name"].as_str().unwrap_or_default();
+            if let Some(model) = name.strip_prefix("rollout-") {
+                let file = self.rollout_file(&state, model)?;
+                roles.extend(file.map(|body| role(name, &body, delegation)));
+                continue;
+            }
             let model = name.strip_prefix("releases-").unwrap_or(name);
             let Some(body) = self.releases(&state, model)? else { continue };
             roles.push(role(name, &body, delegation));

@@ -21,7 +21,7 @@ pub fn keys_from_folder(folder: &Path, bundle: &[u8], now: i64) -> Result<Keys, 
     let document = files::parse(&path, &targets)?;
     let roles = document["signed"]["delegations"]["roles"].as_array().into_iter().flatten();
     let mut refused = None;
-    for role in roles.filter_map(|role| role["name"].as_str()) {
+    for role in roles.filter_map(|role| role["name"].as_str()).filter(|role| role.starts_with("releases-")) {
         let (keys, threshold) = keys_from(&root, &targets, role, now)?;
         let keys = Keys::new(&keys, usize::try_from(threshold).unwrap_or(usize::MAX))?;
         match verify_bundle(bundle, &keys) {

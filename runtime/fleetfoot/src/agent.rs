@@ -15,9 +15,11 @@
 //! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
 
 mod admit;
+mod assignment;
 mod config;
 mod event;
 mod fetch;
+mod rollout;
 mod room;
 mod serve;
 
@@ -27,19 +29,20 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 use fleetfoot_trust::Keys;
 use fleetfoot_update::{Action, Event as Input, Machine, NotTaken};
 
-use self::{
-    admit::fingerprint,
-    fetch::{Announced, Announcements},
-};
 pub use self::{
+    assignment::Assignment,
     config::{AgentConfig, Factory, OnEvent},
     event::{Event, Outcome, Role, VersionInfo},
     serve::Serving,
 };
+use self::{
+    fetch::{Announced, Announcements, Source},
+    rollout::Choice,
+};
 use crate::{
     error::{Error, hex},
     session::Session,
-    store::{Admitted, Loaded, ModelStore, Store},
+    store::{Admitted, DEVICE_KEY_LEN, Loaded, ModelStore, Store},
     validate::run_goldens,
     watchdog::watched,
 };
@@ -61,6 +64,10 @@ pub struct Agent {
     /// Which versions answer rightly in the environment of this fingerprint.
     admitted: Admitted,
     fingerprint: String,
+    /// Draws the bucket of this device; none where it cannot be stored.
+    device_key: Option<[u8; DEVICE_KEY_LEN]>,
+    /// The part of this device in a rollout, as the last refresh found it.
+    assignment: Option<Assignment>,
     now: i64,
 }
 
@@ -84,22 +91,27 @@ impl Agent {
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
-        let (factory, serving, newer, labels) = (None, None, None, BTreeMap::new());
-        let (admitted, fingerprint) = (models.admitted(), fingerprint(config.kernels, &config.environment));
+        let (admitted, fingerprint) = (models.admitted(), admit::fingerprint(config.kernels, &config.environment));
         let mut agent = Self {
             config,
             store,
             models,
             machine,
-            factory,
-            serving,
-            newer,
-            labels,
+            factory: None,
+            serving: None,
+            newer: None,
+            labels: BTreeMap::new(),
             timestamp_tag: None,
             admitted,
             fingerprint,
+            device_key: None,
+            assignment: None,
             now,
         };
+        match agent.store.device_key() {
+            Ok(key) => agent.device_key = Some(key),
+            Err(error) => agent.emit(&Event::Failed(error.to_string())),
+        }
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
@@ -107,6 +119,7 @@ impl Agent {
         });
         let known = matches!(loaded, Loaded::Record(_));
         agent.take_up(loaded);
+        agent.recall();
         if agent.newer.is_none() {
             if let Err(error) = agent.stored(Input::Factory(agent.factory)) {
                 agent.emit(&Event::Failed(error.to_string()));
@@ -141,6 +154,12 @@ impl Agent {
     #[must_use]
     pub const fn serving(&self) -> Option<&Serving> {
         self.serving.as_ref()
+    }
+
+    /// The part of this device in the rollout of its model, if there is one. It changes in polls, and [`Event::Assigned`] tells.
+    #[must_use]
+    pub const fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
     }
 
     /// The state of the model.
@@ -249,7 +268,8 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
-        let local = match self.step(self.take_up_again())? {
+        let resumed = if self.waits_for_word() { Action::None } else { self.step(self.take_up_again())? };
+        let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
@@ -271,9 +291,12 @@ impl Agent {
         self.choose(&announcements)
     }
 
-    /// Offers the releases to the machine, the newest first, until it takes one.
+    /// Offers the releases that may be taken to the machine until it takes one: what the rollout names, or the newest first.
     fn choose(&mut self, announcements: &Announcements) -> Result<Outcome, Error> {
-        let offers = &announcements.offers;
+        let Choice { offers, refused, shadow } = self.judge(announcements, Source::Repository);
+        if let Some(outcome) = self.take_back(&announcements.said)? {
+            return Ok(outcome);
+        }
         if let Some(candidate) = self.machine.record().candidate
             && !offers.iter().any(|offer| offer.version == candidate.version)
         {
@@ -282,13 +305,19 @@ impl Agent {
             let version = self.describe(&candidate.version);
             self.emit(&Event::Withdrawn(version));
         }
-        let mut newest = None;
-        for offer in offers.iter().take(LOOKED_AT) {
-            let known = self.machine.record().candidate.is_some_and(|c| c.version == offer.version);
+        let mut newest = refused;
+        for offer in &offers {
+            let candidate = self.machine.record().candidate;
+            let known = candidate.is_some_and(|c| c.version == offer.version);
+            if shadow == Some(offer.version) && candidate.is_some_and(|c| known && c.phase == Phase::Validated) {
+                break;
+            }
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
                 Action::NotTaken(why) => {
-                    newest.get_or_insert((offer.version.number, why));
+                    if newest.is_none_or(|(number, _)| number < offer.version.number) {
+                        newest = Some((offer.version.number, why));
+                    }
                 }
                 action => {
                     if !known {
@@ -331,6 +360,7 @@ impl Agent {
                         input
                     }
                 },
+                Action::Validated { .. } if self.only_shadows() => return Ok(self.trial()),
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
                 Action::StartTrial { version } if self.machine.in_trial() => {

@@ -131,6 +131,9 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
     /// The bundle is not admitted on this device.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -193,6 +196,7 @@ impl Error {
             Self::MetadataBusy { .. } => 437,
             Self::NoRoom { .. } => 438,
             Self::Lost(inner) => inner.reason().0,
+            Self::NoRandomness => 458,
             Self::Refused(inner) => inner.reason().0,
             Self::Tuf(inner) => inner.code(),
             Self::Update(inner) => inner.code(),

@@ -33,6 +33,7 @@ pub use fleetfoot_engine as engine;
 pub use fleetfoot_format as format;
 pub use fleetfoot_kernels::Kernels;
 pub use fleetfoot_trust::{Keys, TrustError};
+pub use fleetfoot_update as update;
 pub use map::Bytes;
 pub use model::Model;
 pub use session::Session;

@@ -1,7 +1,9 @@
 //! What a device stores: the state of every model, its bundles, and the metadata that vouches for them.
 //!
 //! ```text
+//! <root>/.device-key                      draws the bucket of this device in rollouts, see `device_key`
 //! <root>/tuf/*.json                       verified metadata, byte for byte, replaced as a whole; shared by all models
+//! <root>/tuf/rollout-<model>.directive    what the rollout role says, byte for byte
 //! <root>/tuf/.lock                        held while the metadata is refreshed
 //! <root>/<model>/.lock                    held by the one agent that may write here
 //! <root>/<model>/record.0, .1, .2         the state record and a third copy of it, see `slots`
@@ -19,6 +21,7 @@
 //! what it was.
 
 mod admitted;
+mod device_key;
 mod disk;
 mod partial;
 mod slots;
@@ -33,6 +36,7 @@ use std::{
 };
 
 pub use admitted::{Admitted, Proof};
+pub use device_key::DEVICE_KEY_LEN;
 pub use disk::{Disk, OsDisk};
 use fleetfoot_format::{
     bundle::valid_name,
@@ -90,6 +94,17 @@ impl Store {
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         self.disk.free_bytes(&self.root)
+    }
+
+    /// The key of this device; the first call makes it. It is never sent.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::NoRandomness`], [`Error::MetadataBusy`].
+    pub fn device_key(&self) -> Result<[u8; DEVICE_KEY_LEN], Error> {
+        // Of agents that start together one makes it, and the others find it.
+        let exists = self.root.join(device_key::NAME).exists();
+        let _turn = if exists { None } else { Some(self.lock_metadata(KEY_PATIENCE)?) };
+        device_key::load_or_make(&self.root, &*self.disk)
     }
 
     /// All stored metadata: name of the file, content.
@@ -270,6 +285,8 @@ impl ModelStore {
 
 const LOCK: &str = ".lock";
 const ADMITTED: &str = "admitted";
+/// How long to wait for another agent before the key of the device is made.
+const KEY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait between two looks at a lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const METADATA: &str = "tuf";

@@ -220,7 +220,8 @@ const RUNS: usize = 50;
 const WARMUP_RUNS: usize = 5;
 const ROUNDS: usize = 3;
 /// Major and minor version of this runtime.
-const RUNTIME: (u16, u16) = (number(env!("CARGO_PKG_VERSION_MAJOR")), number(env!("CARGO_PKG_VERSION_MINOR")));
+pub(crate) const RUNTIME: (u16, u16) =
+    (number(env!("CARGO_PKG_VERSION_MAJOR")), number(env!("CARGO_PKG_VERSION_MINOR")));
 
 const fn number(text: &str) -> u16 {
     match u16::from_str_radix(text, 10) {

@@ -291,3 +291,23 @@ fn a_process_of_its_own_answers_as_a_thread_does() {
     let mut agent = Agent::open(AgentConfig { watchdog, ..config(dir.path()) }, NOW).unwrap();
     assert!(matches!(agent.poll(NOW), Outcome::Trial(_)));
 }
+
+/// Nobody vouches for anything: enough good inferences and the window end a trial, or four windows with a single good one.
+#[test]
+fn trials_end_by_themselves() {
+    for (good, ends_at) in [(10, 100), (12, 100), (1, 400), (9, 400)] {
+        let dir = tempfile::tempdir().unwrap();
+        device(dir.path());
+        let limits = Config { health_window_s: 100, ..LIMITS };
+        let mut agent = Agent::open(AgentConfig { limits, ..config(dir.path()) }, NOW).unwrap();
+        assert!(matches!(agent.poll(NOW), Outcome::Trial(_)));
+        for _ in 0..good {
+            assert!(matches!(agent.record_inference(true, NOW).unwrap(), Some(Outcome::Trial(_))), "{good} good ones");
+        }
+        let early = agent.poll(NOW + ends_at - 1);
+        assert!(matches!(early, Outcome::Trial(_)), "{good} good ones: {early:?}");
+        let end = agent.poll(NOW + ends_at);
+        assert!(matches!(end, Outcome::Committed(_)), "{good} good ones: {end:?}");
+        serves(&agent, 2);
+    }
+}

@@ -392,6 +392,9 @@ fn world() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("factory.ff"), release(1).bundle()).unwrap();
     Repository::new(&dir.path().join("repository"));
+    // The key of the device is made once, before its life begins.
+    fs::create_dir_all(dir.path().join("store")).unwrap();
+    fs::write(dir.path().join("store/.device-key"), [7; 16]).unwrap();
     dir
 }
 

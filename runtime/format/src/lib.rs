@@ -10,6 +10,7 @@
 //! | [`bundle`] | the signed file `.ff`: preamble, signers, header, signatures, sections |
 //! | [`graph`] | the section *graph*: inputs, outputs and the steps of the plan |
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
+//! | [`lite`] | `trust.bin`, `header.bin`, `directive.bin` for devices without clock, JSON or TLS |
 //! | [`record`] | the state record of one model on one device |
 //!
 //! All integers in fixed layouts are little-endian; everything else is
@@ -27,6 +28,7 @@ pub mod error;
 pub mod golden;
 pub mod graph;
 pub mod limits;
+pub mod lite;
 pub mod record;
 
 pub use error::FormatError;

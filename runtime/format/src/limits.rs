@@ -22,3 +22,13 @@ pub const MAX_EXTENT: u32 = 1 << 24;
 pub const MAX_GOLDEN_CASES: usize = 64;
 /// Bytes of a model name, of a version label and of other short names.
 pub const MAX_NAME_LEN: usize = 64;
+/// Bytes of the body of a lite file. Bounds the buffer of a device that receives one.
+pub const MAX_LITE_BODY_LEN: usize = 1024;
+/// Signatures of a lite file: all keys of an old and of a new root. Bounds the time that verification can be made to take.
+pub const MAX_LITE_SIGNATURES: usize = 2 * MAX_SIGNERS;
+/// Kinds of hardware that a lite header names.
+pub const MAX_LITE_HARDWARE: usize = 16;
+/// Links of a chain of lite roots. Bounds the time that verification can be made to take.
+pub const MAX_LITE_LINKS: usize = 64;
+/// Bytes of the salt of a rollout.
+pub const MAX_SALT_LEN: usize = 64;

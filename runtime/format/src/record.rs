@@ -49,6 +49,9 @@ pub const MAX_KEPT: usize = 5;
 /// Rejections that are remembered. Guards against a device that fetches a bad release for ever.
 pub const MAX_REJECTED: usize = 32;
 
+/// Rollouts of which the first assignment is remembered.
+pub const MAX_ENROLLED: usize = 4;
+
 /// One installed or offered version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
@@ -199,6 +202,28 @@ pub struct Held {
     pub attempt: u32,
 }
 
+/// Which side of a rollout a device, or a user, is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arm {
+    /// Gets the candidate.
+    Treatment,
+    /// Keeps the baseline and is compared with those who do not.
+    Control,
+    /// Kept out of every rollout until the last step of the last stage.
+    HoldOut,
+    /// Neither: keeps the baseline and is not counted.
+    Outside,
+}
+
+/// The side of a rollout on which a device was first. It stays there, however the rollout grows or shrinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// The first 8 bytes of the SHA-256 of the identifier of the rollout.
+    pub rollout: [u8; 8],
+    /// Which side: treatment or control; the others are not stored.
+    pub arm: Arm,
+}
+
 /// The state of one model on one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -220,6 +245,11 @@ pub struct Record {
     pub held: Option<Held>,
     /// What is not tried again, the oldest first.
     pub rejected: Vec<Rejected, MAX_REJECTED>,
+    /// Rollouts that this device takes part in, the latest first.
+    pub enrolled: Vec<Enrolment, MAX_ENROLLED>,
+    /// The highest version of the top-level targets that delegated to a rollout role of this model; 0: none ever did. Older
+    /// targets without one are not believed to have none.
+    pub rollout_role: u64,
 }
 
 impl Record {
@@ -351,6 +381,8 @@ mod tests {
             held: Some(Held { number: u64::MAX, attempt: u32::MAX }),
             rejected: core::iter::repeat_n(Rejected { sha256: [255; 32], attempt: u32::MAX, reason }, MAX_REJECTED)
                 .collect(),
+            enrolled: core::iter::repeat_n(Enrolment { rollout: [255; 8], arm: Arm::Outside }, MAX_ENROLLED).collect(),
+            rollout_role: u64::MAX,
         }
     }
 

@@ -22,6 +22,11 @@ pub(crate) struct Ring {
 impl Ring {
     /// For pixels of `cell` bytes, with `slack` bytes behind each row. `usize::MAX` where a size cannot be counted.
     pub(crate) fn new(w: &Window, cell: usize, slack: usize) -> Self {
+        Self::holding(w, cell, slack, WHOLE_LEN)
+    }
+
+    /// As [`new`](Self::new); an image of at most `whole_len` bytes with its border is copied whole.
+    pub(crate) fn holding(w: &Window, cell: usize, slack: usize, whole_len: usize) -> Self {
         let reach =
             |kernel: usize, dilation: usize| kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
         let steps = w.out_w.saturating_sub(1).saturating_mul(w.stride_w);
@@ -29,8 +34,14 @@ impl Ring {
         let pitch = columns.saturating_mul(cell).saturating_add(slack);
         let rows = reach(w.kernel_h, w.dilation_h);
         let all = w.out_h.saturating_sub(1).saturating_mul(w.stride_h).saturating_add(rows);
-        let rows = if all.saturating_mul(pitch) <= WHOLE_LEN { all } else { rows };
+        let rows = if all.saturating_mul(pitch) <= whole_len { all } else { rows };
         Self { rows, all, pitch }
+    }
+
+    /// Whether the buffer holds all rows, one after the other.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.rows == self.all
     }
 
     /// Bytes of the buffer.

@@ -3,6 +3,8 @@
 //! ```text
 //! bytes ──Preamble::read──▶ signers ──k of n Ed25519──▶ Bundle::parse ──SHA-256 of every section──▶ Verified<Bundle>
 //! ```
+//! A device without clock, JSON or TLS believes the files of [`lite`] instead of metadata.
+//!
 //! Only this crate makes a [`Verified`], and only after the signatures held: no parser, and nothing behind it, ever sees bytes that
 //! nobody vouched for. There is no heap and no clock here; expiry and rollback of metadata belong to `fleetfoot-tuf`.
 //!
@@ -20,6 +22,7 @@ pub mod conformance;
 mod error;
 mod hash;
 mod keys;
+pub mod lite;
 #[cfg(feature = "sign")]
 mod sign;
 mod verified;
@@ -29,7 +32,7 @@ pub use error::{KeyPrefix, TrustError};
 pub use hash::{Sha256, sha256};
 pub use keys::{Keys, verify_signature};
 #[cfg(feature = "sign")]
-pub use sign::{SigningKey, sign_bundle};
+pub use sign::{SigningKey, sign_bundle, sign_lite};
 pub use verified::Verified;
 
 /// First bytes of what is signed for a bundle; the SHA-256 of preamble, signers and header follows.

@@ -3,11 +3,15 @@
 use core::fmt;
 
 use ed25519_dalek::Signer as _;
-use fleetfoot_format::bundle::{Bundle, Preamble, SIGNATURE_LEN};
+use fleetfoot_format::{
+    bundle::{Bundle, KEY_LEN, Preamble, SIGNATURE_LEN},
+    lite::{Kind, SIGNED_BY_LEN},
+};
 
 use crate::{
     bundle::{check_sections, message},
     error::{KeyPrefix, TrustError},
+    lite,
 };
 
 /// An Ed25519 private key. It is erased from memory when it is dropped, and never printed.
@@ -73,4 +77,15 @@ pub fn sign_bundle(bytes: &mut [u8], key: &SigningKey) -> Result<(), TrustError>
     let at = preamble.signed_len() + SIGNATURE_LEN * index;
     bytes[at..][..SIGNATURE_LEN].copy_from_slice(&signature);
     Ok(())
+}
+
+/// What `key` signs for a lite file whose front (`fleetfoot_format::lite::write`) is `front`, as it stands in the file: public key and signature.
+/// In the file they come in the order of the keys, after a byte with their number.
+#[must_use]
+pub fn sign_lite(kind: Kind, front: &[u8], key: &SigningKey) -> [u8; SIGNED_BY_LEN] {
+    let mut pair = [0; SIGNED_BY_LEN];
+    let (public, signature) = pair.split_at_mut(KEY_LEN);
+    public.copy_from_slice(&key.public());
+    signature.copy_from_slice(&key.sign(lite::message(kind, front).as_bytes()));
+    pair
 }

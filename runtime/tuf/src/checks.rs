@@ -72,35 +72,45 @@ impl Client {
     /// 5.3: one more root.
     pub(crate) fn accept_root(&mut self, bytes: Vec<u8>) -> Result<(), TufError> {
         // 5.3.4, 5.3.5; 5.3.6: an intermediate root may have expired.
-        let next = next_root(&self.root, bytes)?;
+        let next = next_root(&self.root, bytes).map_err(|error| match error {
+            // By other people: so the two first roots do not belong together.
+            TufError::Threshold { .. } => self.first.end().err().unwrap_or(error),
+            error => error,
+        })?;
+        let was_here = self.first.was_here();
+        self.first.pass(&next)?;
         // 5.3.11: rotated keys mean that versions may have been driven up by whoever had the old ones. Before the new root is
         // durable, so that a loss of power between the two forgets too much rather than too little.
         let (old, new) = (&self.root.body, &next.body);
-        if new.timestamp.rotated(&old.timestamp) || new.snapshot.rotated(&old.snapshot) {
+        if !was_here && (new.timestamp.rotated(&old.timestamp) || new.snapshot.rotated(&old.snapshot)) {
             for name in ["timestamp.json", "snapshot.json"] {
                 if self.stored.contains_key(name) {
-                    self.to_persist.push_back((name.into(), Vec::new()));
+                    self.first.hold((name.into(), Vec::new()));
                 }
             }
         }
         // 5.3.8
-        self.to_persist.push_back((name::versioned(next.version, "root"), next.bytes.clone()));
-        self.to_persist.push_back((name::stored("root"), next.bytes.clone()));
+        self.first.hold((name::versioned(next.version, "root"), next.bytes.clone()));
+        if !was_here {
+            self.first.hold((name::stored("root"), next.bytes.clone()));
+        }
+        self.to_persist.extend(self.first.release());
         // 5.3.7, 5.3.9
         self.root = next;
         self.n_roots += 1;
-        Ok(())
+        // On a way that was gone before, by what was stored then.
+        if was_here && !self.first.was_here() { self.follow_stored() } else { Ok(()) }
     }
 
     /// 5.3.10 and what was trusted before.
     pub(crate) fn end_of_roots(&mut self) -> Result<(), TufError> {
+        self.first.end()?;
         let root = &self.root.body;
         self.timestamp = self.known("timestamp", &root.timestamp, Metadata::verify);
         self.snapshot = self.known("snapshot", &root.snapshot, Metadata::verify);
-        // A clock that runs behind the last timestamp is wrong; one that a timestamp puts after the root's end would lock us out.
-        if let Some(issued) = self.issued() {
-            self.now = self.now.max(issued.min(self.root.expires - 1));
-        }
+        // A clock that runs behind the build or the last timestamp is wrong; one that they put after the root's end would lock us out.
+        let floor = self.issued().unwrap_or(i64::MIN).max(self.floor);
+        self.now = self.now.max(floor.min(self.root.expires.saturating_sub(1)));
         self.root.check_expiry(self.now)?;
         self.step = Step::Timestamp;
         Ok(())

@@ -10,6 +10,7 @@ use alloc::{
 use crate::{
     checks::next_root,
     error::TufError,
+    first_root::FirstRoot,
     keys::RoleKeys,
     limits::MAX_ROOTS,
     metadata::{Metadata, Root, Snapshot, Targets, Timestamp},
@@ -87,6 +88,9 @@ pub struct Client {
     pub(crate) step: Step,
     pub(crate) n_roots: u32,
     pub(crate) to_persist: VecDeque<(String, Vec<u8>)>,
+    /// See [`Client::not_before`].
+    pub(crate) floor: i64,
+    pub(crate) first: FirstRoot,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,20 +114,25 @@ impl Client {
     /// # Errors
     /// Those of `trusted_root` only: not JSON, malformed, or not signed by its own keys. It may have expired.
     pub fn new(trusted_root: &[u8], stored: Stored, now: i64) -> Result<Self, TufError> {
-        // 5.2: load the trusted root, then follow the chain of those that were fetched before.
-        let mut root = Metadata::verify_root(trusted_root.to_vec(), None)?;
-        loop {
-            let names = [name::versioned(root.version.saturating_add(1), "root"), name::stored("root")];
-            let mut candidates = names.iter().filter_map(|name| stored.get(name));
-            match candidates.find_map(|bytes| next_root(&root, bytes.clone()).ok()) {
-                Some(next) => root = next,
-                None => break,
-            }
-        }
-        Ok(Self {
+        Self::begin(trusted_root, FirstRoot::default(), stored, now)
+    }
+
+    /// As [`new`](Self::new), for a store that remembers with which first root it began, under [`FIRST_ROOT`](crate::FIRST_ROOT). An application that comes with another
+    /// one is believed if one of the two leads to the other by the chain of roots: a newer one is then what the store remembers. Until
+    /// that is certain nothing is stored, and nothing but roots is fetched.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new), [`TufError::OtherFirstRoot`]; that one also from [`poll`](Self::poll) and [`feed`](Self::feed).
+    pub fn pinned(embedded_root: &[u8], stored: Stored, now: i64) -> Result<Self, TufError> {
+        let (trusted_root, first) = FirstRoot::choose(embedded_root, &stored)?;
+        Self::begin(&trusted_root, first, stored, now)
+    }
+
+    fn begin(trusted_root: &[u8], first: FirstRoot, stored: Stored, now: i64) -> Result<Self, TufError> {
+        let mut this = Self {
             stored,
             now,
-            root,
+            root: Metadata::verify_root(trusted_root.to_vec(), None)?,
             timestamp: None,
             snapshot: None,
             targets: None,
@@ -133,7 +142,30 @@ impl Client {
             step: Step::Done,
             n_roots: 0,
             to_persist: VecDeque::new(),
-        })
+            floor: i64::MIN,
+            first,
+        };
+        this.follow_stored()?;
+        Ok(this)
+    }
+
+    /// 5.2: follows the chain of roots that were fetched before.
+    pub(crate) fn follow_stored(&mut self) -> Result<(), TufError> {
+        loop {
+            let names = [name::versioned(self.root.version.saturating_add(1), "root"), name::stored("root")];
+            let mut candidates = names.iter().filter_map(|name| self.stored.get(name));
+            let Some(next) = candidates.find_map(|bytes| next_root(&self.root, bytes.clone()).ok()) else {
+                return Ok(());
+            };
+            self.first.pass(&next)?;
+            self.root = next;
+        }
+    }
+
+    /// It cannot be earlier than this, in seconds since 1970: when the application was built, say. A clock that says less is raised to it,
+    /// but never beyond the end of the root.
+    pub fn not_before(&mut self, build_time: i64) {
+        self.floor = build_time;
     }
 
     /// Begins to bring everything up to date that leads to `role`, a role that `targets` delegates to, or `targets`
@@ -145,6 +177,7 @@ impl Client {
         self.to_persist.clear();
         (self.timestamp, self.snapshot, self.targets, self.delegated) = (None, None, None, None);
         self.search = None;
+        self.to_persist.extend(self.first.begin());
     }
 
     /// Begins to look for the target `path`, through all delegations. At [`Action::Done`] [`Client::found`] has the answer.
@@ -268,6 +301,12 @@ impl Client {
             _ => &self.targets.as_ref()?.body.delegation(role)?.keys,
         };
         listed(keys)
+    }
+
+    /// Whether the top-level targets delegate to `role`. Nothing before they are verified.
+    #[must_use]
+    pub fn delegates(&self, role: &str) -> bool {
+        self.targets.as_ref().is_some_and(|top| top.body.delegation(role).is_some())
     }
 
     /// Role and time of expiry, seconds since 1970, of everything that is loaded.

@@ -136,6 +136,17 @@ pub enum TufError {
         /// The role.
         role: String,
     },
+    /// The application comes with a root that is neither the one that the store began with, nor before or after it in its chain.
+    #[error(
+        "the root that comes with this application, version {embedded}, does not belong to the chain of version {pinned}, \
+         with which this store began"
+    )]
+    OtherFirstRoot {
+        /// Version of the root that the store began with.
+        pinned: u64,
+        /// Version of the root that comes with the application.
+        embedded: u64,
+    },
 }
 
 impl TufError {
@@ -158,6 +169,7 @@ impl TufError {
             Self::Missing { .. } => 252,
             Self::NoSuchRole { .. } => 253,
             Self::DuplicateMember { .. } => 254,
+            Self::OtherFirstRoot { .. } => 255,
         }
     }
 }

@@ -8,7 +8,8 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+pub use serde_json::Value;
+use serde_json::{Map, Number};
 
 /// Where and why a text is not a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

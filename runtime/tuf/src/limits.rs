@@ -20,3 +20,5 @@ pub const MAX_ROLE_NAME_LEN: usize = 80;
 pub const MAX_PATH_LEN: usize = 1024;
 /// Delegated roles that one search visits.
 pub const MAX_DELEGATIONS: usize = 32;
+/// Bytes of a directive. Guards memory and traffic of a device.
+pub const MAX_DIRECTIVE_LEN: u64 = 16 * 1024;

@@ -61,15 +61,24 @@ pub(crate) fn reject(record: &mut Record, version: &Version, reason: Reason) {
     let _ = record.rejected.push(Rejected { sha256, attempt, reason });
 }
 
-/// `target` becomes active, whatever was held against it. Everything above it, tried or not, is held back until a higher attempt
-/// is offered.
-pub(crate) fn rollback(record: &mut Record, to: Option<[u8; 32]>, target: &Version, candidate: Option<Version>) {
+/// `target` becomes active, whatever was held against it. What is left is rejected. Where a person did it (`hold`), everything above the
+/// target, tried or not, is held back until a higher attempt is offered; a rollout says itself what comes next.
+pub(crate) fn rollback(
+    record: &mut Record,
+    to: Option<[u8; 32]>,
+    target: &Version,
+    candidate: Option<Version>,
+    hold: bool,
+) {
     let active = record.active().copied();
     for left in [active, candidate].into_iter().flatten().filter(|v| v.sha256 != target.sha256) {
         if left.number <= target.number {
             continue;
         }
         reject(record, &left, Reason::ROLLED_BACK);
+        if !hold {
+            continue;
+        }
         let held = record.held.get_or_insert(Held { number: 0, attempt: 0 });
         held.attempt = held.attempt.max(left.attempt);
         held.number = held.number.max(left.number);

@@ -1,6 +1,8 @@
 //! What happens to the machine and what it asks for.
 
-use fleetfoot_format::record::{Reason, Version};
+use fleetfoot_format::record::{Enrolment, Reason, Version};
+
+use crate::envelope::Why;
 
 /// Something that happened. `now` is in seconds; any clock does that goes forward, the one of the device or its uptime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,13 @@ pub enum Event {
     Retry {
         /// The time.
         now: i64,
+    },
+    /// The side of a rollout on which the device is. What is not to last is not remembered.
+    Enrol(Enrolment),
+    /// The top-level targets delegate to a rollout role of this model.
+    RolloutRole {
+        /// Their version.
+        targets: u64,
     },
     /// What [`Action::Persist`] asked for is durable.
     Persisted,
@@ -193,4 +202,6 @@ pub enum NotTaken {
     },
     /// Code of a candidate runs now; what is offered waits for its end.
     Busy,
+    /// The rollout or the envelope of the release says no. The machine itself never says this.
+    Rollout(Why),
 }

@@ -46,6 +46,7 @@
 //! | code that runs | `Lost`, no attempt left | rejected | yes | `Rejected` |
 //! | `Deferred` | `Retry` | as `Resume` when its time has come | | |
 //! | any | `Unfit` | rejected and forgotten; last good, newest kept or factory serves | yes | `FellBack`, of a candidate `Rejected` |
+//! | any | `Enrol`, `RolloutRole`, where they say something new | same | yes | none |
 //! | any | `Broken` | the file is forgotten; last good, newest kept or factory serves | yes | `FellBack` |
 //!
 //! A trial is over when `min_inferences` were good and the health window has passed, or after four windows with at
@@ -55,13 +56,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod change;
+pub mod cohort;
 mod config;
+pub mod directive;
+pub mod envelope;
 mod error;
 mod event;
 mod machine;
 
+pub use cohort::{Exposure, Stage};
 pub use config::Config;
+pub use directive::Directive;
+pub use envelope::{Decision, Envelope, Why, decide};
 pub use error::UpdateError;
 pub use event::{Action, Event, NotTaken};
-pub use fleetfoot_format::record;
+pub use fleetfoot_format::record::{self, Arm};
 pub use machine::Machine;

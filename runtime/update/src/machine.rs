@@ -6,6 +6,7 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 
 use crate::{
     change,
+    cohort::enrol,
     config::Config,
     error::UpdateError,
     event::{Action, Event, NotTaken},
@@ -51,6 +52,11 @@ impl Machine {
     #[must_use]
     pub const fn new(config: Config, record: Record) -> Self {
         Self { config, record, running: Running::Nothing, then: None, now: 0 }
+    }
+
+    /// Other limits from now on, for what is not decided yet; a candidate keeps the attempts that it was given.
+    pub const fn configure(&mut self, config: Config) {
+        self.config = config;
     }
 
     /// The state: what must be stored when [`Action::Persist`] was handed out, what is stored otherwise (but for the
@@ -115,6 +121,14 @@ impl Machine {
             }
             Event::Unfit { sha256, reason } => Ok(self.unfit(sha256, reason)),
             Event::Retry { now } => self.retry(now),
+            Event::Enrol(enrolment) => {
+                Ok(if enrol(&mut self.record, enrolment) { self.persist(Action::None) } else { Action::None })
+            }
+            Event::RolloutRole { targets } if targets > self.record.rollout_role => {
+                self.record.rollout_role = targets;
+                Ok(self.persist(Action::None))
+            }
+            Event::RolloutRole { .. } => Ok(Action::None),
             Event::Persisted => Err(UpdateError::Unexpected { event: "Persisted" }),
         }
     }
@@ -345,7 +359,7 @@ impl Machine {
         let from = self.serving().copied();
         let candidate = self.record.candidate.take();
         self.running = Running::Nothing;
-        change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version));
+        change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version), !remote);
         Ok(self.persist(Action::RolledBack { from, to: target }))
     }
 

@@ -7,8 +7,13 @@
 //! A finding becomes a file of `fuzz/corpus/<target>` named after its fault, and stays there.
 
 pub mod bundle;
+pub mod http;
+pub mod keyfile;
+pub mod lite;
 pub mod mutate;
+pub mod record;
 pub mod tflite;
+pub mod tuf;
 
 use fleetfoot_engine::{Kernels, Model};
 use fleetfoot_plan::{Aligned, Plan};

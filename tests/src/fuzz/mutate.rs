@@ -29,6 +29,101 @@ pub fn bundle(bytes: &[u8], seed: u32) -> Option<Vec<u8>> {
     assemble(bundle.header().clone(), &parts, &[[1; 32]]).ok()
 }
 
+/// A copy of `bytes`, a byte and JSON, in which some members have another value, another name or another place, or are gone.
+#[must_use]
+pub fn json(bytes: &[u8], seed: u32) -> Option<Vec<u8>> {
+    let (first, text) = bytes.split_first()?;
+    let mut document: Value = serde_json::from_slice(text).ok()?;
+    let mut random = Random::new(seed);
+    for _ in 0..1 + random.below(3) {
+        let mut others = Vec::new();
+        values_of(&mut document, &mut others);
+        let other = others[random.below(others.len())].clone();
+        let mut places = Vec::new();
+        values_of(&mut document, &mut places);
+        let at = random.below(places.len());
+        change(places[at], other, &mut random);
+    }
+    let first = if random.below(8) == 0 { random.below(6) as u8 } else { *first };
+    let mut new = vec![first];
+    serde_json::to_writer(&mut new, &document).ok()?;
+    Some(new)
+}
+
+fn change(value: &mut Value, other: Value, random: &mut Random) {
+    match (random.below(6), &mut *value) {
+        (0, _) => *value = other,
+        (1 | 2, Value::Object(map)) if !map.is_empty() => {
+            let name = map.keys().nth(random.below(map.len())).cloned().unwrap_or_default();
+            let member = map.remove(&name).unwrap_or_default();
+            if random.below(2) == 0 {
+                let names = ["", "..", "root", "releases-kws", "a/../b", "snapshot.json", "%2e", "x"];
+                map.insert(names[random.below(names.len())].into(), member);
+            }
+        }
+        (1 | 2, Value::Array(list)) if !list.is_empty() => {
+            let member = list.remove(random.below(list.len()));
+            if random.below(2) == 0 {
+                list.extend([member.clone(), member]);
+            }
+        }
+        (_, Value::Number(number)) => *value = random.number(number.as_i64().unwrap_or(0)).into(),
+        (_, Value::String(text)) => {
+            let mut characters: Vec<char> = text.chars().collect();
+            let at = random.below(characters.len() + 1);
+            match random.below(3) {
+                0 => characters.insert(at, ['*', '/', '.', 'A', '\u{e9}', '\0'][random.below(6)]),
+                1 => characters.truncate(at),
+                _ => characters.extend_from_within(..at),
+            }
+            *text = characters.into_iter().collect();
+        }
+        (3, _) => *value = Value::Null,
+        (4, _) => *value = Value::Bool(true),
+        _ => *value = random.number(1).into(),
+    }
+}
+
+fn values_of<'v>(value: &'v mut Value, values: &mut Vec<&'v mut Value>) {
+    let holds = match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => false,
+    };
+    // Who has borrowed a member cannot have what holds it: one in three of those is offered as a whole.
+    if !holds || values.len() % 3 == 2 {
+        values.push(value);
+        return;
+    }
+    match value {
+        Value::Object(map) => map.values_mut().for_each(|value| values_of(value, values)),
+        Value::Array(list) => list.iter_mut().for_each(|value| values_of(value, values)),
+        _ => {}
+    }
+}
+
+/// A copy of `bytes` with some of them changed, gone, or there twice.
+#[must_use]
+pub fn bytes(bytes: &[u8], seed: u32) -> Vec<u8> {
+    let (mut random, mut new) = (Random::new(seed), bytes.to_vec());
+    for _ in 0..1 + random.below(3) {
+        let at = random.below(new.len() + 1);
+        let end = new.len().min(at + 1 + random.below(8));
+        match random.below(5) {
+            0 => new.insert(at, random.below(256) as u8),
+            1 => drop(new.drain(at..end)),
+            2 => {
+                let piece = new[at..end].to_vec();
+                new.splice(at..at, piece);
+            }
+            3 if at < new.len() => new[at] = random.number(i64::from(new[at])) as u8,
+            _ if at < new.len() => new[at] ^= 1 << random.below(8),
+            _ => {}
+        }
+    }
+    new
+}
+
 /// Changes some aligned words of a flatbuffer: offsets, counts and numbers all lie in such words.
 pub fn words(bytes: &mut [u8], seed: u32) {
     let mut random = Random::new(seed);

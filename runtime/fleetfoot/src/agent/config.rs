@@ -1,6 +1,6 @@
 //! What an agent needs to know.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use fleetfoot_kernels::Kernels;
 use fleetfoot_trust::Keys;
@@ -31,7 +31,7 @@ pub struct AgentConfig {
     pub store_dir: PathBuf,
     /// Name of the model.
     pub model: String,
-    /// The first root metadata, compiled in or shipped beside the program; never fetched.
+    /// The first root metadata, compiled in or shipped beside the program; never fetched. The store remembers it: see `fleetfoot_tuf::Client::pinned`.
     pub root_json: Vec<u8>,
     /// How files of the repository arrive.
     pub transport: Box<dyn Transport>,
@@ -39,6 +39,9 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
+    /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
+    /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
+    pub facts: BTreeMap<String, String>,
     /// Kernels for validation.
     pub kernels: Kernels,
     /// How code of a bundle is watched while it proves itself.
@@ -46,6 +49,8 @@ pub struct AgentConfig {
     /// What else of this device may change what a model answers, say the build of its system where the release of the kernel does not tell. When
     /// it changes, what serves runs its golden cases again before it is trusted.
     pub environment: String,
+    /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
+    pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
@@ -66,14 +71,24 @@ impl AgentConfig {
             transport,
             limits: Config::default(),
             factory: None,
+            facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             watchdog: Watchdog::default(),
             environment: String::new(),
+            build_time: 0,
             on_event: None,
             at: None,
             disk: Arc::new(OsDisk),
         }
     }
+}
+
+fn hardware() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}-{architecture}", std::env::consts::OS)
 }
 
 impl std::fmt::Debug for AgentConfig {

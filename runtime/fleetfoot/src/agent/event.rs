@@ -5,6 +5,7 @@ use std::fmt;
 use fleetfoot_format::record::Reason;
 use fleetfoot_update::NotTaken;
 
+use super::Assignment;
 use crate::{error::Error, validate::Admission};
 
 /// A version by its names.
@@ -49,6 +50,8 @@ pub enum Role {
 pub enum Event {
     /// The metadata was refreshed and verified.
     Refreshed,
+    /// The part of this device in a rollout is another one: stage, side, or what is rolled out.
+    Assigned(Assignment),
     /// The newest release that may be taken; it is fetched.
     Offered(VersionInfo),
     /// A download begins or goes on.
@@ -139,6 +142,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refreshed => write!(f, "metadata refreshed"),
+            Self::Assigned(assignment) => write!(f, "{assignment}"),
             Self::Offered(version) => write!(f, "version {version} is offered"),
             Self::Fetching { version, offset: 0, len } => write!(f, "fetching version {version}, {len} bytes"),
             Self::Fetching { version, offset, len } => {
@@ -203,6 +207,8 @@ pub enum Outcome {
         /// What was found; `None` where only the reason was recorded.
         error: Option<Error>,
     },
+    /// The rollout took the version that served back; this one serves.
+    RolledBack(VersionInfo),
     /// A candidate waits.
     Deferred {
         /// Which.

@@ -2,11 +2,11 @@
 
 use std::{io, time::Duration};
 
-use fleetfoot_format::record::Version;
+use fleetfoot_format::{bundle::SectionKind, record::Version};
 use fleetfoot_trust::Keys;
-use fleetfoot_tuf::{Action, Client, Stored, Target};
+use fleetfoot_tuf::{Action, Client, Stored, Target, json::Value, rollout};
 
-use super::{Agent, Event};
+use super::{Agent, Event, rollout::Said};
 use crate::{
     error::Error,
     transport::{Fetched, Request, TransportError},
@@ -20,41 +20,51 @@ pub(super) struct Announced {
     pub(super) version: Version,
     label: String,
     url_path: String,
+    /// What its signers say about it, the envelope among it.
+    pub(super) custom: Value,
 }
 
-/// All releases that can be used, the newest first, and the keys that sign bundles of this model.
+/// All releases that can be used, the newest first, the keys that sign bundles of this model, and what is rolled out.
 pub(super) struct Announcements {
     pub(super) offers: Vec<Announced>,
     pub(super) keys: Keys,
+    pub(super) said: Said,
+}
+
+/// Where metadata comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The repository; what is verified is stored.
+    Repository,
+    /// The store alone. What it holds is believed as of the day of its timestamp, and nothing may be installed upon it.
+    Store,
 }
 
 impl Agent {
     /// Refreshes the metadata, stores what was verified, and reads the announcements.
     pub(super) fn refresh(&mut self) -> Result<Announcements, Error> {
+        self.read(Source::Repository)
+    }
+
+    /// Verifies the metadata from `source` and reads the announcements.
+    pub(super) fn read(&mut self, source: Source) -> Result<Announcements, Error> {
         let role = format!("releases-{}", self.config.model);
         // Agents of other models share the metadata: its floors must not go down under them.
-        let _turn = self.store.lock_metadata(METADATA_PATIENCE)?;
+        let _turn = match source {
+            Source::Repository => Some(self.store.lock_metadata(METADATA_PATIENCE)?),
+            Source::Store => None,
+        };
         let stored = self.store.metadata()?;
-        let mut client = Client::new(&self.config.root_json, stored.clone(), self.now)?;
-        client.refresh(&role);
-        loop {
-            match client.poll()? {
-                Action::Fetch { path, max_len, may_be_missing } => {
-                    let bytes = self.fetch_metadata(&path, max_len, &stored)?;
-                    if bytes.is_none() && !may_be_missing {
-                        return Err(Error::Missing { path });
-                    }
-                    client.feed(bytes)?;
-                }
-                Action::Persist { name, bytes } => {
-                    self.store.put_metadata(&name, &bytes)?;
-                    self.at("metadata");
-                    client.persisted();
-                }
-                Action::Done => break,
-            }
+        let now = if source == Source::Store { 0 } else { self.now };
+        let mut client = Client::pinned(&self.config.root_json, stored.clone(), now)?;
+        if source == Source::Repository {
+            client.not_before(self.config.build_time);
         }
-        self.emit(&Event::Refreshed);
+        client.refresh(&role);
+        self.drive(&mut client, &stored, source)?;
+        if source == Source::Repository {
+            self.emit(&Event::Refreshed);
+        }
         let (keys, threshold) = client.role_keys(&role).ok_or(Error::NoRole { role: role.clone() })?;
         let keys = Keys::new(&keys, usize::try_from(threshold).unwrap_or(usize::MAX))?;
         let mut offers = Vec::new();
@@ -68,7 +78,35 @@ impl Agent {
         for offer in &offers {
             self.labels.insert(offer.version.sha256, offer.label.clone());
         }
-        Ok(Announcements { offers, keys })
+        let said = self.said(&mut client, &stored, source)?;
+        Ok(Announcements { offers, keys, said })
+    }
+
+    /// Gives the client what it asks for until it is done.
+    pub(super) fn drive(&mut self, client: &mut Client, stored: &Stored, source: Source) -> Result<(), Error> {
+        loop {
+            match client.poll()? {
+                Action::Fetch { path, max_len, may_be_missing } => {
+                    let bytes = match source {
+                        Source::Repository => self.fetch_metadata(&path, max_len, stored)?,
+                        // The client finds everything else in there by itself.
+                        Source::Store => stored.get(&path).filter(|_| path == TIMESTAMP).cloned(),
+                    };
+                    if bytes.is_none() && !may_be_missing {
+                        return Err(Error::Missing { path });
+                    }
+                    client.feed(bytes)?;
+                }
+                Action::Persist { name, bytes } => {
+                    if source == Source::Repository {
+                        self.store.put_metadata(&name, &bytes)?;
+                        self.at("metadata");
+                    }
+                    client.persisted();
+                }
+                Action::Done => return Ok(()),
+            }
+        }
     }
 
     /// One metadata file. The timestamp, which alone changes under its name, is asked for on condition that it did.
@@ -152,22 +190,22 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(20);
 /// Reads the announcement of a release out of the field `custom` of its target, or says which field is missing.
 fn announced(target: &Target, model: &str) -> Result<Announced, &'static str> {
     let text = |name: &'static str| target.custom.get(name).and_then(|v| v.as_str()).ok_or(name);
-    let number = |name: &'static str| target.custom.get(name).map(|v| v.as_u64().ok_or(name)).transpose();
-    let small = |name: &'static str, default| number(name)?.map_or(Ok(default), |n| u32::try_from(n).map_err(|_| name));
     if text("model")? != model {
         return Err("model");
     }
     if target.length > fleetfoot_format::limits::MAX_BUNDLE_LEN {
         return Err("length");
     }
+    let envelope = rollout::envelope(&target.custom)?;
     let version = Version {
         sha256: target.sha256,
-        number: number("number")?.ok_or("number")?,
+        number: target.custom.get("number").and_then(Value::as_u64).ok_or("number")?,
         len: target.length,
-        attempt: small("attempt", 1)?,
-        epoch: small("security_epoch", 0)?,
+        attempt: envelope.attempt,
+        epoch: envelope.security_epoch,
     };
-    Ok(Announced { version, label: text("version")?.into(), url_path: format!("targets/{}", target.url_path()) })
+    let (label, url_path) = (text("version")?.into(), format!("targets/{}", target.url_path()));
+    Ok(Announced { version, label, url_path, custom: target.custom.clone() })
 }
 
 /// Whether the signed header says what was announced. Both are signed; a difference is a mistake of the release, or worse.
@@ -180,5 +218,11 @@ fn agrees(file: &VerifiedFile, offer: &Announced, model: &str) -> Result<(), Err
     differ("model", &model, &info.model)?;
     differ("version", &offer.label, &info.version)?;
     differ("number", &offer.version.number, &info.number)?;
+    let digest = rollout::envelope(&offer.custom).ok().and_then(|envelope| envelope.golden_sha256);
+    if let Some(digest) = digest {
+        let golden = file.sections().iter().find(|section| section.kind == SectionKind::GOLDEN);
+        let found = golden.map_or_else(String::new, |section| crate::hex(&section.sha256));
+        differ("SHA-256 of the golden vectors", &crate::hex(&digest), &found)?;
+    }
     differ("SHA-256", &crate::hex(&offer.version.sha256), &crate::hex(&file.sha256()))
 }

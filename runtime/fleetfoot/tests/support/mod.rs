@@ -35,6 +35,8 @@ pub(crate) struct Release {
     pub(crate) forged: bool,
     /// The announcement has another number than the header.
     pub(crate) announced_number: Option<u64>,
+    /// Further members of its announcement, such as those of an envelope.
+    pub(crate) envelope: Value,
     /// What the web server delivers instead of the bundle.
     pub(crate) delivered: fn(&[u8]) -> Option<Vec<u8>>,
 }
@@ -52,6 +54,7 @@ impl Release {
             wrong_golden: false,
             forged: false,
             announced_number: None,
+            envelope: Value::Null,
             delivered: |bytes| Some(bytes.to_vec()),
         }
     }
@@ -132,12 +135,24 @@ pub(crate) fn release_keys() -> Keys {
 pub(crate) struct Repository {
     pub(crate) dir: PathBuf,
     version: u64,
+    pub(crate) rollout: Rollout,
+    /// What the snapshot says of the last file of the rollout role: roles are never left out again.
+    listed: Option<Value>,
+}
+
+/// What the rollout role says.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) enum Rollout {
+    NoRole,
+    Nothing,
+    Says(Vec<u8>),
 }
 
 impl Repository {
     pub(crate) fn new(dir: &Path) -> Self {
         fs::create_dir_all(dir.join("metadata")).unwrap();
-        let this = Self { dir: dir.into(), version: 0 };
+        let this = Self { dir: dir.into(), version: 0, rollout: Rollout::NoRole, listed: None };
         fs::write(dir.join("metadata/1.root.json"), this.root()).unwrap();
         this
     }
@@ -158,6 +173,9 @@ impl Repository {
         self.version += 1;
         let version = self.version;
         let mut models: Vec<&str> = releases.iter().map(|release| release.model).collect();
+        if models.is_empty() {
+            models.push(MODEL);
+        }
         models.sort_unstable();
         models.dedup();
         let head =
@@ -181,10 +199,30 @@ impl Repository {
                 json!({"name": role, "keyids": [key_id(1)], "threshold": 1, "terminating": true, "paths": paths}),
             );
         }
-        let delegations = json!({"keys": {key_id(1): public(1)}, "roles": roles});
+        if !matches!(self.rollout, Rollout::NoRole) {
+            let paths = [format!("rollouts/{MODEL}/*")];
+            roles.push(
+                json!({"name": ROLLOUT, "keyids": [key_id(6)], "threshold": 1, "terminating": true, "paths": paths}),
+            );
+        }
+        let delegations = json!({"keys": {key_id(1): public(1), key_id(6): public(6)}, "roles": roles});
         let top = signed(&with("targets", json!({"targets": {}, "delegations": delegations})), 3);
         put(format!("{version}.targets.json"), &top);
         files.insert("targets.json".into(), meta(&top));
+        if let Rollout::Says(said) = &self.rollout {
+            let hash = fleetfoot::hex(&sha256(said));
+            let target = json!({"length": said.len(), "hashes": {"sha256": hash}});
+            let current = format!("rollouts/{MODEL}/current.json");
+            let rollout = signed(&with("targets", json!({"targets": {current: target}})), 6);
+            self.listed = Some(meta(&rollout));
+            put(format!("{version}.{ROLLOUT}.json"), &rollout);
+            let folder = self.dir.join(format!("targets/rollouts/{MODEL}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{hash}.current.json")), said).unwrap();
+        }
+        if let Some(listed) = &self.listed {
+            files.insert(format!("{ROLLOUT}.json"), listed.clone());
+        }
         let snapshot = signed(&with("snapshot", json!({"meta": files})), 4);
         put(format!("{version}.snapshot.json"), &snapshot);
         let stamp = json!({"meta": {"snapshot.json": meta(&snapshot)}, "x-ff-issued": "2026-11-01T00:00:00Z"});
@@ -197,10 +235,11 @@ impl Repository {
         for release in releases {
             let (bundle, label, model) = (release.bundle(), release.version(), release.model);
             let hash = fleetfoot::hex(&sha256(&bundle));
-            let custom = json!({
+            let mut custom = json!({
                 "model": model, "version": label, "attempt": release.attempt, "security_epoch": 0,
                 "number": release.announced_number.unwrap_or(release.number),
             });
+            custom.as_object_mut().unwrap().extend(release.envelope.as_object().cloned().unwrap_or_default());
             let path = format!("models/{model}/{label}/{model}-{label}.ff");
             targets.insert(path, json!({"length": bundle.len(), "hashes": {"sha256": hash}, "custom": custom}));
             let folder = self.dir.join(format!("targets/models/{model}/{label}"));
@@ -220,6 +259,7 @@ pub(crate) fn kernels() -> Kernels {
     Kernels::scalar()
 }
 
+const ROLLOUT: &str = "rollout-kws";
 const EXPIRES: &str = "2027-06-01T00:00:00Z";
 
 fn key(n: u8) -> SigningKey {

@@ -46,23 +46,48 @@ pub(super) struct Product<'a> {
     pub(super) channels: usize,
 }
 
-/// Rows of a matrix, each one or several runs of bytes.
+/// Rows of a matrix, each one or several runs of bytes. They come in lines, so that an image with a border need not be multiplied
+/// row by row of its pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows<'a> {
     /// Holds all runs.
     pub(super) cells: &'a [u8],
-    /// Rows.
+    /// Lines of rows.
+    pub(super) lines: usize,
+    /// Bytes from a line to the next.
+    pub(super) line_step: usize,
+    /// Rows of a line.
     pub(super) count: usize,
     /// Bytes from a row to the next.
     pub(super) step: usize,
-    /// Where the runs of the first row begin.
+    /// Where the runs of the first row of the first line begin.
     pub(super) runs: &'a [usize],
     /// Bytes of a run, a multiple of 4.
     pub(super) len: usize,
     /// Whether the top bit of the cells must be flipped; only where there is one row, of one run, without terms.
     pub(super) signed: bool,
-    /// Added to the sums of a row; empty if nothing is.
+    /// Added to the sums of a row, where there is one line; empty if nothing is.
     pub(super) terms: &'a [i32],
+}
+
+impl Rows<'_> {
+    /// Whether there is one row, of one run, without a term.
+    pub(super) fn is_one(&self) -> bool {
+        self.lines == 1 && self.count == 1 && self.runs.len() == 1 && self.terms.is_empty()
+    }
+
+    /// Panics where rows are not inside `cells`, `output` has no room for `channels` of each, or a rule above is broken.
+    pub(super) fn check(&self, c: &Conv<'_>, channels: usize, output: &[u8]) {
+        assert!(self.lines > 0 && self.count > 0 && !self.runs.is_empty());
+        let first = self.runs.iter().max().map_or(0, |run| run + self.len);
+        let last = (self.lines - 1) * self.line_step + (self.count - 1) * self.step;
+        assert!(first + last <= self.cells.len());
+        assert!(self.len > 0 && self.len.is_multiple_of(4));
+        assert!(self.runs.len() * self.len == c.k().next_multiple_of(4));
+        assert!(output.len() >= (self.lines * self.count - 1) * c.out_c + channels);
+        assert!(self.terms.is_empty() || (self.lines == 1 && self.terms.len() >= self.count));
+        assert!(!self.signed || self.is_one());
+    }
 }
 
 /// Kernel rows at most of the ways that keep a pointer to each.
@@ -124,7 +149,7 @@ pub(super) fn conv_scratch_len(c: &Conv<'_>) -> usize {
         Path::Flat => 0,
         Path::Strided => c.window.out_w.saturating_mul(c.in_c).saturating_mul(strided_rows(c)),
         Path::Ring { gather } => {
-            let lines = Ring::new(&c.window, c.in_c, SLACK).len();
+            let lines = lines(c).len();
             lines.saturating_add(if gather { together_len(c) } else { 0 })
         }
     }
@@ -173,6 +198,8 @@ impl Isa for Panels<'_> {
     fn gemm(self, b: &Block<'_>, output: &mut [u8]) {
         let rows = Rows {
             cells: b.panel,
+            lines: 1,
+            line_step: 0,
             count: b.row_terms.len(),
             step: b.k4,
             runs: &[0],
@@ -201,11 +228,17 @@ pub(super) fn unsigned_zero_point(c: &Conv<'_>) -> i32 {
     }
 }
 
+/// Rows of `len` bytes, one after the other.
+#[inline(always)]
+fn matrix(cells: &[u8], count: usize, len: usize) -> Rows<'_> {
+    Rows { cells, lines: 1, line_step: 0, count, step: len, runs: &[0], len, signed: false, terms: &[] }
+}
+
 /// `rows` times all weights.
 #[target_feature(enable = "avx2")]
 fn all_channels(tiles: &dyn Tiles, c: &Conv<'_>, rows: &Rows<'_>, output: &mut [u8]) {
     let k4 = c.k().next_multiple_of(4);
-    let at_once = if rows.count == 1 && rows.runs.len() == 1 && rows.terms.is_empty() { c.out_c } else { 64 };
+    let at_once = if rows.is_one() { c.out_c } else { 64 };
     for n in (0..c.out_c).step_by(at_once) {
         let product = Product {
             c,
@@ -235,7 +268,7 @@ fn flat(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratc
     let flips = c.in_dtype == DType::Int8;
     if output.len() == c.out_c {
         // A copy would cost more than it saves.
-        let rows = Rows { cells: input, count: 1, step: c.in_c, runs: &[0], len: c.in_c, signed: flips, terms: &[] };
+        let rows = Rows { signed: flips, ..matrix(input, 1, c.in_c) };
         return all_channels(tiles, c, &rows, output);
     }
     let mut multiply = |input: &[u8], count: usize, output: &mut [u8]| {
@@ -246,8 +279,7 @@ fn flat(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratc
         } else {
             input
         };
-        let rows = Rows { cells, count, step: c.in_c, runs: &[0], len: c.in_c, signed: false, terms: &[] };
-        all_channels(tiles, c, &rows, output);
+        all_channels(tiles, c, &matrix(cells, count, c.in_c), output);
     };
     let total = output.len() / c.out_c;
     let most = (CHUNK_LEN / c.in_c / 12 * 12).max(12);
@@ -278,14 +310,18 @@ fn strided(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scr
                     copy(c, pixel, to);
                 }
             }
-            let rows = Rows { cells, count, step: c.in_c, runs: &[0], len: c.in_c, signed: false, terms: &[] };
-            all_channels(tiles, c, &rows, output);
+            all_channels(tiles, c, &matrix(cells, count, c.in_c), output);
         }
     }
 }
 
 /// Bytes that may be read or written beyond a run when runs are put together.
 const SLACK: usize = 16;
+
+/// The buffer of the input rows that windows see.
+fn lines(c: &Conv<'_>) -> Ring {
+    Ring::holding(&c.window, c.in_c, SLACK, CHUNK_LEN)
+}
 
 /// Bytes of windows that are put together at a time, unless one output row has more.
 const TOGETHER_LEN: usize = 12 * 1024;
@@ -306,42 +342,47 @@ fn together_len(c: &Conv<'_>) -> usize {
 #[target_feature(enable = "avx2")]
 fn ring(tiles: &dyn Tiles, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8], gather: bool) {
     let w = &c.window;
-    let ring = Ring::new(w, c.in_c, SLACK);
+    let ring = lines(c);
     let k4 = c.k().next_multiple_of(4);
-    let (lines, panel) = scratch.split_at_mut(ring.len());
-    let at_once = if gather { together_rows(c) } else { 1 };
+    let (buffer, panel) = scratch.split_at_mut(ring.len());
+    // Lines that lie one after the other are multiplied at once.
+    let multiplied = if ring.is_whole() { w.out_h } else { 1 };
+    let at_once = if gather { together_rows(c) } else { multiplied };
+    let line_len = w.out_w * c.out_c;
     let images = input.chunks_exact(w.in_pixels() * c.in_c).zip(output.chunks_exact_mut(w.out_pixels() * c.out_c));
     for (input, output) in images {
         let mut have = 0;
-        for (first, output) in output.chunks_mut(at_once * w.out_w * c.out_c).enumerate() {
-            for (i, output) in output.chunks_exact_mut(w.out_w * c.out_c).enumerate() {
-                let top = (first * at_once + i) * w.stride_h;
-                ring.advance(c, top, &mut have, input, lines, |line, to| {
+        for (first, output) in output.chunks_mut(at_once * line_len).enumerate() {
+            let count = output.len() / line_len;
+            // So many lines from one on, when their windows are in the buffer.
+            let mut windows = |line: usize, lines: usize, then: &mut dyn FnMut(&Rows<'_>)| {
+                let top = (first * at_once + line) * w.stride_h;
+                ring.advance(c, top, &mut have, input, buffer, |line, to| {
                     copy_line(c, w.pad_left * c.in_c, line, to);
                 });
                 let mut runs = [0; MAX_KERNEL_H];
                 for (ky, at) in runs[..w.kernel_h].iter_mut().enumerate() {
                     *at = ring.at(top + ky * w.dilation_h);
                 }
-                let rows = Rows {
-                    cells: lines,
+                then(&Rows {
+                    cells: buffer,
+                    lines,
+                    line_step: w.stride_h * ring.pitch,
                     count: w.out_w,
                     step: w.stride_w * c.in_c,
                     runs: &runs[..w.kernel_h],
                     len: w.kernel_w * c.in_c,
                     signed: false,
                     terms: &[],
-                };
-                if gather {
-                    put_together(&rows, k4, &mut panel[i * w.out_w * k4..]);
-                } else {
-                    all_channels(tiles, c, &rows, output);
-                }
-            }
+                });
+            };
             if gather {
-                let count = output.len() / c.out_c;
-                let rows = Rows { cells: panel, count, step: k4, runs: &[0], len: k4, signed: false, terms: &[] };
-                all_channels(tiles, c, &rows, output);
+                for line in 0..count {
+                    windows(line, 1, &mut |rows| put_together(rows, k4, &mut panel[line * w.out_w * k4..]));
+                }
+                all_channels(tiles, c, &matrix(panel, count * w.out_w, k4), output);
+            } else {
+                windows(0, count, &mut |rows| all_channels(tiles, c, rows, output));
             }
         }
     }

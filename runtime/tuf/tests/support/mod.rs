@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const DAY: i64 = 86_400;
 pub(crate) const ROLE: &str = "releases-kws";
+pub(crate) const ROLLOUT: &str = "rollout-kws";
+pub(crate) const CURRENT: &str = "rollouts/kws/current.json";
 pub(crate) const PATH: &str = "models/kws/1.2.0/kws-1.2.0.ff";
 
 /// A change of what a role signs.
@@ -27,6 +29,8 @@ pub(crate) struct Repo {
     pub(crate) snapshot: u64,
     pub(crate) targets: u64,
     pub(crate) releases: u64,
+    /// Version of the rollout role, and the directive; without one there is no such role.
+    pub(crate) rollout: Option<(u64, Value)>,
     /// Days until a role expires.
     pub(crate) days: BTreeMap<&'static str, i64>,
     /// Keys that sign a role, where those are not all of its keys.
@@ -56,6 +60,7 @@ impl Default for Repo {
             snapshot: 10,
             targets: 10,
             releases: 10,
+            rollout: None,
             days: BTreeMap::new(),
             signers: BTreeMap::new(),
             edits: Vec::new(),
@@ -70,6 +75,9 @@ impl Repo {
     pub(crate) fn next(&self, by: u64) -> Self {
         let mut next = self.clone();
         for version in [&mut next.timestamp, &mut next.snapshot, &mut next.targets, &mut next.releases] {
+            *version += by;
+        }
+        if let Some((version, _)) = &mut next.rollout {
             *version += by;
         }
         next
@@ -102,6 +110,13 @@ impl Repo {
         });
         signed["targets"] = json!({});
         signed["delegations"] = json!({ "keys": keys(&[7, 8]), "roles": [delegated] });
+        if self.rollout.is_some() {
+            let delegated = json!({
+                "name": ROLLOUT, "keyids": [id(40)], "threshold": 1, "terminating": true, "paths": ["rollouts/kws/*"],
+            });
+            signed["delegations"]["roles"].as_array_mut().unwrap().push(delegated);
+            signed["delegations"]["keys"] = keys(&[7, 8, 40]);
+        }
         let targets = self.finish("targets", signed, &[5, 6]);
 
         let mut signed = self.common("snapshot", "snapshot", self.snapshot, 30);
@@ -109,6 +124,15 @@ impl Repo {
             "targets.json": meta(self.targets, &targets),
             format!("{ROLE}.json"): meta(self.releases, &releases),
         });
+        if let Some((version, directive)) = &self.rollout {
+            let bytes = canonical(directive).unwrap();
+            let mut role = self.common(ROLLOUT, "targets", *version, 30);
+            role["targets"] = json!({ CURRENT: target(&bytes) });
+            let role = self.finish(ROLLOUT, role, &[40]);
+            signed["meta"][format!("{ROLLOUT}.json")] = meta(*version, &role);
+            files.insert(format!("{version}.{ROLLOUT}.json"), role);
+            files.insert("directive".into(), bytes);
+        }
         let snapshot = self.finish("snapshot", signed, &[last.snapshot]);
 
         let mut signed = self.common("timestamp", "timestamp", self.timestamp, 7);
@@ -142,6 +166,10 @@ impl Repo {
         }
         sign(&signed, self.signers.get(role).map_or(signers, |signers| signers))
     }
+}
+
+pub(crate) fn time_text(at: i64) -> String {
+    time::format(at)
 }
 
 pub(crate) fn key(n: u8) -> SigningKey {

@@ -36,15 +36,10 @@ pub(super) fn block(
     output: &mut [u8],
 ) {
     let (vectors, k4) = (channels.div_ceil(16), c.k().next_multiple_of(4));
-    let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
-    assert!(rows.count > 0 && !rows.runs.is_empty() && last <= rows.cells.len());
-    assert!(rows.len > 0 && rows.len.is_multiple_of(4) && rows.runs.len() * rows.len == k4);
-    let is_line = rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1;
+    let is_line = rows.is_one();
+    rows.check(c, channels, output);
     assert!(channels > 0 && (is_line || channels <= 64) && weights.len() >= 16 * vectors * k4);
     assert!(bias.len() >= 16 * vectors && sums.len() >= 16 * vectors && multipliers.len() >= 16 * vectors);
-    assert!(output.len() >= (rows.count - 1) * c.out_c + channels);
-    assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
-    assert!(!rows.signed || is_line);
     let zero_point = _mm512_set1_epi32(unsigned_zero_point(c));
     let mut shared = Shared {
         rows,
@@ -74,21 +69,24 @@ pub(super) fn block(
                 (true, 2) => line::<2>(&shared, output),
                 (true, 3) => line::<3>(&shared, output),
                 (true, _) => line::<4>(&shared, output),
-                (false, 1) => all::<1>(&shared, output),
-                (false, 2) => all::<2>(&shared, output),
-                (false, 3) => all::<3>(&shared, output),
-                (false, _) => all::<4>(&shared, output),
+                (false, 1) => all::<1, false>(&shared, output),
+                (false, 2) if shared.channels <= 24 => all::<2, true>(&shared, output),
+                (false, 2) => all::<2, false>(&shared, output),
+                (false, 3) if shared.channels <= 40 => all::<3, true>(&shared, output),
+                (false, 3) => all::<3, false>(&shared, output),
+                (false, _) => all::<4, false>(&shared, output),
             }
         }
     }
 }
 
-/// All rows in tiles of the height that costs least.
+/// All rows in tiles of the height that costs least. `HALF`: the last vector has at most 8 channels, and only its lower half is
+/// multiplied, which takes half the time where the units are half as wide.
 ///
 /// # Safety
 /// `shared` holds `V` vectors of channels and its rows; `output` too.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn all<const V: usize>(s: &Shared<'_>, output: *mut u8) {
+unsafe fn all<const V: usize, const HALF: bool>(s: &Shared<'_>, output: *mut u8) {
     let count = s.rows.count;
     let heights: &[usize] = match V {
         1 => &[16, 12, 8, 4, 1],
@@ -99,33 +97,43 @@ unsafe fn all<const V: usize>(s: &Shared<'_>, output: *mut u8) {
     // Instructions of a step, by and large.
     let cost = |&&height: &&usize| count.div_ceil(height) * (height * V + height + V + 2);
     let height = heights.iter().filter(|&&h| h <= count).min_by_key(cost).map_or(1, |&height| height);
-    let mut row = 0;
-    while row < count {
-        let at = row.min(count - height);
-        // SAFETY: `at + height <= count`.
-        unsafe {
-            match (V, height) {
-                (1, 16) => tile::<16, V>(s, at, output),
-                (1 | 2, 12) => tile::<12, V>(s, at, output),
-                (1..=3, 8) => tile::<8, V>(s, at, output),
-                (2..=4, 6) => tile::<6, V>(s, at, output),
-                (4, 5) => tile::<5, V>(s, at, output),
-                (_, 4) => tile::<4, V>(s, at, output),
-                (4, 3) => tile::<3, V>(s, at, output),
-                (2.., 2) => tile::<2, V>(s, at, output),
-                _ => tile::<1, V>(s, at, output),
+    for line in 0..s.rows.lines {
+        // SAFETY: a line of the caller's rows, and of `output`.
+        let (cells, output) =
+            unsafe { (s.rows.cells.as_ptr().add(line * s.rows.line_step), output.add(line * count * s.stride)) };
+        let mut row = 0;
+        while row < count {
+            let at = row.min(count - height);
+            // SAFETY: `at + height <= count`.
+            unsafe {
+                match (V, height) {
+                    (1, 16) => tile::<16, V, HALF>(s, cells, at, output),
+                    (1 | 2, 12) => tile::<12, V, HALF>(s, cells, at, output),
+                    (1..=3, 8) => tile::<8, V, HALF>(s, cells, at, output),
+                    (2..=4, 6) => tile::<6, V, HALF>(s, cells, at, output),
+                    (4, 5) => tile::<5, V, HALF>(s, cells, at, output),
+                    (_, 4) => tile::<4, V, HALF>(s, cells, at, output),
+                    (4, 3) => tile::<3, V, HALF>(s, cells, at, output),
+                    (2.., 2) => tile::<2, V, HALF>(s, cells, at, output),
+                    _ => tile::<1, V, HALF>(s, cells, at, output),
+                }
             }
+            row = at + height;
         }
-        row = at + height;
     }
 }
 
-/// `R` rows from `row` on.
+/// `R` rows from `row` on of the line at `cells`.
 ///
 /// # Safety
-/// As [`all`]; `row + R` is at most the number of rows.
+/// As [`all`]; `row + R` is at most the number of rows of a line.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, row: usize, output: *mut u8) {
+unsafe fn tile<const R: usize, const V: usize, const HALF: bool>(
+    s: &Shared<'_>,
+    cells: *const u8,
+    row: usize,
+    output: *mut u8,
+) {
     let rows = s.rows;
     let mut acc = [[_mm512_setzero_si512(); V]; R];
     for acc in &mut acc {
@@ -139,7 +147,7 @@ unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, row: usize, outpu
         }
     }
     // SAFETY: the caller's rows.
-    let first = unsafe { rows.cells.as_ptr().add(row * rows.step) };
+    let first = unsafe { cells.add(row * rows.step) };
     let (mut w, w_step, step) = (s.weights, s.weights_step, rows.step);
     for &run in rows.runs {
         // SAFETY: a run of the caller's rows.
@@ -153,8 +161,13 @@ unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, row: usize, outpu
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: four cells of a run of row `row + r`.
                 let cells = _mm512_set1_epi32(unsafe { x.add(r * step).cast::<i32>().read_unaligned() });
-                for (acc, &weights) in acc.iter_mut().zip(&weights) {
-                    *acc = _mm512_dpbusd_epi32(*acc, cells, weights);
+                for (v, (acc, &weights)) in acc.iter_mut().zip(&weights).enumerate() {
+                    *acc = if HALF && v == V - 1 {
+                        let low = _mm512_castsi512_si256;
+                        _mm512_zextsi256_si512(_mm256_dpbusd_epi32(low(*acc), low(cells), low(weights)))
+                    } else {
+                        _mm512_dpbusd_epi32(*acc, cells, weights)
+                    };
                 }
             }
             w = w.wrapping_add(64);

@@ -27,12 +27,8 @@ impl<'a> Shared<'a> {
     #[target_feature(enable = "avx2")]
     fn new(p: &Product<'a>, first: usize, output: &[u8]) -> Self {
         let (c, rows, k4) = (p.c, p.rows, p.c.k().next_multiple_of(4));
-        let last = rows.runs.iter().max().map_or(0, |run| run + (rows.count - 1) * rows.step + rows.len);
-        assert!(rows.count > 0 && !rows.runs.is_empty() && last <= rows.cells.len());
-        assert!(rows.len > 0 && rows.len.is_multiple_of(4) && rows.runs.len() * rows.len == k4);
-        assert!(first < p.channels && output.len() >= (rows.count - 1) * c.out_c + p.channels);
-        assert!(rows.terms.is_empty() || rows.terms.len() >= rows.count);
-        assert!(!rows.signed || (rows.count == 1 && rows.terms.is_empty() && rows.runs.len() == 1));
+        rows.check(c, p.channels, output);
+        assert!(first < p.channels);
         let weights = &p.weights[first * k4..][..16 * k4];
         let zero_point = _mm256_set1_epi32(unsigned_zero_point(c));
         let bias = |at: usize| {
@@ -71,7 +67,7 @@ macro_rules! tiles {
             /// All rows times all channels: `output[row * c.out_c + i]`.
             #[target_feature(enable = $features)]
             pub(in super::super) fn multiply(p: &Product<'_>, output: &mut [u8]) {
-                let is_line = p.rows.count == 1 && p.rows.terms.is_empty() && p.rows.runs.len() == 1;
+                let is_line = p.rows.is_one();
                 for first in (0..p.channels).step_by(16) {
                     let shared = Shared::new(p, first, output);
                     // SAFETY: `Shared::new` checked the lengths for these rows and channels.
@@ -97,31 +93,42 @@ macro_rules! tiles {
                 // Instructions of a step, by and large.
                 let cost = |&&height: &&usize| count.div_ceil(height) * (height * V + 2 * height + V + 2);
                 let height = heights.iter().filter(|&&h| h <= count).min_by_key(cost).map_or(1, |&height| height);
-                let mut row = 0;
-                while row < count {
-                    let at = row.min(count - height);
-                    // SAFETY: `at + height <= count`.
-                    unsafe {
-                        match (V, height) {
-                            (1, 12) => tile::<12, V>(s, at, output),
-                            (2, 6) => tile::<6, V>(s, at, output),
-                            (2, 5) => tile::<5, V>(s, at, output),
-                            (_, 4) => tile::<4, V>(s, at, output),
-                            (2, 3) => tile::<3, V>(s, at, output),
-                            (2, 2) => tile::<2, V>(s, at, output),
-                            _ => tile::<1, V>(s, at, output),
+                for line in 0..s.rows.lines {
+                    // SAFETY: a line of the caller's rows, and of `output`.
+                    let (cells, output) = unsafe {
+                        (s.rows.cells.as_ptr().add(line * s.rows.line_step), output.add(line * count * s.stride))
+                    };
+                    let mut row = 0;
+                    while row < count {
+                        let at = row.min(count - height);
+                        // SAFETY: `at + height <= count`.
+                        unsafe {
+                            match (V, height) {
+                                (1, 12) => tile::<12, V>(s, cells, at, output),
+                                (2, 6) => tile::<6, V>(s, cells, at, output),
+                                (2, 5) => tile::<5, V>(s, cells, at, output),
+                                (_, 4) => tile::<4, V>(s, cells, at, output),
+                                (2, 3) => tile::<3, V>(s, cells, at, output),
+                                (2, 2) => tile::<2, V>(s, cells, at, output),
+                                _ => tile::<1, V>(s, cells, at, output),
+                            }
                         }
+                        row = at + height;
                     }
-                    row = at + height;
                 }
             }
 
-            /// `R` rows from `row` on.
+            /// `R` rows from `row` on of the line at `cells`.
             ///
             /// # Safety
-            /// As [`all`]; `row + R` is at most the number of rows.
+            /// As [`all`]; `row + R` is at most the number of rows of a line.
             #[target_feature(enable = $features)]
-            unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, row: usize, output: *mut u8) {
+            unsafe fn tile<const R: usize, const V: usize>(
+                s: &Shared<'_>,
+                cells: *const u8,
+                row: usize,
+                output: *mut u8,
+            ) {
                 let rows = s.rows;
                 let mut acc = [[_mm256_setzero_si256(); V]; R];
                 for acc in &mut acc {
@@ -135,7 +142,7 @@ macro_rules! tiles {
                     }
                 }
                 // SAFETY: the caller's rows.
-                let first = unsafe { rows.cells.as_ptr().add(row * rows.step) };
+                let first = unsafe { cells.add(row * rows.step) };
                 let (mut w, step) = (s.weights, rows.step);
                 for &run in rows.runs {
                     // SAFETY: a run of the caller's rows.

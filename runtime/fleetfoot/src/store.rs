@@ -78,16 +78,8 @@ impl Store {
     /// [`Error::MetadataBusy`], [`Error::File`].
     pub fn lock_metadata(&self, patience: Duration) -> Result<MetadataLock, Error> {
         let folder = self.root.join(METADATA);
-        let end = Instant::now() + patience;
-        loop {
-            if let Some(_lock) = lock(&folder)? {
-                return Ok(MetadataLock { _lock });
-            }
-            if Instant::now() >= end {
-                return Err(Error::MetadataBusy { path: folder });
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        let _lock = lock(&folder, patience)?.ok_or(Error::MetadataBusy { path: folder })?;
+        Ok(MetadataLock { _lock })
     }
 
     /// Bytes that can still be stored; `None` where nobody knows.
@@ -171,7 +163,7 @@ impl Store {
         let folder = self.root.join(name);
         make_folder(&folder.join(VERSIONS))?;
         make_folder(&folder.join(PARTIAL))?;
-        let _lock = lock(&folder)?.ok_or_else(|| Error::StoreBusy { path: folder.clone() })?;
+        let _lock = lock(&folder, MODEL_PATIENCE)?.ok_or_else(|| Error::StoreBusy { path: folder.clone() })?;
         Ok(ModelStore {
             slots: Slots::new(&folder, Arc::clone(&self.disk)),
             folder,
@@ -287,6 +279,9 @@ const LOCK: &str = ".lock";
 const ADMITTED: &str = "admitted";
 /// How long to wait for another agent before the key of the device is made.
 const KEY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a model is waited for: a process that another thread starts at this moment has every open file for an instant, a lock that
+/// was just given back among them.
+const MODEL_PATIENCE: Duration = Duration::from_millis(250);
 /// How long to wait between two looks at a lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const METADATA: &str = "tuf";
@@ -296,15 +291,19 @@ const TEMPORARY: &str = ".new";
 /// Bytes of one metadata file. Guards memory against a file that grew by a fault.
 const MAX_METADATA_LEN: u64 = 16 << 20;
 
-/// Takes the lock of a folder; `None` where somebody else has it. It ends with the file, and with the process.
-fn lock(folder: &Path) -> Result<Option<File>, Error> {
+/// Takes the lock of a folder; `None` where somebody else has it all the time. It ends with the file, and with the process.
+fn lock(folder: &Path, patience: Duration) -> Result<Option<File>, Error> {
     let path = folder.join(LOCK);
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let lock = lock.map_err(|source| Error::file("open", &path, source))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(Error::file("lock", &path, source)),
+    let end = Instant::now() + patience;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::Error(source)) => return Err(Error::file("lock", &path, source)),
+        }
     }
 }
 

@@ -126,7 +126,7 @@ fn code_that_always_dies_is_given_up() {
     }
 }
 
-/// A thousand processes die at random moments of an update, two devices side by side.
+/// A thousand running processes die at random moments of an update, two devices side by side.
 #[test]
 fn at_random_moments() {
     const KILLS: u32 = 1000;
@@ -137,9 +137,9 @@ fn at_random_moments() {
             scope.spawn(move || one_device(seed, KILLS / 2, counts));
         }
     });
-    let (killed, served) = counts.into_inner().unwrap();
-    println!("{KILLS} kills, {killed} of them met a running process; served afterwards: {served:?}");
-    assert!(killed > KILLS / 2, "{killed}");
+    let (started, served) = counts.into_inner().unwrap();
+    println!("{KILLS} of {started} processes were killed; {} versions served afterwards", served.len());
+    assert!(served.len() > 10, "updates went on: {served:?}");
 }
 
 fn one_device(seed: u64, kills: u32, counts: &Mutex<(u32, BTreeMap<u64, u32>)>) {
@@ -152,20 +152,25 @@ fn one_device(seed: u64, kills: u32, counts: &Mutex<(u32, BTreeMap<u64, u32>)>) 
     device(other.path());
     let start = Instant::now();
     assert!(spawn(other.path(), "").wait().unwrap().success());
-    let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
-    for round in 0..kills {
+    let mut whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+    let (mut met, mut round) = (0, 0);
+    while met < kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = spawn(dir.path(), "");
-        std::thread::sleep(Duration::from_micros((random >> 33) % (whole + whole / 4)));
+        std::thread::sleep(Duration::from_micros((random >> 33) % whole));
         child.kill().unwrap();
         let killed = !child.wait().unwrap().success();
+        // One that had ended already counts for nothing; the moments follow the speed of the machine.
+        whole = if killed { whole + whole / 20 } else { whole - whole / 10 }.max(100);
+        met += u32::from(killed);
         let agent = open(dir.path(), None);
         check(&agent);
         let mut counts = counts.lock().unwrap();
-        counts.0 += u32::from(killed);
+        counts.0 += 1;
         *counts.1.entry(agent.serving().unwrap().version.number).or_insert(0) += 1;
         drop((agent, counts));
-        if round % 3 == 2 {
+        round += 1;
+        if round % 3 == 0 {
             number += 1;
             repository.publish(&[release(number)]);
         }

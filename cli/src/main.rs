@@ -48,6 +48,8 @@ enum Command {
     Simulate(c::simulate::Args),
     Serve(c::serve::Args),
     Device(c::device::Args),
+    #[command(hide = true)]
+    Admit(c::admit::Args),
     Demo(c::demo::Args),
     /// Write a completion script for a shell to standard output.
     ///
@@ -105,6 +107,7 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Simulate(args) => c::simulate::run(&args, output),
         Command::Serve(args) => c::serve::run(&args, output),
         Command::Device(args) => c::device::run(&args, output),
+        Command::Admit(args) => c::admit::run(&args),
         Command::Demo(args) => c::demo::run(&args, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -66,3 +66,36 @@ fn every_restart_after_a_kill_serves_a_valid_version() {
     println!("{KILLS} kills in {whole:?}: {killed} met a running process; served afterwards: {served:?}");
     assert!(killed > KILLS / 2, "most kills meet a running process, {killed} did");
 }
+
+/// A version that never finishes proving itself: its process is killed at the deadline, the device serves what it has, and after its attempts
+/// the version is out.
+#[test]
+fn a_version_that_hangs_is_given_up() {
+    let world = World::published();
+    world.device("repo", "store").ok();
+    world.pack(2, "digits_v2").ok();
+    world.publish(2, &[]).ok();
+    let marker = world.path("marker");
+    let poll = |now: &str| {
+        let mut args = world.device_args("repo", "store");
+        args.extend(["--deadline-s", "2", "--attempts", now].map(String::from));
+        let done = world
+            .command()
+            .args(args)
+            .env("FLEETFOOT_PAUSE_AT", "goldens")
+            .env("FLEETFOOT_PAUSE_MARKER", &marker)
+            .output()
+            .expect("the program runs");
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        serde_json::from_str::<serde_json::Value>(text.lines().next().unwrap_or_default()).expect("JSON")
+    };
+    let seen = poll("1");
+    assert!(marker.exists(), "it was started: {seen}");
+    assert_eq!(seen["serving"]["version"], "1.0.0", "{seen}");
+    assert_eq!(seen["refused"]["code"], 435, "{seen}");
+    let events = seen["events"].to_string();
+    assert!(events.contains("did not come back") && events.contains("attempts left: 0"), "{events}");
+    // It stays out, also where nothing hangs any more.
+    let seen = world.device("repo", "store").ok().json();
+    assert_eq!((&seen["serving"]["version"], &seen["outcome"]), (&"1.0.0".into(), &"up_to_date".into()), "{seen}");
+}

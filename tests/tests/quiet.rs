@@ -1,8 +1,9 @@
-//! An inference allocates nothing and asks the operating system for nothing.
+//! An inference allocates nothing and asks the operating system for nothing; and what a model with a session allocates is what was counted
+//! beforehand, which is what a device compares with its limit.
 //!
 //! ```text
 //! for each reference network, in a process of its own:
-//!     load, one inference
+//!     load, one inference: the peak of allocated bytes is that of Session::memory_len
 //!     from here on every system call but the end of the process kills it (seccomp), and allocations are counted
 //!     1,000 inferences through the facade, a few through the engine alone (which decodes its steps on the way)
 //! ```
@@ -42,6 +43,10 @@ const RUNS: u32 = 1000;
 const RUNS_OTHERS: u32 = 10;
 /// Exit status of a child that allocated.
 const ALLOCATED: u8 = 3;
+/// Exit status of a child that allocated another number of bytes than was counted.
+const MISCOUNTED: u8 = 5;
+/// What a model and a session themselves take, and what their alignment may.
+const SMALL: u64 = 8192;
 /// Exit status of a child whose inference failed.
 const FAULT: u8 = 4;
 /// `SIGSYS` of Linux.
@@ -52,11 +57,16 @@ const KILLED: i32 = libc::SIGSYS;
 struct Counted;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Bytes that are allocated now, and the most there ever were.
+static BYTES: AtomicU64 = AtomicU64::new(0);
+static PEAK: AtomicU64 = AtomicU64::new(0);
 
 // SAFETY: everything is passed on to the system's allocator; counting changes no memory of its.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        let len = layout.size() as u64;
+        PEAK.fetch_max(BYTES.fetch_add(len, Ordering::Relaxed) + len, Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of this very function.
         unsafe { System.alloc(layout) }
     }
@@ -64,6 +74,7 @@ unsafe impl GlobalAlloc for Counted {
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // Counted too: memory that is given back during an inference was not planned either.
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_sub(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of this very function.
         unsafe { System.dealloc(pointer, layout) };
     }
@@ -122,9 +133,19 @@ fn child(model: &Path, isa: &str, runs: u32, fault: &str) -> ExitStatus {
 
 fn run_child(path: &Path, isa: &str, runs: u32, fault: &str) -> ExitCode {
     let graph = fleetfoot_import::tflite(&std::fs::read(path).unwrap()).unwrap();
-    let model = Arc::new(Model::open_unsigned(&fleetfoot_plan::plan(&graph).unwrap()).unwrap());
+    let plan = fleetfoot_plan::plan(&graph).unwrap();
     let kernels = Kernels::by_name(isa).unwrap();
+    let before = BYTES.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let model = Arc::new(Model::open_unsigned(&plan).unwrap());
     let mut session = Session::new(model.clone(), kernels).unwrap();
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    // Without a file to map, the weights are a copy, too.
+    let counted = Session::memory_len(&model, kernels) + plan.weights.len() as u64;
+    if !(counted..counted + SMALL).contains(&(peak + SMALL / 2)) {
+        eprintln!("{counted} bytes were counted, {peak} were allocated");
+        return MISCOUNTED.into();
+    }
     let mut arena = vec![0; model.arena_len(kernels)];
     let input = vec![1; model.engine().input(0).unwrap().span.len as usize];
     session.set_input(0, &input).unwrap();

@@ -12,6 +12,7 @@ use fleetfoot::{
     agent::{Event, Outcome, Serving, VersionInfo},
     conditions::{Situation, Window},
     transport::{FolderTransport, HttpTransport, Transport},
+    watchdog::Isolated,
 };
 use serde_json::{Value, json};
 
@@ -76,6 +77,15 @@ pub(crate) struct Args {
     /// Deaths of the process that a new version may cause.
     #[arg(long, default_value_t = 2)]
     attempts: u8,
+    /// Seconds after which a version that does not finish proving itself is given up.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    deadline_s: u64,
+    /// Bytes of memory that a model with one session may take. On Linux, the process in which it proves itself is killed beyond them.
+    #[arg(long)]
+    max_memory_bytes: Option<u64>,
+    /// Let versions prove themselves in a thread of this process, not in a process of their own.
+    #[arg(long)]
+    in_process: bool,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
@@ -99,6 +109,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         ..Situation::default()
     }));
     config.at = Some(pause);
+    config.watchdog.deadline = Duration::from_secs(args.deadline_s);
+    config.watchdog.max_memory_bytes = args.max_memory_bytes;
+    if !args.in_process {
+        let program = std::env::current_exe().ok();
+        config.watchdog.isolated = program.map(|program| Isolated { program, args: vec!["admit".into()] });
+    }
     let events = Arc::new(Mutex::new(Vec::<String>::new()));
     let (log, speak) = (Arc::clone(&events), !output.json);
     config.on_event = Some(Box::new(move |event: &Event| {
@@ -243,7 +259,7 @@ const fn outcome_name(outcome: &Outcome) -> &'static str {
 
 /// For tests of sudden death: where FLEETFOOT_PAUSE_AT names this point of an update, says so by making the file
 /// FLEETFOOT_PAUSE_MARKER and waits to be killed.
-fn pause(point: &str) {
+pub(super) fn pause(point: &str) {
     if std::env::var_os("FLEETFOOT_PAUSE_AT").is_none_or(|at| at != point) {
         return;
     }

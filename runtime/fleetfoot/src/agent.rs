@@ -14,6 +14,7 @@
 //!
 //! Time is an argument: seconds since 1970. It decides whether metadata has expired and when a trial is over, never what serves.
 
+mod admit;
 mod assignment;
 mod config;
 mod event;
@@ -21,6 +22,7 @@ mod fetch;
 mod hold;
 mod live;
 mod rollout;
+mod room;
 mod serve;
 mod stage;
 
@@ -45,9 +47,9 @@ use crate::{
     error::{Error, hex},
     live::core::Core,
     session::Session,
-    store::{DEVICE_KEY_LEN, Loaded, ModelStore, Store},
-    validate::{run_goldens, validate},
-    verified::VerifiedFile,
+    store::{Admitted, DEVICE_KEY_LEN, Loaded, ModelStore, Store},
+    validate::run_goldens,
+    watchdog::watched,
 };
 
 /// Keeps one model up to date. See the module.
@@ -69,6 +71,9 @@ pub struct Agent {
     published: Option<Published>,
     /// A candidate that is admitted waits for [`Agent::activate`].
     holds: bool,
+    /// Which versions answer rightly in the environment of this fingerprint.
+    admitted: Admitted,
+    fingerprint: String,
     /// Draws the bucket of this device; none where it cannot be stored.
     device_key: Option<[u8; DEVICE_KEY_LEN]>,
     /// The part of this device in a rollout, as the last refresh found it.
@@ -97,6 +102,7 @@ impl Agent {
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (live, predictions) = Self::handle(&config, &models.predictions_path());
+        let (admitted, fingerprint) = (models.admitted(), admit::fingerprint(config.kernels, &config.environment));
         let mut agent = Self {
             config,
             store,
@@ -109,6 +115,8 @@ impl Agent {
             timestamp_tag: None,
             live,
             published: None,
+            admitted,
+            fingerprint,
             device_key: None,
             assignment: None,
             holds: false,
@@ -126,6 +134,7 @@ impl Agent {
             agent.emit(&Event::Failed(format!("the factory version cannot be used: {error}")));
             None
         });
+        let known = matches!(loaded, Loaded::Record(_));
         agent.take_up(loaded);
         agent.recall();
         if agent.newer.is_none() {
@@ -145,6 +154,10 @@ impl Agent {
             }
         }
         agent.settle()?;
+        if known {
+            // What a power cut left. Where the state was lost, bundles that are there may save a download.
+            agent.tidy();
+        }
         Ok(agent)
     }
 
@@ -200,14 +213,20 @@ impl Agent {
     /// # Errors
     /// [`Error::File`] where the state cannot be stored.
     pub fn self_check(&mut self, now: i64) -> Result<Option<Outcome>, Error> {
-        let Some(Serving { trial: true, file, model, .. }) = &self.serving else { return Ok(None) };
-        let mut session = Session::new(Arc::clone(model), self.config.kernels)?;
-        match run_goldens(file, &mut session) {
+        let Some(Serving { trial: true, file, model, .. }) = self.serving.clone() else { return Ok(None) };
+        let kernels = self.config.kernels;
+        let checked = watched(self.config.watchdog.deadline, move || {
+            let mut session = Session::new(model, kernels)?;
+            Ok::<_, Error>(run_goldens(&file, &mut session)?)
+        });
+        match checked.and_then(|checked| checked) {
             Ok(cases) => {
                 let good = u32::try_from(cases).unwrap_or(u32::MAX);
                 self.in_trial(Input::Inferences { good, bad: 0, now }, now)
             }
-            Err(_) => self.in_trial(Input::Refuse(Reason::SELF_CHECK), now),
+            Err(Error::Lost(lost)) => self.in_trial(Input::Refuse(lost.reason()), now),
+            Err(Error::Refused(_)) => self.in_trial(Input::Refuse(Reason::SELF_CHECK), now),
+            Err(error) => Err(error),
         }
     }
 
@@ -276,7 +295,7 @@ impl Agent {
         self.writable()?;
         let heard = self.hear()?;
         let waits = self.waits_for_word() || self.held_before_start().is_some() || self.is_held(None);
-        let resumed = if waits { Action::None } else { self.step(Input::Resume { now: self.now })? };
+        let resumed = if waits { Action::None } else { self.step(self.take_up_again())? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
@@ -375,11 +394,7 @@ impl Agent {
                 Action::Validate { version } => match self.admit(&version) {
                     Ok(()) => Input::Validated,
                     Err(fault) => {
-                        let input = match &fault {
-                            Error::Refused(refusal) => Input::Refuse(refusal.reason()),
-                            // The file is not what was stored a moment ago: fetch it again.
-                            _ => Input::Broken { sha256: version.sha256 },
-                        };
+                        let input = self.after_admission(&version, &fault);
                         error = Some(fault);
                         input
                     }
@@ -461,16 +476,6 @@ impl Agent {
         self.carry(action, None)
     }
 
-    fn admit(&mut self, version: &Version) -> Result<(), Error> {
-        let file = VerifiedFile::open_known(&self.models.version_path(&version.sha256), &version.sha256)?;
-        self.at("validating");
-        let admission = validate(&file, self.config.kernels)?;
-        self.at("validated");
-        let version = self.describe(version);
-        self.emit(&Event::Validated { version, admission });
-        Ok(())
-    }
-
     /// As [`stored`](Self::stored); after an error, too, what serves is what the machine says.
     fn step(&mut self, input: Input) -> Result<Action, Error> {
         let done = self.stored(input);
@@ -513,6 +518,10 @@ impl Agent {
         let record = match loaded {
             Loaded::Fresh => Record::default(),
             Loaded::Record(record) => *record,
+            Loaded::Restored(record) => {
+                self.emit(&Event::StateRestored);
+                *record
+            }
             Loaded::Lost => {
                 self.emit(&Event::StateLost);
                 Record::default()
@@ -564,7 +573,7 @@ impl Drop for Agent {
 
 /// Releases that are looked at in one poll; fewer than the rejections that a record remembers.
 const LOOKED_AT: usize = 16;
-/// How long a download waits where no space is left.
+/// How long a download waits where no space is left and nobody can tell when there is some.
 const DISK_FULL_WAIT_S: i64 = 600;
 /// How long a download waits whose bytes were wrong.
 const WRONG_BYTES_WAIT_S: i64 = 3600;

@@ -1,4 +1,4 @@
-//! Errors of the facade: its own codes are 420 to 439 and 470 to 479, the others are those of the crate that found the fault.
+//! Errors of the facade: its own codes are 420 to 434, 437 to 439 and 470 to 479, the others are those of the crate that found the fault.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use fleetfoot_tuf::TufError;
 use fleetfoot_update::UpdateError;
 use thiserror::Error;
 
-use crate::{transport::TransportError, validate::Refusal};
+use crate::{transport::TransportError, validate::Refusal, watchdog::Lost};
 
 /// Why the facade could not do what was asked.
 #[derive(Debug, Error)]
@@ -48,12 +48,29 @@ pub enum Error {
         /// What it has.
         found: u64,
     },
-    /// Another process has the store.
-    #[error("{} is in use by another process", path.display())]
+    /// Another agent, here or in another process, has the model.
+    #[error("{} is in use by another agent", path.display())]
     StoreBusy {
         /// The folder.
         path: PathBuf,
     },
+    /// A bundle does not fit into what is left of the disk; nothing was fetched.
+    #[error("{need} bytes are needed for the bundle, {free} are free")]
+    NoRoom {
+        /// Bytes that are missing of the bundle, and some that the device keeps free.
+        need: u64,
+        /// Bytes that can be stored.
+        free: u64,
+    },
+    /// Another agent is refreshing the metadata and did not come to an end.
+    #[error("{} is in use by another agent that refreshes it; the next poll tries again", path.display())]
+    MetadataBusy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Code of a version was started under a watch and did not come back.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// A newer runtime wrote the state; this one only reads it and serves the factory version.
     #[error("the state of {model} was written by a newer runtime (record version {version}): nothing is installed")]
     NewerState {
@@ -172,6 +189,7 @@ impl Error {
         let full =
             |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         match self {
+            Self::NoRoom { .. } => true,
             Self::File { source, .. } | Self::Transport(TransportError::Sink(source)) => full(source),
             _ => false,
         }
@@ -196,6 +214,9 @@ impl Error {
             Self::Transport(_) => 432,
             Self::ThreadCount { .. } => 433,
             Self::Thread { .. } => 434,
+            Self::MetadataBusy { .. } => 437,
+            Self::NoRoom { .. } => 438,
+            Self::Lost(inner) => inner.reason().0,
             Self::NoRandomness => 458,
             Self::Panicked => 470,
             Self::NoPrediction { .. } => 471,

@@ -10,6 +10,7 @@
 //!   Transport    how files of the repository arrive: HTTP, a folder, your own
 //!   Store        what is on the device: state, bundles, metadata
 //!   validate     golden vectors, latency and memory on this very device
+//!   watchdog     in a thread with a deadline, or in a process of its own
 //! ```
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -29,6 +30,7 @@ pub mod store;
 pub mod transport;
 pub mod validate;
 mod verified;
+pub mod watchdog;
 
 pub use agent::{Agent, AgentConfig};
 pub use arena::Memory;

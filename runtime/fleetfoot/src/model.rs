@@ -12,6 +12,7 @@ use crate::{error::Error, map::Bytes, verified::VerifiedFile};
 #[derive(Clone, Debug)]
 pub struct Model {
     engine: engine::Model<Bytes>,
+    graph_len: usize,
 }
 
 impl Model {
@@ -25,7 +26,8 @@ impl Model {
             file.section(kind).ok_or(Error::Format(fleetfoot_format::FormatError::MissingSection { what }))
         };
         let graph = Bytes::aligned_copy(section(SectionKind::GRAPH)?.as_ref());
-        Ok(Self { engine: engine::Model::open(graph, section(SectionKind::WEIGHTS)?)? })
+        let graph_len = graph.as_ref().len();
+        Ok(Self { engine: engine::Model::open(graph, section(SectionKind::WEIGHTS)?)?, graph_len })
     }
 
     /// From a plan made in memory: no signature vouches for it. For trying raw model files, not for devices.
@@ -34,13 +36,19 @@ impl Model {
     /// [`Error::Engine`].
     pub fn open_unsigned(plan: &Plan) -> Result<Self, Error> {
         let (graph, weights) = (Bytes::aligned_copy(&plan.graph), Bytes::aligned_copy(&plan.weights));
-        Ok(Self { engine: engine::Model::open(graph, weights)? })
+        Ok(Self { engine: engine::Model::open(graph, weights)?, graph_len: plan.graph.len() })
     }
 
     /// The engine's view: inputs, outputs, steps.
     #[must_use]
     pub const fn engine(&self) -> &engine::Model<Bytes> {
         &self.engine
+    }
+
+    /// Bytes of the graph, of which a model keeps a copy.
+    #[must_use]
+    pub const fn graph_len(&self) -> usize {
+        self.graph_len
     }
 
     /// Bytes of arena that a session of one thread with `kernels` takes.

@@ -81,7 +81,9 @@ impl Session {
 
     fn with_arena(model: Arc<Model>, kernels: Kernels, threads: usize, arena: Arena) -> Result<Self, Error> {
         if threads == 1 {
-            let steps = model.engine().prepare(kernels).collect();
+            // Exactly as many as there are: growing on the way would take up to three times their memory.
+            let mut steps = Vec::with_capacity(model.engine().records().count());
+            steps.extend(model.engine().prepare(kernels));
             return Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: None });
         }
         let steps = model.engine().prepare_for(kernels, threads).collect();
@@ -105,6 +107,15 @@ impl Session {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.pool.as_ref().map_or(1, Pool::threads)
+    }
+
+    /// Bytes that `model` and a session of it with `kernels` and one thread allocate, counted before anything is: the copy of the graph,
+    /// the decoded steps, the arena with its scratch. Weights are mapped and not counted.
+    #[must_use]
+    pub fn memory_len(model: &Model, kernels: Kernels) -> u64 {
+        let steps = model.engine().records().count() as u64 * size_of::<Prepared>() as u64;
+        let (arena, alignments) = (model.arena_len(kernels) as u64, 2 * fleetfoot_plan::ALIGN as u64);
+        arena + model.graph_len() as u64 + steps + alignments
     }
 
     /// Bytes that the session allocated for tensors and scratch, of all threads.

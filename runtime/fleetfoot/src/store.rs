@@ -1,11 +1,13 @@
 //! What a device stores: the state of every model, its bundles, and the metadata that vouches for them.
 //!
 //! ```text
-//! <root>/.lock                            held by the one process that may write
 //! <root>/.device-key                      draws the bucket of this device in rollouts, see `device_key`
-//! <root>/tuf/*.json                       verified metadata, byte for byte, replaced as a whole
+//! <root>/tuf/*.json                       verified metadata, byte for byte, replaced as a whole; shared by all models
 //! <root>/tuf/rollout-<model>.directive    what the rollout role says, byte for byte
-//! <root>/<model>/record.0, record.1       the state record, see `slots`
+//! <root>/tuf/.lock                        held while the metadata is refreshed
+//! <root>/<model>/.lock                    held by the one agent that may write here
+//! <root>/<model>/record.0, .1, .2         the state record and a third copy of it, see `slots`
+//! <root>/<model>/admitted                 which versions answer rightly here, see `admitted`
 //! <root>/<model>/versions/<sha256>.ff     bundles whose signatures held, read-only, never changed
 //! <root>/<model>/partial/<sha256>.part    a download, see `partial`
 //! <root>/<model>/predictions              what waits for its outcome, see `live`
@@ -13,9 +15,13 @@
 //! A bundle gets its name in `versions` by a rename, after its length, its hash and its signatures were checked and its bytes are durable;
 //! only then a record may name it. A file that no record names is removed when the agent has time.
 //!
+//! **Several models** live in one store, each with an agent of its own, in one process or in several. What they share is the metadata: its
+//! floors are those of the device. They take turns in refreshing it, and all else they do at the same time.
+//!
 //! A full disk stops a download and nothing else: records are overwritten in place, and metadata that cannot be replaced stays
 //! what it was.
 
+mod admitted;
 mod device_key;
 mod disk;
 mod partial;
@@ -27,8 +33,10 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
+pub use admitted::{Admitted, Proof};
 pub use device_key::DEVICE_KEY_LEN;
 pub use disk::{Disk, OsDisk};
 use fleetfoot_format::{
@@ -41,36 +49,54 @@ use slots::Slots;
 
 use crate::error::{Error, hex};
 
-/// The folder of one device. While it is open no other process can open it.
-#[derive(Debug)]
+/// The folder of one device.
+#[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
     disk: Arc<dyn Disk>,
+}
+
+/// The metadata is held: nobody else reads or writes it until this is dropped.
+#[derive(Debug)]
+pub struct MetadataLock {
     _lock: File,
 }
 
 impl Store {
-    /// Opens the folder, makes it where it is missing, and takes its lock.
+    /// Opens the folder; makes it where it is missing.
     ///
     /// # Errors
-    /// [`Error::StoreBusy`] where another process has it, [`Error::File`].
+    /// [`Error::File`].
     pub fn open(root: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         make_folder(&root.join(METADATA))?;
-        let path = root.join(LOCK);
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let lock = lock.map_err(|source| Error::file("open", &path, source))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.into(), disk, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::StoreBusy { path: root.into() }),
-            Err(TryLockError::Error(source)) => Err(Error::file("lock", &path, source)),
-        }
+        Ok(Self { root: root.into(), disk })
+    }
+
+    /// Takes the metadata for a refresh: from the first look at what is stored to the last file that is written. Waits for `patience`
+    /// where another agent has it.
+    ///
+    /// # Errors
+    /// [`Error::MetadataBusy`], [`Error::File`].
+    pub fn lock_metadata(&self, patience: Duration) -> Result<MetadataLock, Error> {
+        let folder = self.root.join(METADATA);
+        let _lock = lock(&folder, patience)?.ok_or(Error::MetadataBusy { path: folder })?;
+        Ok(MetadataLock { _lock })
+    }
+
+    /// Bytes that can still be stored; `None` where nobody knows.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.disk.free_bytes(&self.root)
     }
 
     /// The key of this device; the first call makes it. It is never sent.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::NoRandomness`].
+    /// [`Error::File`], [`Error::NoRandomness`], [`Error::MetadataBusy`].
     pub fn device_key(&self) -> Result<[u8; DEVICE_KEY_LEN], Error> {
+        // Of agents that start together one makes it, and the others find it.
+        let exists = self.root.join(device_key::NAME).exists();
+        let _turn = if exists { None } else { Some(self.lock_metadata(KEY_PATIENCE)?) };
         device_key::load_or_make(&self.root, &*self.disk)
     }
 
@@ -82,7 +108,7 @@ impl Store {
         let folder = self.root.join(METADATA);
         let mut all = BTreeMap::new();
         for name in names(&folder)? {
-            if name.ends_with(TEMPORARY) {
+            if name.ends_with(TEMPORARY) || name == LOCK {
                 continue;
             }
             let path = folder.join(&name);
@@ -112,7 +138,8 @@ impl Store {
                     _ => self.disk.sync_folder(&folder),
                 };
             }
-            let file = File::create(&temporary)?;
+            let file = self.disk.create(&temporary)?;
+            self.disk.set_len(&file, 0)?;
             self.disk.write(&file, bytes)?;
             self.disk.sync(&file)?;
             self.disk.rename(&temporary, &path)?;
@@ -120,15 +147,16 @@ impl Store {
         };
         write().map_err(|source| {
             // What is left of it would be overwritten by the next attempt anyway.
-            let _ = fs::remove_file(&temporary);
+            let _ = self.disk.remove(&temporary);
             Error::file("write", &path, source)
         })
     }
 
-    /// The folder of one model.
+    /// The folder of one model, and its lock. While it is open nobody else can open it, in this process or in another.
     ///
     /// # Errors
-    /// [`Error::BadName`] where the name is none for a model, or is that of the metadata folder; [`Error::File`].
+    /// [`Error::StoreBusy`] where somebody else has it, [`Error::BadName`] where the name is none for a model, or is that of the metadata
+    /// folder; [`Error::File`].
     pub fn model(&self, name: &str) -> Result<ModelStore, Error> {
         if !valid_name(name) || name == METADATA {
             return Err(Error::BadName { name: name.into() });
@@ -136,7 +164,13 @@ impl Store {
         let folder = self.root.join(name);
         make_folder(&folder.join(VERSIONS))?;
         make_folder(&folder.join(PARTIAL))?;
-        Ok(ModelStore { slots: Slots::new(&folder, Arc::clone(&self.disk)), folder, disk: Arc::clone(&self.disk) })
+        let _lock = lock(&folder, MODEL_PATIENCE)?.ok_or_else(|| Error::StoreBusy { path: folder.clone() })?;
+        Ok(ModelStore {
+            slots: Slots::new(&folder, Arc::clone(&self.disk)),
+            folder,
+            disk: Arc::clone(&self.disk),
+            _lock,
+        })
     }
 }
 
@@ -146,6 +180,7 @@ pub struct ModelStore {
     folder: PathBuf,
     disk: Arc<dyn Disk>,
     slots: Slots,
+    _lock: File,
 }
 
 impl ModelStore {
@@ -165,6 +200,12 @@ impl ModelStore {
         self.slots.save(record)
     }
 
+    /// Which versions have proved that they answer rightly here.
+    #[must_use]
+    pub fn admitted(&self) -> Admitted {
+        Admitted::open(self.folder.join(ADMITTED), Arc::clone(&self.disk))
+    }
+
     /// Where the bundle with this hash is, or would be.
     #[must_use]
     pub fn version_path(&self, sha256: &[u8; 32]) -> PathBuf {
@@ -177,13 +218,21 @@ impl ModelStore {
         self.folder.join(PREDICTIONS)
     }
 
+    /// Bytes of the download of `version` that are there.
+    pub(crate) fn partial_len(&self, version: &Version) -> u64 {
+        fs::metadata(self.partial_path(version)).map_or(0, |found| found.len())
+    }
+
+    fn partial_path(&self, version: &Version) -> PathBuf {
+        self.folder.join(PARTIAL).join(format!("{}.part", hex(&version.sha256)))
+    }
+
     /// Opens the download of `version` where it stopped.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn partial(&self, version: &Version) -> Result<Partial, Error> {
-        let path = self.folder.join(PARTIAL).join(format!("{}.part", hex(&version.sha256)));
-        Partial::open(&path, version, Arc::clone(&self.disk))
+        Partial::open(&self.partial_path(version), version, Arc::clone(&self.disk))
     }
 
     /// Gives a finished download its name. The caller has verified it.
@@ -220,7 +269,9 @@ impl ModelStore {
             let folder = self.folder.join(folder);
             for name in names(&folder)? {
                 let sha256 = name.strip_suffix(extension).and_then(unhex);
-                if sha256.is_none_or(|sha256| may_delete(&sha256)) {
+                // A download whose bundle has its name is what a power cut left of a rename.
+                let named = |sha256: &[u8; 32]| extension == ".part" && self.version_path(sha256).exists();
+                if sha256.is_none_or(|sha256| may_delete(&sha256) || named(&sha256)) {
                     let path = folder.join(&name);
                     self.disk.remove(&path).map_err(|source| Error::file("remove", &path, source))?;
                     removed += 1;
@@ -232,6 +283,14 @@ impl ModelStore {
 }
 
 const LOCK: &str = ".lock";
+const ADMITTED: &str = "admitted";
+/// How long to wait for another agent before the key of the device is made.
+const KEY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a model is waited for: a process that another thread starts at this moment has every open file for an instant, a lock that
+/// was just given back among them.
+const MODEL_PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait between two looks at a lock.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const METADATA: &str = "tuf";
 const VERSIONS: &str = "versions";
 const PREDICTIONS: &str = "predictions";
@@ -239,6 +298,22 @@ const PARTIAL: &str = "partial";
 const TEMPORARY: &str = ".new";
 /// Bytes of one metadata file. Guards memory against a file that grew by a fault.
 const MAX_METADATA_LEN: u64 = 16 << 20;
+
+/// Takes the lock of a folder; `None` where somebody else has it all the time. It ends with the file, and with the process.
+fn lock(folder: &Path, patience: Duration) -> Result<Option<File>, Error> {
+    let path = folder.join(LOCK);
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let lock = lock.map_err(|source| Error::file("open", &path, source))?;
+    let end = Instant::now() + patience;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::Error(source)) => return Err(Error::file("lock", &path, source)),
+        }
+    }
+}
 
 /// Makes a folder and its parents that only the owner may enter.
 fn make_folder(path: &Path) -> Result<(), Error> {
@@ -265,7 +340,7 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut out = [0; 32];
     if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return None;

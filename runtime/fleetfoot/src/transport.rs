@@ -11,7 +11,7 @@ use std::io;
 
 pub use folder::FolderTransport;
 #[cfg(feature = "net")]
-pub use http::HttpTransport;
+pub use http::{HttpTransport, Timeouts};
 use thiserror::Error;
 
 /// Takes the bytes as they come. An error stops the transfer.

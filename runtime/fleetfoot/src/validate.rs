@@ -4,10 +4,13 @@
 //! min_runtime   is this runtime new enough?
 //! plan          is it sound?                                    (nothing is trusted because it is signed)
 //! arena         does it fit into budget.arena_bytes?            (before it is allocated)
+//! memory        does all of it fit into what the device allows? (before it is allocated)
 //! goldens       every case, bit for bit
 //! p99           of 50 warm runs, below budget.p99_us?
 //! ```
-//! The budget is that of the release, under its signatures; the device adds nothing. Other work on the device can only make a measurement
+//! The budget is that of the release, under its signatures; a device may add a limit of its own for the memory of a model
+//! ([`Watchdog::max_memory_bytes`](crate::watchdog::Watchdog::max_memory_bytes)). What is counted is what a model and a session of one thread allocate: the copy of the
+//! graph, the decoded steps, and the arena with its scratch ([`Session::memory_len`]); weights are mapped and belong to the file. Other work on the device can only make a measurement
 //! worse, so a measurement above the budget is repeated and the best of three counts.
 
 use std::{sync::Arc, time::Instant};
@@ -32,6 +35,11 @@ pub struct Admission {
     pub p99_us: u64,
     /// Arena, bytes.
     pub arena_bytes: usize,
+    /// What the model and a session of one thread allocate, bytes: see the module.
+    pub memory_bytes: u64,
+    /// By how many bytes the peak of the resident memory grew, weights that were read among them; only where the bundle proved itself in a process
+    /// of its own, on Linux.
+    pub resident_bytes: Option<u64>,
 }
 
 /// Why a bundle is not admitted.
@@ -53,6 +61,22 @@ pub enum Refusal {
         arena_bytes: usize,
         /// What its budget allows.
         budget_bytes: u32,
+    },
+    /// Model and session are larger than this device allows.
+    #[error("needs {memory_bytes} bytes of memory, this device allows {limit_bytes}")]
+    OverDeviceMemory {
+        /// What it needs.
+        memory_bytes: u64,
+        /// What the device allows.
+        limit_bytes: u64,
+    },
+    /// What a process of its own found.
+    #[error("{text}")]
+    Told {
+        /// The reason.
+        reason: Reason,
+        /// Its words.
+        text: String,
     },
     /// An output is not the golden one.
     #[error("golden case {} of {of}: output has SHA-256 {}…, {}… was expected", case + 1, hex(&got[..8]), hex(&expected[..8]))]
@@ -85,7 +109,8 @@ impl Refusal {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::RuntimeTooOld { .. } => Reason::RUNTIME_TOO_OLD,
-            Self::OverMemory { .. } => Reason::OVER_MEMORY,
+            Self::OverMemory { .. } | Self::OverDeviceMemory { .. } => Reason::OVER_MEMORY,
+            Self::Told { reason, .. } => *reason,
             Self::GoldenMismatch { .. } => Reason::GOLDEN_MISMATCH,
             Self::OverLatency { .. } => Reason::OVER_LATENCY,
             Self::NotSound(_) => Reason::NOT_SOUND,
@@ -98,6 +123,14 @@ impl Refusal {
 /// # Errors
 /// [`Refusal`], with what was found and what was expected.
 pub fn validate(file: &VerifiedFile, kernels: Kernels) -> Result<Admission, Refusal> {
+    validate_within(file, kernels, None)
+}
+
+/// As [`validate`], within the memory that this device allows.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_within(file: &VerifiedFile, kernels: Kernels, limit: Option<u64>) -> Result<Admission, Refusal> {
     let needs = file.info().min_runtime;
     if needs > RUNTIME {
         return Err(Refusal::RuntimeTooOld { needs, this: RUNTIME });
@@ -108,16 +141,31 @@ pub fn validate(file: &VerifiedFile, kernels: Kernels) -> Result<Admission, Refu
     if let Some(budget_bytes) = budget.arena_bytes.filter(|&budget| arena_bytes as u64 > u64::from(budget)) {
         return Err(Refusal::OverMemory { arena_bytes, budget_bytes });
     }
+    let memory_bytes = Session::memory_len(&model, kernels);
+    if let Some(limit_bytes) = limit.filter(|&limit| memory_bytes > limit) {
+        return Err(Refusal::OverDeviceMemory { memory_bytes, limit_bytes });
+    }
     let mut session = Session::new(Arc::clone(&model), kernels).map_err(Box::new)?;
     let goldens = run_goldens(file, &mut session)?;
     let mut p99_us = u64::MAX;
     for _ in 0..ROUNDS {
         p99_us = p99_us.min(measure(file, &mut session).map_err(Box::new)?);
         if budget.p99_us.is_none_or(|budget| p99_us < u64::from(budget)) {
-            return Ok(Admission { goldens, p99_us, arena_bytes });
+            return Ok(Admission { goldens, p99_us, arena_bytes, memory_bytes, resident_bytes: None });
         }
     }
     Err(Refusal::OverLatency { p99_us, budget_us: budget.p99_us.unwrap_or_default() })
+}
+
+/// The golden cases alone, nothing measured (`p99_us` is 0): for a version that was admitted before, in another environment.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn prove(file: &VerifiedFile, kernels: Kernels) -> Result<Admission, Refusal> {
+    let model = Arc::new(Model::from_file(file).map_err(Box::new)?);
+    let (arena_bytes, memory_bytes) = (model.arena_len(kernels), Session::memory_len(&model, kernels));
+    let goldens = run_goldens(file, &mut Session::new(model, kernels).map_err(Box::new)?)?;
+    Ok(Admission { goldens, p99_us: 0, arena_bytes, memory_bytes, resident_bytes: None })
 }
 
 /// Runs every golden case. Returns how many there are.

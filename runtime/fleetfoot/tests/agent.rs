@@ -305,7 +305,7 @@ fn damaged_files() {
     serves(&agent, 1);
     drop(agent);
 
-    for slot in ["record.0", "record.1"] {
+    for slot in ["record.0", "record.1", "record.2"] {
         fs::write(dir.path().join("store/kws").join(slot), b"noise").unwrap();
     }
     events.lock().unwrap().clear();

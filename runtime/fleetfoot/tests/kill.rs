@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Stdio},
     sync::{
@@ -75,12 +76,12 @@ fn spawn(dir: &Path, at: &str) -> std::process::Child {
 /// A device with version 1 active and version 2 in the repository.
 fn device(dir: &Path) -> Repository {
     let mut repository = Repository::new(&dir.join("repository"));
-    repository.publish(&[Release::new(1)]);
+    repository.publish(&[release(1)]);
     let mut agent = open(dir, None);
     agent.poll(NOW);
     agent.confirm_healthy(NOW).unwrap();
     assert_eq!(agent.serving().unwrap().version.number, 1);
-    repository.publish(&[Release::new(1), Release::new(2)]);
+    repository.publish(&[release(1), release(2)]);
     repository
 }
 
@@ -126,41 +127,66 @@ fn code_that_always_dies_is_given_up() {
     }
 }
 
+/// A thousand running processes die at random moments of an update, two devices side by side.
 #[test]
 fn at_random_moments() {
+    const KILLS: u32 = 1000;
+    let counts = Mutex::new((0, BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for seed in [0x9E37_79B9_7F4A_7C15u64, 0x2545_F491_4F6C_DD1D] {
+            let counts = &counts;
+            scope.spawn(move || one_device(seed, KILLS / 2, counts));
+        }
+    });
+    let (started, served) = counts.into_inner().unwrap();
+    println!("{KILLS} of {started} processes were killed; {} versions served afterwards", served.len());
+    assert!(served.len() > 10, "updates went on: {served:?}");
+}
+
+fn one_device(seed: u64, kills: u32, counts: &Mutex<(u32, BTreeMap<u64, u32>)>) {
     let dir = tempfile::tempdir().unwrap();
     let mut repository = device(dir.path());
-    let mut random = 0x9E37_79B9_7F4A_7C15u64;
-    let (mut killed, mut number) = (0, 2);
+    let mut random = seed;
+    let mut number = 2;
     // How long an update takes here and now: the moments lie within it.
     let other = tempfile::tempdir().unwrap();
     device(other.path());
     let start = Instant::now();
     assert!(spawn(other.path(), "").wait().unwrap().success());
-    let whole = u64::try_from(start.elapsed().as_micros()).unwrap();
-    let seen = Mutex::new(Vec::new());
-    for round in 0..100 {
+    let mut whole = u64::try_from(start.elapsed().as_micros()).unwrap();
+    let (mut met, mut round) = (0, 0);
+    while met < kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = spawn(dir.path(), "");
-        std::thread::sleep(Duration::from_micros((random >> 33) % (whole + whole / 4)));
+        std::thread::sleep(Duration::from_micros((random >> 33) % whole));
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
+        let killed = !child.wait().unwrap().success();
+        // One that had ended already counts for nothing; the moments follow the speed of the machine.
+        whole = if killed { whole + whole / 20 } else { whole - whole / 10 }.max(100);
+        met += u32::from(killed);
         let agent = open(dir.path(), None);
         check(&agent);
-        seen.lock().unwrap().push(agent.serving().unwrap().version.number);
-        drop(agent);
-        if round % 3 == 2 {
+        let mut counts = counts.lock().unwrap();
+        counts.0 += 1;
+        *counts.1.entry(agent.serving().unwrap().version.number).or_insert(0) += 1;
+        drop((agent, counts));
+        round += 1;
+        if round % 3 == 0 {
             number += 1;
-            repository.publish(&[Release::new(number)]);
+            repository.publish(&[release(number)]);
         }
     }
-    println!("killed {killed} of 100; served {:?}", seen.lock().unwrap());
     number += 1;
-    repository.publish(&[Release::new(number)]);
+    repository.publish(&[release(number)]);
     // The first may have an older trial to bring to its end.
     for _ in 0..2 {
         assert!(spawn(dir.path(), "").wait().unwrap().success());
     }
     let agent = open(dir.path(), None);
     assert_eq!(agent.serving().unwrap().version.number, number);
+}
+
+/// Small, so that a thousand updates take little time.
+fn release(number: u64) -> Release {
+    Release { filler_len: 70_000, ..Release::new(number) }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use fleetfoot::{
-    format::record::{MAX_RECORD_LEN, Record, Version},
+    format::record::{Candidate, MAX_RECORD_LEN, Phase, Reason, Record, Rejected, Version},
     store::{Disk, Loaded, ModelStore, OsDisk, Store},
 };
 use sha2::{Digest as _, Sha256};
@@ -114,7 +114,7 @@ fn a_torn_record_leaves_the_old_or_the_new_one() {
         assert_eq!(models.load().unwrap(), Loaded::Fresh);
         models.save(&older).unwrap();
         models.save(&old).unwrap();
-        drop(store);
+        drop((store, models));
         let before = slots.clone().map(|slot| fs::read(slot).unwrap());
 
         let used = new.encode(&mut [0; MAX_RECORD_LEN]).unwrap();
@@ -128,7 +128,7 @@ fn a_torn_record_leaves_the_old_or_the_new_one() {
             let (store, mut models) = model(dir.path(), Arc::new(torn));
             assert_eq!(models.load().unwrap(), Loaded::Record(Box::new(old.clone())));
             models.save(&new).unwrap_err();
-            drop(store);
+            drop((store, models));
 
             let (_store, mut models) = model(dir.path(), Arc::new(Fast));
             let Loaded::Record(found) = models.load().unwrap() else { panic!("{what}") };
@@ -158,6 +158,8 @@ fn damage_and_newer_runtimes() {
         assert_eq!(models.load().unwrap(), Loaded::Record(Box::new(record(4, 0))), "{name}");
     }
     fs::write(slot(1 - newest), b"FFSR").unwrap();
+    assert_eq!(models.load().unwrap(), Loaded::Restored(Box::new(record(0, 0))));
+    fs::write(slot(2), b"FFSR").unwrap();
     assert_eq!(models.load().unwrap(), Loaded::Lost);
     models.save(&record(1, 0)).unwrap();
     assert_eq!(models.load().unwrap(), Loaded::Record(Box::new(record(1, 0))));
@@ -172,15 +174,68 @@ fn damage_and_newer_runtimes() {
 }
 
 #[test]
-fn one_process_at_a_time() {
+fn one_agent_for_each_model_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Store::open(dir.path(), Arc::new(OsDisk)).unwrap();
-    assert_eq!(Store::open(dir.path(), Arc::new(OsDisk)).unwrap_err().code(), 423);
-    drop(first);
     let store = Store::open(dir.path(), Arc::new(OsDisk)).unwrap();
+    let other = Store::open(dir.path(), Arc::new(OsDisk)).unwrap();
+    let first = store.model("kws").unwrap();
+    assert_eq!(other.model("kws").unwrap_err().code(), 423);
+    let second = other.model("digits").unwrap();
+    assert_eq!(store.model("digits").unwrap_err().code(), 423);
+    drop((first, second));
+    other.model("kws").unwrap();
     for bad in ["tuf", "", "..", "a/b", ".lock", "KWS"] {
         assert_eq!(store.model(bad).unwrap_err().code(), 425, "{bad:?}");
     }
+    let patience = std::time::Duration::from_millis(20);
+    let turn = store.lock_metadata(patience).unwrap();
+    assert_eq!(other.lock_metadata(patience).unwrap_err().code(), 437);
+    assert!(!store.metadata().unwrap().contains_key(".lock"), "the lock is no metadata");
+    drop(turn);
+    other.lock_metadata(patience).unwrap();
+}
+
+/// Both slots are lost: what was rejected, the floors and what served come from the third copy.
+#[test]
+fn the_third_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::new(u64::MAX);
+    let (_store, mut models) = model(dir.path(), disk.clone());
+    models.load().unwrap();
+    let candidate =
+        |offset| Some(Candidate { version: version(b"new", 9), attempts_left: 2, phase: Phase::Writing { offset } });
+    let rejected = [Rejected { sha256: [7; 32], attempt: 3, reason: Reason::CRASH_LOOP }].into_iter().collect();
+    let lasting = Record { epoch_floor: 5, rejected, ..record(0, 3) };
+    let slot = |n: usize| dir.path().join(format!("kws/record.{n}"));
+    for seq in 1..=4 {
+        models.save(&Record { seq, candidate: candidate(seq), ..lasting.clone() }).unwrap();
+    }
+    let third = fs::read(slot(2)).unwrap();
+    assert_eq!(Record::decode(&third), Ok(lasting.clone()), "without the candidate");
+    // Counters and candidates leave it alone.
+    let written = fs::metadata(slot(2)).unwrap().modified().unwrap();
+    models.save(&Record { seq: 5, candidate: candidate(100), ..lasting.clone() }).unwrap();
+    assert_eq!(fs::metadata(slot(2)).unwrap().modified().unwrap(), written);
+    let lose = || [0, 1].map(|n| fs::write(slot(n), b"noise").unwrap());
+    lose();
+    assert_eq!(models.load().unwrap(), Loaded::Restored(Box::new(lasting.clone())));
+    let next = Record { epoch_floor: 6, seq: 1, ..lasting.clone() };
+    models.save(&next).unwrap();
+    assert_eq!(models.load().unwrap(), Loaded::Record(Box::new(next.clone())));
+    // Removed instead of damaged; and the third copy follows every change that lasts.
+    for n in 0..2 {
+        let _ = fs::remove_file(slot(n));
+    }
+    assert_eq!(models.load().unwrap(), Loaded::Restored(Box::new(Record { seq: 0, ..next })));
+    lose();
+    fs::write(slot(2), b"noise").unwrap();
+    assert_eq!(models.load().unwrap(), Loaded::Lost);
+    // A newer runtime's third copy is left alone, and everything else with it.
+    let mut newer = b"FFSR\x02\x00\x03\x00new".to_vec();
+    newer.extend(crc32fast::hash(&newer).to_le_bytes());
+    fs::write(slot(2), &newer).unwrap();
+    assert_eq!(models.load().unwrap(), Loaded::Newer { version: 2 });
+    models.save(&record(9, 0)).unwrap_err();
 }
 
 #[test]

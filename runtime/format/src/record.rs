@@ -107,6 +107,10 @@ impl Reason {
     pub const NO_MEMORY: Self = Self(416);
     /// The bytes that arrived are not those that were announced.
     pub const WRONG_BYTES: Self = Self(417);
+    /// It did not come to an end in time.
+    pub const HUNG: Self = Self(435);
+    /// The process that tried it was killed or died.
+    pub const DIED: Self = Self(436);
     /// More inferences fail than a local gate allows.
     pub const ERROR_RATE: Self = Self(460);
     /// It is slower than the version before, on the same inputs at the same time, or than its budget.
@@ -155,6 +159,8 @@ impl Reason {
             Self::LOW_BATTERY => "the battery is low",
             Self::NO_MEMORY => "no memory just now",
             Self::WRONG_BYTES => "the bytes received are not those announced",
+            Self::HUNG => "it did not end in time",
+            Self::DIED => "the process that tried it died",
             Self::ERROR_RATE => "too many inferences fail",
             Self::SLOWER => "slower than the version before",
             Self::OUT_OF_RANGE => "outputs out of range",

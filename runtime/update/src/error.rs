@@ -1,4 +1,4 @@
-//! What a driver can do wrong: codes 400, 418, 419 and 440. The reasons of rejections and deferrals, 401 to 417, are
+//! What a driver can do wrong: codes 400, 418, 419 and 440. The reasons of rejections and deferrals, 401 to 417, 435 and 436, are
 //! [`Reason`](fleetfoot_format::record::Reason).
 
 use thiserror::Error;

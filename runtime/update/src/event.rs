@@ -88,6 +88,30 @@ pub enum Event {
         /// Its SHA-256.
         sha256: [u8; 32],
     },
+    /// Code of the candidate that ran will not come back: the process around it was killed, or it hangs and was left alone. Its attempt
+    /// stays spent. With none left it is rejected for this reason; else a validation is put off, and a trial starts again with the next
+    /// [`Event::Resume`].
+    Lost {
+        /// What happened.
+        reason: Reason,
+        /// When to validate again; more than a day ahead counts as a day.
+        retry_at: i64,
+        /// The time.
+        now: i64,
+    },
+    /// A version that was good does not answer rightly any more on this device, say after an update of its system. It is rejected under
+    /// its attempt and forgotten.
+    Unfit {
+        /// SHA-256 of its bundle.
+        sha256: [u8; 32],
+        /// What is wrong.
+        reason: Reason,
+    },
+    /// As [`Event::Resume`]; what a deferral waits for has come, so it does not wait for its time.
+    Retry {
+        /// The time.
+        now: i64,
+    },
     /// The side of a rollout on which the device is. What is not to last is not remembered.
     Enrol(Enrolment),
     /// The top-level targets delegate to a rollout role of this model.
@@ -167,7 +191,7 @@ pub enum Action {
         /// What serves.
         to: Version,
     },
-    /// A damaged bundle was forgotten.
+    /// A bundle that is damaged or unfit was forgotten.
     FellBack {
         /// What serves.
         to: Option<Version>,

@@ -51,6 +51,11 @@
 //! | `Deferred` | `Resume`, early | same | no | `Deferred` |
 //! | any | `Withdraw` | none | yes | `Withdrawn` |
 //! | any | `Rollback` | none; another kept version is active | yes | `RolledBack` |
+//! | `Ready`, validating | `Lost` | `Deferred`, the attempt stays spent | yes | `Deferred` |
+//! | a trial that runs | `Lost` | same, nothing runs, the attempt stays spent | yes | none |
+//! | code that runs | `Lost`, no attempt left | rejected | yes | `Rejected` |
+//! | `Deferred` | `Retry` | as `Resume` when its time has come | | |
+//! | any | `Unfit` | rejected and forgotten; last good, newest kept or factory serves | yes | `FellBack`, of a candidate `Rejected` |
 //! | any | `Enrol`, `RolloutRole`, where they say something new | same | yes | none |
 //! | any | `Broken` | the file is forgotten; last good, newest kept or factory serves | yes | `FellBack` |
 //!

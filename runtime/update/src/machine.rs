@@ -1,5 +1,7 @@
 //! The machine: which event does what. The table is in the crate's documentation; what changes in the record is in `change`.
 
+mod lost;
+
 use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 
 use crate::{
@@ -161,6 +163,11 @@ impl Machine {
             Event::Suspend { now } => Ok(self.suspend(now)),
             Event::Rollback { to, remote } => self.rollback(to, remote),
             Event::Broken { sha256 } => Ok(self.broken(sha256)),
+            Event::Lost { reason, retry_at, now } => {
+                self.lost(reason, retry_at.min(now.saturating_add(MAX_DEFER_S)), now)
+            }
+            Event::Unfit { sha256, reason } => Ok(self.unfit(sha256, reason)),
+            Event::Retry { now } => self.retry(now),
             Event::Enrol(enrolment) => {
                 Ok(if enrol(&mut self.record, enrolment) { self.persist(Action::None) } else { Action::None })
             }

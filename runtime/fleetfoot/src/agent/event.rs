@@ -76,6 +76,22 @@ pub enum Event {
     ShadowStarted(VersionInfo),
     /// The candidate is admitted and waits until the application activates it.
     Staged(VersionInfo),
+    /// Code of a version was started under a watch and did not come back: it was killed, died or hangs.
+    Lost {
+        /// What.
+        version: VersionInfo,
+        /// What happened.
+        because: String,
+        /// How often it is tried again.
+        attempts_left: u8,
+    },
+    /// The environment changed, or was never seen: the version that serves answers rightly in it.
+    Proved {
+        /// What.
+        version: VersionInfo,
+        /// Golden cases that were exact.
+        goldens: usize,
+    },
     /// The candidate serves, on trial.
     TrialStarted(VersionInfo),
     /// The candidate is active.
@@ -102,7 +118,7 @@ pub enum Event {
     Withdrawn(VersionInfo),
     /// Another version serves because it was asked for.
     RolledBack(VersionInfo),
-    /// A stored bundle was damaged or missing; another one serves.
+    /// A stored bundle is damaged, missing, unreadable or unfit; another one serves.
     FellBack {
         /// The damaged one.
         from: VersionInfo,
@@ -120,6 +136,8 @@ pub enum Event {
     },
     /// Nothing intact is left of the state; the factory version serves.
     StateLost,
+    /// Both records are damaged; the third copy has what was rejected, the floors, and what served.
+    StateRestored,
     /// Something could not be done; what serves is untouched.
     Failed(String),
 }
@@ -135,10 +153,17 @@ impl fmt::Display for Event {
                 write!(f, "fetching version {version}, going on at byte {offset} of {len}")
             }
             Self::Fetched(version) => write!(f, "version {version} is stored, its signatures hold"),
-            Self::Validated { version, admission: Admission { goldens, p99_us, arena_bytes } } => write!(
-                f,
-                "version {version} is admitted: {goldens} golden cases exact, p99 {p99_us} \u{b5}s, arena {arena_bytes} bytes"
-            ),
+            Self::Validated { version, admission } => {
+                let Admission { goldens, p99_us, arena_bytes, memory_bytes, .. } = admission;
+                write!(f, "version {version} is admitted: {goldens} golden cases exact, p99 {p99_us} \u{b5}s, ")?;
+                write!(f, "arena {arena_bytes} bytes, memory {memory_bytes} bytes")
+            }
+            Self::Lost { version, because, attempts_left } => {
+                write!(f, "version {version} did not come back ({because}), attempts left: {attempts_left}")
+            }
+            Self::Proved { version, goldens } => {
+                write!(f, "version {version} answers rightly here: {goldens} golden cases exact")
+            }
             Self::ShadowStarted(version) => write!(f, "version {version} runs in the shadow"),
             Self::Staged(version) => write!(f, "version {version} waits to be activated"),
             Self::TrialStarted(version) => write!(f, "version {version} serves on trial"),
@@ -160,6 +185,7 @@ impl fmt::Display for Event {
             }
             Self::Skipped { path, what } => write!(f, "{path} is passed over: no usable {what}"),
             Self::StateLost => write!(f, "the state is damaged; starting over from the factory version"),
+            Self::StateRestored => write!(f, "the state is damaged; going on from its third copy"),
             Self::Failed(why) => write!(f, "nothing changed: {why}"),
         }
     }

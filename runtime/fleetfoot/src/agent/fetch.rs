@@ -1,6 +1,6 @@
 //! The network half of a poll: metadata, announcements, bundles.
 
-use std::io;
+use std::{io, time::Duration};
 
 use fleetfoot_format::{bundle::SectionKind, record::Version};
 use fleetfoot_trust::Keys;
@@ -49,6 +49,11 @@ impl Agent {
     /// Verifies the metadata from `source` and reads the announcements.
     pub(super) fn read(&mut self, source: Source) -> Result<Announcements, Error> {
         let role = format!("releases-{}", self.config.model);
+        // Agents of other models share the metadata: its floors must not go down under them.
+        let _turn = match source {
+            Source::Repository => Some(self.store.lock_metadata(METADATA_PATIENCE)?),
+            Source::Store => None,
+        };
         let stored = self.store.metadata()?;
         let now = if source == Source::Store { 0 } else { self.now };
         let mut client = Client::pinned(&self.config.root_json, stored.clone(), now)?;
@@ -134,6 +139,7 @@ impl Agent {
         }
         let mut partial = self.models.partial(version)?;
         let (offset, len) = (partial.offset(), version.len);
+        self.room_for(len - offset)?;
         let info = self.describe(version);
         self.emit(&Event::Fetching { version: info, offset, len });
         let (at, path) = (self.config.at.unwrap_or(|_| {}), partial.path().to_owned());
@@ -178,6 +184,8 @@ impl Agent {
 
 const TIMESTAMP: &str = "timestamp.json";
 const RANGE_NOT_SATISFIABLE: u16 = 416;
+/// How long a refresh waits for that of another agent of this device.
+const METADATA_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads the announcement of a release out of the field `custom` of its target, or says which field is missing.
 fn announced(target: &Target, model: &str) -> Result<Announced, &'static str> {

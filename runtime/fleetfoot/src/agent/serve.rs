@@ -1,13 +1,15 @@
 //! What serves: bundles from the store or from the application, opened by the hash that was recorded.
 //!
-//! A bundle that cannot be opened is forgotten, and the machine names the next one, until one serves or none is left.
+//! A bundle that is damaged, or does not answer rightly any more, is forgotten, and the machine names the next one, until one serves or none is
+//! left. Where the operating system refuses a bundle for the moment (rights, handles), or its proof did not come back this time, nothing is
+//! forgotten: another version stands in until the next start or poll finds it well.
 
 use std::{path::PathBuf, sync::Arc};
 
 use fleetfoot_format::record::Version;
 use fleetfoot_update::Event as Input;
 
-use super::{Agent, Event, VersionInfo};
+use super::{Agent, Event, VersionInfo, admit::NotTrusted};
 use crate::{error::Error, model::Model, verified::VerifiedFile};
 
 /// The version that serves.
@@ -24,7 +26,7 @@ pub struct Serving {
 }
 
 impl Agent {
-    /// Makes [`serving`](Self::serving) what the machine says. A bundle that cannot be served is forgotten and the next one is tried.
+    /// Makes [`serving`](Self::serving) what the machine says. A bundle that cannot be served is passed over; see the module.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         let settled = self.choose_serving();
         self.publish();
@@ -35,24 +37,15 @@ impl Agent {
         let mut storing = self.newer.is_none();
         while let Some(version) = self.machine.serving().copied() {
             let trial = self.machine.in_trial();
-            if let Some(serving) = &mut self.serving
-                && serving.version.sha256 == version.sha256
-            {
-                serving.trial = trial;
-                return Ok(());
-            }
-            let fault = match self.load(&version) {
-                Ok((file, model)) => {
-                    let version = self.describe(&version);
-                    self.serving = Some(Serving { version, trial, file, model });
-                    return Ok(());
-                }
-                Err(fault) if is_damage(&fault) => fault,
-                Err(fault) => return Err(fault),
+            let (fault, input) = match self.serve(&version, trial, storing) {
+                Ok(()) => return Ok(()),
+                Err(NotTrusted::ForGood(input, fault)) => (fault, input),
+                // The trial rests; the attempt that was taken for it is given back.
+                Err(NotTrusted::JustNow(fault)) if trial => (fault, Input::Suspend { now: self.now }),
+                Err(NotTrusted::JustNow(fault)) => return self.stand_in(&version, *fault, storing),
             };
             self.serving = None;
             let from = self.describe(&version);
-            let input = Input::Broken { sha256: version.sha256 };
             // Where nothing may or can be stored it is forgotten in memory only: the next one serves all the same.
             if storing && let Err(error) = self.stored(input) {
                 self.emit(&Event::Failed(error.to_string()));
@@ -68,6 +61,45 @@ impl Agent {
         Ok(())
     }
 
+    /// Serves `version` from now on, if it is whole and answers rightly here.
+    fn serve(&mut self, version: &Version, trial: bool, storing: bool) -> Result<(), NotTrusted> {
+        if let Some(serving) = &mut self.serving
+            && serving.version.sha256 == version.sha256
+        {
+            serving.trial = trial;
+            return Ok(());
+        }
+        let (file, model) = self.load(version).map_err(|fault| match is_damage(&fault) {
+            true => NotTrusted::ForGood(Input::Broken { sha256: version.sha256 }, Box::new(fault)),
+            false => NotTrusted::JustNow(Box::new(fault)),
+        })?;
+        self.trust(version, storing)?;
+        let version = self.describe(version);
+        self.serving = Some(Serving { version, trial, file, model });
+        Ok(())
+    }
+
+    /// Serves another version than `wanted`, which cannot be served just now; the record stays as it is.
+    fn stand_in(&mut self, wanted: &Version, fault: Error, storing: bool) -> Result<(), Error> {
+        let record = self.machine.record().clone();
+        let before = self.serving.take();
+        let last_good = record.last_good.as_ref().and_then(|sha256| record.kept(sha256));
+        let others = last_good.into_iter().chain(&record.kept).chain(&record.factory);
+        for other in others.filter(|other| other.sha256 != wanted.sha256) {
+            // It was rejected, or it is no better off.
+            if record.rejection(&other.sha256, other.attempt).is_some() || self.serve(other, false, storing).is_err() {
+                continue;
+            }
+            let to = self.describe(other);
+            if before.is_none_or(|before| before.version != to) {
+                let from = self.describe(wanted);
+                self.emit(&Event::FellBack { from, because: fault.to_string(), to: Some(to) });
+            }
+            return Ok(());
+        }
+        Err(fault)
+    }
+
     pub(super) fn load(&mut self, version: &Version) -> Result<(VerifiedFile, Arc<Model>), Error> {
         let path = self.path(version);
         let found = std::fs::metadata(&path).map_err(|source| Error::file("open", &path, source))?.len();
@@ -80,7 +112,7 @@ impl Agent {
         Ok((file, model))
     }
 
-    fn path(&self, version: &Version) -> PathBuf {
+    pub(super) fn path(&self, version: &Version) -> PathBuf {
         match &self.config.factory {
             Some(factory) if self.factory.is_some_and(|f| f.sha256 == version.sha256) => factory.path.clone(),
             _ => self.models.version_path(&version.sha256),

@@ -54,4 +54,4 @@ fn read(path: &Path) -> io::Result<Option<[u8; DEVICE_KEY_LEN]>> {
 }
 
 /// No name of a model begins like this.
-const NAME: &str = ".device-key";
+pub(super) const NAME: &str = ".device-key";

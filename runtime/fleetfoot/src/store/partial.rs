@@ -1,7 +1,7 @@
 //! A bundle on its way in: appended to, hashed while it arrives, and checked before it gets its name.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,9 +27,9 @@ pub struct Partial {
 impl Partial {
     pub(crate) fn open(path: &Path, version: &Version, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let open = || {
-            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let mut file = disk.create(path)?;
             if file.metadata()?.len() > version.len {
-                file.set_len(0)?;
+                disk.set_len(&file, 0)?;
             }
             let (mut hash, mut offset) = (Sha256::new(), 0);
             let mut chunk = [0; 64 * 1024];
@@ -71,7 +71,7 @@ impl Partial {
         }
         if let Err(error) = self.disk.write(&self.file, bytes) {
             // Part of it may be in the file; the rest of the file must agree with what was hashed.
-            self.file.set_len(self.offset)?;
+            self.disk.set_len(&self.file, self.offset)?;
             self.file.seek(SeekFrom::Start(self.offset))?;
             return Err(error);
         }

@@ -27,19 +27,45 @@ pub struct HttpTransport {
     tags: Mutex<BTreeMap<String, String>>,
 }
 
+/// How long a server is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For its name, and for a connection: 10 s.
+    pub connect: Duration,
+    /// For the beginning of its answer: 30 s.
+    pub response: Duration,
+    /// For the next bytes of a body. A connection that delivers nothing for so long is given up: 30 s.
+    pub stall: Duration,
+    /// For a whole body, so that a server that drips bytes does not hold the agent; the next poll goes on with it: half an hour.
+    pub body: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let [connect, response, stall, body] = [10, 30, 30, 30 * 60].map(Duration::from_secs);
+        Self { connect, response, stall, body }
+    }
+}
+
 impl HttpTransport {
     /// The repository whose folder `metadata` lies at `base`.
     #[must_use]
     pub fn new(base: &str) -> Self {
+        Self::with_timeouts(base, Timeouts::default())
+    }
+
+    /// As [`new`](Self::new), with other patience.
+    #[must_use]
+    pub fn with_timeouts(base: &str, timeouts: Timeouts) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
-            .timeout_per_read(Some(STALL_TIMEOUT))
-            .timeout_recv_body(Some(BODY_TIMEOUT))
+            .timeout_resolve(Some(timeouts.connect))
+            .timeout_connect(Some(timeouts.connect))
+            .timeout_recv_response(Some(timeouts.response))
+            .timeout_per_read(Some(timeouts.stall))
+            .timeout_recv_body(Some(timeouts.body))
             .user_agent(concat!("fleetfoot/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .build();
@@ -114,12 +140,6 @@ impl Transport for HttpTransport {
     }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that delivers nothing for so long is given up.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// A body that takes longer is given up too, so that a server that drips bytes does not hold the agent; the next poll goes on with it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const MAX_REDIRECTS: usize = 4;
 const MAX_TAGS: usize = 64;
 

@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 /// A release as its managers see it, with everything that may be wrong with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Release {
+    pub(crate) model: &'static str,
     pub(crate) number: u64,
+    /// Bytes that nobody needs.
+    pub(crate) filler_len: usize,
     pub(crate) attempt: u64,
     pub(crate) budget: Budget,
     pub(crate) min_runtime: (u16, u16),
@@ -63,7 +66,10 @@ pub(crate) enum Body {
 impl Release {
     pub(crate) fn new(number: u64) -> Self {
         Self {
+            model: MODEL,
             number,
+            // So long that its download has a middle.
+            filler_len: 200_000,
             attempt: 1,
             budget: Budget::default(),
             min_runtime: (0, 1),
@@ -147,11 +153,10 @@ impl Release {
         let (graph, weights) = self.plan.clone().unwrap_or_else(table);
         let digest = if self.wrong_golden { [7; 32] } else { sha256(&self.output()) };
         let golden = golden::write(&[(&INPUT[..], digest)]).unwrap();
-        // So long that its download has a middle.
-        let filler = vec![self.number as u8; 200_000];
+        let filler = vec![self.number as u8; self.filler_len];
         let signer = if self.forged { key(99) } else { key(1) };
         let header = Header {
-            model: MODEL,
+            model: self.model,
             version: &self.version(),
             number: self.number,
             total_len: 0,
@@ -236,26 +241,12 @@ impl Repository {
     pub(crate) fn publish(&mut self, releases: &[Release]) {
         self.version += 1;
         let version = self.version;
-        let mut targets = serde_json::Map::new();
-        for release in releases {
-            let (bundle, label) = (release.bundle(), release.version());
-            let hash = fleetfoot::hex(&sha256(&bundle));
-            let mut custom = json!({
-                "model": MODEL, "version": label, "attempt": release.attempt, "security_epoch": 0,
-                "number": release.announced_number.unwrap_or(release.number),
-            });
-            custom.as_object_mut().unwrap().extend(release.envelope.as_object().cloned().unwrap_or_default());
-            let path = format!("models/{MODEL}/{label}/{MODEL}-{label}.ff");
-            targets.insert(path, json!({"length": bundle.len(), "hashes": {"sha256": hash}, "custom": custom}));
-            let folder = self.dir.join(format!("targets/models/{MODEL}/{label}"));
-            fs::create_dir_all(&folder).unwrap();
-            let file = folder.join(format!("{hash}.{MODEL}-{label}.ff"));
-            match (release.delivered)(&bundle) {
-                Some(bytes) => fs::write(file, bytes).unwrap(),
-                None => fs::remove_file(file).unwrap_or_default(),
-            }
+        let mut models: Vec<&str> = releases.iter().map(|release| release.model).collect();
+        if models.is_empty() {
+            models.push(MODEL);
         }
-        let role = format!("releases-{MODEL}");
+        models.sort_unstable();
+        models.dedup();
         let head =
             |kind: &str| json!({"_type": kind, "spec_version": "1.0.31", "version": version, "expires": EXPIRES});
         let with = |kind: &str, more: Value| {
@@ -263,43 +254,72 @@ impl Repository {
             all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             all
         };
-        let releases = signed(&with("targets", json!({"targets": targets})), 1);
-        let delegation = json!({
-            "name": role, "keyids": [key_id(1)], "threshold": 1, "terminating": true,
-            "paths": [format!("models/{MODEL}/*/*")],
-        });
-        let mut delegations = json!({"keys": {key_id(1): public(1), key_id(6): public(6)}, "roles": [delegation]});
-        if !matches!(self.rollout, Rollout::NoRole) {
-            let delegation = json!({
-                "name": ROLLOUT, "keyids": [key_id(6)], "threshold": 1, "terminating": true, "paths": [format!("rollouts/{MODEL}/*")],
-            });
-            delegations["roles"].as_array_mut().unwrap().push(delegation);
-        }
-        let top = signed(&with("targets", json!({"targets": {}, "delegations": delegations})), 3);
         let meta = |bytes: &[u8]| json!({"version": version, "length": bytes.len(), "hashes": {"sha256": fleetfoot::hex(&sha256(bytes))}});
-        let mut files = json!({"targets.json": meta(&top), format!("{role}.json"): meta(&releases)});
+        let put = |name: String, bytes: &[u8]| fs::write(self.dir.join("metadata").join(name), bytes).unwrap();
+        let (mut files, mut roles) = (serde_json::Map::new(), Vec::new());
+        for model in models {
+            let role = format!("releases-{model}");
+            let targets = self.targets(releases.iter().filter(|release| release.model == model));
+            let bytes = signed(&with("targets", json!({"targets": targets})), 1);
+            put(format!("{version}.{role}.json"), &bytes);
+            files.insert(format!("{role}.json"), meta(&bytes));
+            let paths = [format!("models/{model}/*/*")];
+            roles.push(
+                json!({"name": role, "keyids": [key_id(1)], "threshold": 1, "terminating": true, "paths": paths}),
+            );
+        }
+        if !matches!(self.rollout, Rollout::NoRole) {
+            let paths = [format!("rollouts/{MODEL}/*")];
+            roles.push(
+                json!({"name": ROLLOUT, "keyids": [key_id(6)], "threshold": 1, "terminating": true, "paths": paths}),
+            );
+        }
+        let delegations = json!({"keys": {key_id(1): public(1), key_id(6): public(6)}, "roles": roles});
+        let top = signed(&with("targets", json!({"targets": {}, "delegations": delegations})), 3);
+        put(format!("{version}.targets.json"), &top);
+        files.insert("targets.json".into(), meta(&top));
         if let Rollout::Says(said) = &self.rollout {
             let hash = fleetfoot::hex(&sha256(said));
             let target = json!({"length": said.len(), "hashes": {"sha256": hash}});
             let current = format!("rollouts/{MODEL}/current.json");
             let rollout = signed(&with("targets", json!({"targets": {current: target}})), 6);
             self.listed = Some(meta(&rollout));
-            fs::write(self.dir.join(format!("metadata/{version}.{ROLLOUT}.json")), &rollout).unwrap();
+            put(format!("{version}.{ROLLOUT}.json"), &rollout);
             let folder = self.dir.join(format!("targets/rollouts/{MODEL}"));
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(format!("{hash}.current.json")), said).unwrap();
         }
         if let Some(listed) = &self.listed {
-            files[format!("{ROLLOUT}.json")] = listed.clone();
+            files.insert(format!("{ROLLOUT}.json"), listed.clone());
         }
         let snapshot = signed(&with("snapshot", json!({"meta": files})), 4);
-        let stamp = json!({"meta": {"snapshot.json": meta(&snapshot)}, "x-ff-issued": "2026-11-01T00:00:00Z"});
-        let timestamp = signed(&with("timestamp", stamp), 5);
-        let put = |name: String, bytes: &[u8]| fs::write(self.dir.join("metadata").join(name), bytes).unwrap();
-        put(format!("{version}.{role}.json"), &releases);
-        put(format!("{version}.targets.json"), &top);
         put(format!("{version}.snapshot.json"), &snapshot);
-        put("timestamp.json".into(), &timestamp);
+        let stamp = json!({"meta": {"snapshot.json": meta(&snapshot)}, "x-ff-issued": "2026-11-01T00:00:00Z"});
+        put("timestamp.json".into(), &signed(&with("timestamp", stamp), 5));
+    }
+
+    /// Puts the bundles of one model in their places. Returns what is announced of them.
+    fn targets<'r>(&self, releases: impl Iterator<Item = &'r Release>) -> serde_json::Map<String, Value> {
+        let mut targets = serde_json::Map::new();
+        for release in releases {
+            let (bundle, label, model) = (release.bundle(), release.version(), release.model);
+            let hash = fleetfoot::hex(&sha256(&bundle));
+            let mut custom = json!({
+                "model": model, "version": label, "attempt": release.attempt, "security_epoch": 0,
+                "number": release.announced_number.unwrap_or(release.number),
+            });
+            custom.as_object_mut().unwrap().extend(release.envelope.as_object().cloned().unwrap_or_default());
+            let path = format!("models/{model}/{label}/{model}-{label}.ff");
+            targets.insert(path, json!({"length": bundle.len(), "hashes": {"sha256": hash}, "custom": custom}));
+            let folder = self.dir.join(format!("targets/models/{model}/{label}"));
+            fs::create_dir_all(&folder).unwrap();
+            let file = folder.join(format!("{hash}.{model}-{label}.ff"));
+            match (release.delivered)(&bundle) {
+                Some(bytes) => fs::write(file, bytes).unwrap(),
+                None => fs::remove_file(file).unwrap_or_default(),
+            }
+        }
+        targets
     }
 }
 

@@ -71,6 +71,8 @@ impl Real {
     }
 }
 
+/// The largest share of the values that *entropy* clips: of few samples, or many zeros, divergence alone would clip far more.
+const MOST_CLIPPED: f64 = 1e-3;
 /// How often an end of the range is moved in the search.
 const STEPS: usize = 64;
 
@@ -151,6 +153,9 @@ fn divergence(histogram: &Histogram, low: f64, high: f64) -> f64 {
     }
     let below: f64 = histogram.cells().filter(|&(x, _)| x < low).map(|(_, n)| n as f64).sum();
     let above: f64 = histogram.cells().filter(|&(x, _)| x > high).map(|(_, n)| n as f64).sum();
+    if below + above > total * MOST_CLIPPED {
+        return f64::INFINITY;
+    }
     let first = histogram.cells().find(|&(x, _)| inside(x)).map(|(x, _)| x);
     let last = histogram.cells().rfind(|&(x, _)| inside(x)).map(|(x, _)| x);
     let term = |(x, count): (f64, u64)| {

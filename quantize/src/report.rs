@@ -36,7 +36,7 @@ pub struct LayerReport {
     pub saturated: f64,
     /// Multiply-accumulates.
     pub macs: u64,
-    /// Bytes of its weights.
+    /// Bytes that it reads and writes: operands, weights, result.
     pub bytes: u64,
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn layers(
     }
     let costs = costs(graph)?;
     let report = |((layer, place), sum): (&(&Layer, &Place), &(Noise, Noise, usize, usize))| {
-        let (macs, bytes) = costs.get(&graph.tensor(place.tensor).name).copied().unwrap_or((0, 0));
+        let (macs, bytes) = costs.get(&place.tensor.0.to_string()).copied().unwrap_or((0, 0));
         LayerReport {
             name: layer.value.clone(),
             op: layer.op.clone(),
@@ -129,9 +129,12 @@ pub(crate) fn layers(
     Ok(found.iter().zip(&sums).map(report).collect())
 }
 
-/// Multiply-accumulates and bytes of weights, by the tensor that is written.
+/// Multiply-accumulates and bytes that are touched, by the tensor that is written.
 fn costs(graph: &Graph) -> Result<BTreeMap<String, (u64, u64)>, Error> {
-    let plan = fleetfoot_plan::plan_as_written(graph)?;
+    // Plans cut long names off.
+    let mut numbered = graph.clone();
+    numbered.tensors.iter_mut().enumerate().for_each(|(i, tensor)| tensor.name = i.to_string());
+    let plan = fleetfoot_plan::plan_as_written(&numbered)?;
     let weights = Aligned::copy_of(&plan.weights);
     let model = Engine::open(&plan.graph[..], weights.as_ref())?;
     let mut costs = BTreeMap::new();

@@ -96,11 +96,20 @@ fn the_same_input_gives_the_same_bytes_and_the_file_comes_back() {
 #[test]
 fn correcting_biases_brings_means_back() {
     let (_folder, data) = data(100);
-    let bytes = support::float_network("digits_v2").to_bytes();
+    let mut network = support::float_network("digits_v2");
+    // The weights lie on int8 steps; now they lie between them, more often above.
+    for constant in network.constants.values_mut().filter(|c| c.shape.len() >= 2) {
+        let mut values = constant.to_floats().unwrap();
+        let most = values.iter().fold(0f32, |a, b| a.max(b.abs()));
+        let shifted = |(i, v): (usize, &mut f32)| *v += most / 127.0 * [0.45, 0.3, -0.2, 0.4][i % 4];
+        values.iter_mut().enumerate().for_each(shifted);
+        *constant = Constant::floats(&constant.shape, &values);
+    }
+    let bytes = network.to_bytes();
     let of = |bias_correction| made(&bytes, &data, &Options { bias_correction, ..Options::default() }).unwrap();
     let (with, without) = (of(true), of(false));
-    assert!(with.graph != without.graph);
-    assert!(with.sqnr_db > without.sqnr_db - 1.0, "{} {}", with.sqnr_db, without.sqnr_db);
+    let mean = |made: &Quantized| made.layers.iter().map(|l| l.accumulated_db).sum::<f64>() / made.layers.len() as f64;
+    assert!(mean(&with) > mean(&without) + 1.0, "{} {}", mean(&with), mean(&without));
 }
 
 /// One node over `[1, 4]`, with constants.

@@ -32,7 +32,7 @@ fn files_that_are_no_model() {
     run("missing.tflite", 2, &["missing.tflite"]);
     run("empty.tflite", 2, &["empty"]);
     run("pickle.tflite", 2, &["pickle", "help:"]);
-    run("onnx.tflite", 2, &["ONNX", "help:"]);
+    run("onnx.tflite", 4, &["damaged or truncated .onnx"]);
     run("text.tflite", 2, &["text.tflite"]);
     run("truncated.tflite", 4, &["truncated.tflite"]);
     run("folder.tflite", 2, &["folder"]);

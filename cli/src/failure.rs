@@ -179,3 +179,32 @@ impl From<fleetfoot_quantize::PackError> for Failure {
         Self::new(exit, &error).code(error.code())
     }
 }
+
+impl Failure {
+    /// A network that cannot be quantized; a fault of the data names its own file.
+    pub(crate) fn of_model(error: fleetfoot_quantize::QuantizeError, model: &Path) -> Self {
+        use fleetfoot_quantize::QuantizeError as E;
+        let islands = error.float_islands();
+        let of_model = !error.is_bad_input()
+            || matches!(error, E::Quantized | E::Weights { .. } | E::Activations { .. } | E::ConstantOutput { .. });
+        let failure = Self::from(error);
+        let failure = if of_model { failure.in_file(model) } else { failure };
+        match islands {
+            0 => failure,
+            n => failure.help(format!("float islands: {n}; each node above has no int8 arithmetic here")),
+        }
+    }
+}
+
+impl From<fleetfoot_quantize::QuantizeError> for Failure {
+    fn from(error: fleetfoot_quantize::QuantizeError) -> Self {
+        use fleetfoot_quantize::QuantizeError as E;
+        let exit = match &error {
+            E::Data { source, .. } if source.kind() == io::ErrorKind::StorageFull => Exit::Unexpected,
+            E::ConstantOutput { .. } => Exit::Refused,
+            error if error.is_bad_input() => Exit::Usage,
+            _ => Exit::Unsupported,
+        };
+        Self::new(exit, &error).code(error.code())
+    }
+}

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{commands as c, failure::Failure, output::Output};
 
-/// Signed int8 bundles for devices: pack, publish, run, measure, update, fall back.
+/// Signed int8 bundles for devices: quantize, pack, publish, run, measure, update, fall back.
 #[derive(Parser)]
 #[command(name = "fleetfoot", version, max_term_width = 110)]
 struct Cli {
@@ -31,11 +31,13 @@ struct Cli {
 enum Command {
     #[command(subcommand)]
     Keys(c::keys::Command),
+    Quantize(c::quantize::Args),
     Pack(c::pack::Args),
     Verify(c::verify::Args),
     Inspect(c::inspect::Args),
     Run(c::run::Args),
     Bench(c::bench::Args),
+    Eval(c::eval::Args),
     #[command(subcommand)]
     Repo(c::repo::Command),
     Publish(c::publish::Args),
@@ -91,6 +93,8 @@ fn main() -> ExitCode {
 fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Keys(command) => c::keys::run(command, output),
+        Command::Quantize(args) => c::quantize::run(&args, output),
+        Command::Eval(args) => c::eval::run(&args, output),
         Command::Pack(args) => c::pack::run(&args, output),
         Command::Verify(args) => c::verify::run(&args, output),
         Command::Inspect(args) => c::inspect::run(&args, output),

@@ -1,11 +1,13 @@
-//! Models from files: a signed bundle, or a raw `.tflite` that is imported and planned in memory.
+//! Models from files: a signed bundle, a planned `.ffm`, or a raw `.tflite` or `.onnx` that is imported and planned in memory.
 
 use std::{fs, path::Path, sync::Arc};
 
 use fleetfoot::{BundleInfo, Keys, Model, VerifiedFile};
 use fleetfoot_format::bundle::{MAGIC, Preamble};
 use fleetfoot_import::{FileKind, ImportError};
-use fleetfoot_plan::{Plan, graph::Graph};
+use fleetfoot_plan::Plan;
+use fleetfoot_quantize::Ffm;
+use fleetfoot_trust::{ReportKey, sha256};
 
 use crate::{
     failure::{Exit, Failure},
@@ -44,7 +46,7 @@ pub(crate) fn open(path: &Path, keys: &[std::path::PathBuf], output: &Output) ->
     if starts_with_magic(path)? {
         return Ok(Opened::Bundle(open_bundle(path, keys, output)?));
     }
-    let (_, _, plan) = import(path)?;
+    let plan = import(path)?.plan;
     output.note(&format!("{} is a raw model: no signature vouches for it", path.display()));
     Ok(Opened::Raw(plan))
 }
@@ -96,17 +98,34 @@ pub(crate) fn read_keys(paths: &[std::path::PathBuf]) -> Result<Keys, Failure> {
     Keys::new(&keys, keys.len()).map_err(Failure::from)
 }
 
-/// Reads, recognises, imports and plans a raw model. Returns the bytes too, for their hash.
-pub(crate) fn import(path: &Path) -> Result<(Vec<u8>, Graph, Plan), Failure> {
+/// A model that is not a bundle, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    pub(crate) plan: Plan,
+    /// Of the file that the author had: of a `.ffm` the float model behind it.
+    pub(crate) source_sha256: [u8; 32],
+    pub(crate) source_format: &'static str,
+}
+
+/// Reads, recognises, imports and plans a raw model.
+pub(crate) fn import(path: &Path) -> Result<Imported, Failure> {
     let bytes = read_whole(path)?;
-    let kind = fleetfoot_import::recognise(&bytes);
-    if kind != FileKind::TfLite {
-        let what = format!("{}: {}", path.display(), kind.what());
-        return Err(Failure::new(Exit::Usage, what).help(kind.way_out()));
+    if Ffm::is(&bytes) {
+        let ffm = Ffm::parse(&bytes).map_err(|e| Failure::from(e).in_file(path))?;
+        return Ok(Imported { plan: ffm.plan, source_sha256: ffm.source_sha256, source_format: "onnx" });
     }
-    let graph = fleetfoot_import::tflite(&bytes).map_err(|e| Failure::from(e).in_file(path))?;
+    let kind = fleetfoot_import::recognise(&bytes);
+    let (graph, source_format) = match kind {
+        FileKind::TfLite => (fleetfoot_import::tflite(&bytes), "tflite"),
+        FileKind::Onnx => (fleetfoot_import::onnx::onnx(&bytes), "onnx"),
+        _ => {
+            let what = format!("{}: {}", path.display(), kind.what());
+            return Err(Failure::new(Exit::Usage, what).help(kind.way_out()));
+        }
+    };
+    let graph = graph.map_err(|e| Failure::from(e).in_file(path))?;
     let plan = fleetfoot_plan::plan(&graph).map_err(|e| Failure::from(e).in_file(path))?;
-    Ok((bytes, graph, plan))
+    Ok(Imported { plan, source_sha256: sha256(&bytes), source_format })
 }
 
 pub(crate) fn read_whole(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -146,4 +165,16 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Self {
         Self::new(Exit::Unsupported, &error).code(error.code())
     }
+}
+
+/// The key of health reports: one line of 64 hexadecimal digits.
+pub(crate) fn report_key(path: &Path) -> Result<ReportKey, Failure> {
+    let bytes = read_whole(path)?;
+    let text = std::str::from_utf8(&bytes).map_or("", str::trim);
+    let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let plain = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let key: Option<Vec<u8>> = (0..32).map(|i| digit(2 * i).filter(|_| plain)).collect();
+    let key = key.and_then(|key| <[u8; 32]>::try_from(key).ok());
+    let bad = || Failure::usage("a key of reports is one line of 64 hexadecimal digits").in_file(path);
+    key.map(ReportKey::new).ok_or_else(bad)
 }

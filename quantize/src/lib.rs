@@ -1,16 +1,37 @@
-//! From a quantized model to a signed bundle.
+//! From a trained network to a signed bundle.
 //!
-//! [`pack`] takes a plan and writes the file; [`run_goldens`] runs the plan on its golden inputs, so that a bundle never leaves without
+//! A float ONNX network and samples of its input become int8 with [`quantize`]; [`Ffm`] keeps the result in a file.
+//! [`pack`] takes a plan and writes the bundle; [`run_goldens`] runs the plan on its golden inputs, so that a bundle never leaves without
 //! the answers that it must give. Signing is one call of `fleetfoot_trust::sign_bundle` on the result, per key.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod assemble;
+mod baseline;
+mod calibrate;
+mod data;
+mod encode;
 mod error;
+mod ffm;
+mod float;
+mod float_error;
 mod golden;
+mod histogram;
 mod pack;
+mod passes;
+mod ranges;
+mod reference;
+mod report;
 
 pub use assemble::assemble;
+pub use baseline::sketch as baseline;
+pub use data::Data;
 pub use error::PackError;
+pub use ffm::Ffm;
+pub use float::{Options, Quantized, quantize};
+pub use float_error::QuantizeError;
 pub use golden::{Case, run as run_goldens, seeded_inputs};
 pub use pack::{Pack, pack};
+pub use ranges::Method;
+pub use reference::Reference;
+pub use report::LayerReport;

@@ -3,6 +3,7 @@
 use fleetfoot_engine::{Kernels, Model};
 use fleetfoot_format::{
     FormatError,
+    baseline::{self, Baseline},
     bundle::{Budget, Header, Provenance, SectionKind, valid_name, valid_version},
     golden,
 };
@@ -26,6 +27,8 @@ pub struct Pack<'a> {
     pub budget: Budget,
     /// Golden cases, at least one.
     pub golden: &'a [Case],
+    /// What the values of inputs and outputs looked like; see [`baseline`](crate::baseline).
+    pub baseline: Option<&'a Baseline>,
     /// Labels of output 0, one per line.
     pub labels: Option<&'a str>,
     /// Where the model comes from.
@@ -52,6 +55,8 @@ pub fn pack(pack: &Pack<'_>) -> Result<Vec<u8>, PackError> {
     ];
     parts.extend(pack.labels.map(|labels| (SectionKind::LABELS, labels.as_bytes())));
     parts.push((SectionKind::PROVENANCE, &provenance));
+    let baseline = pack.baseline.map(baseline::write).transpose()?;
+    parts.extend(baseline.as_deref().map(|bytes| (SectionKind::BASELINE, bytes)));
 
     let header = Header {
         model: pack.model,

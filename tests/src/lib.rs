@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fuzz;
+pub mod scenario;
 
 use std::{fs::File, io::BufReader, path::PathBuf};
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a file that cannot be read must fail the test")]
 
 use fleetfoot_tests::{
-    fuzz::{bundle, http, keyfile, lite, mutate, record, tflite, tuf},
+    fuzz::{bundle, http, keyfile, lite, mutate, record, report, tflite, tuf},
     root,
 };
 
@@ -71,4 +71,13 @@ fn key_files() {
 #[test]
 fn answers_of_web_servers() {
     check("http", http::target, 60, |bytes, seed| Some(mutate::bytes(bytes, seed)));
+}
+#[test]
+fn reports() {
+    check("report", report::target, 200, |bytes, seed| {
+        let mut bytes = bytes.to_vec();
+        let at = (seed.wrapping_mul(2_654_435_761) >> 8) as usize % bytes.len();
+        bytes[at] ^= 1 << (seed % 8);
+        Some(bytes)
+    });
 }

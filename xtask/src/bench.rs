@@ -7,6 +7,7 @@
 //! isa [--rounds N]     whether the picked instruction set is the fastest of this CPU; fails if not
 //! kernels [FILTER]     single layers with criterion, against what it measured before
 //! models [FILTER]      whole networks, the same way
+//! shadow [--blocks N] [--calls N] [--pause US]   what a candidate in the shadow costs the calls of the application
 //! ```
 
 mod arm;
@@ -18,7 +19,8 @@ use crate::shell::{Cmd, Result, Tree};
 pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]
        arm [--models A,B] [--cpus A,B] [--peers litert,onnxruntime|none] [--isa auto|all|NAME] [--layers]
        isa [--rounds N]
-       kernels|models [FILTER or options of criterion]";
+       kernels|models [FILTER or options of criterion]
+       shadow [--blocks N] [--calls N] [--pause MICROSECONDS]";
 
 /// `cargo xtask bench ARGS`.
 pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
@@ -30,7 +32,7 @@ pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
                 .args(rest)
                 .run()
         }
-        Some((name @ ("kernels" | "models"), rest)) => {
+        Some((name @ ("kernels" | "models" | "shadow"), rest)) => {
             Cmd::cargo(tree, ["bench", "--quiet", "-p", "fleetfoot-benches", "--bench", name, "--"]).args(rest).run()
         }
         _ => Err(USAGE.into()),

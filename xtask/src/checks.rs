@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    conformance, cross, direction, firmware, hygiene, interop, memory,
+    capi, conformance, cross, direction, firmware, hygiene, interop, kotlin, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
     size,
@@ -31,6 +31,8 @@ const CHECKS: &[Check] = &[
     Check { name: "interop", area: Some(Area::Python), run: interop::check },
     Check { name: "conformance", area: Some(Area::Python), run: conformance::check },
     Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
+    Check { name: "capi", area: Some(Area::C), run: capi::check },
+    Check { name: "kotlin", area: Some(Area::Kotlin), run: kotlin::check },
     Check { name: "size", area: Some(Area::Aarch64), run: size::check },
     Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
 ];

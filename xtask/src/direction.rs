@@ -25,9 +25,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-trust",
         ],
     ),
+    // The C interface for the Java virtual machine.
+    ("fleetfoot-jni", &["fleetfoot-ffi"]),
+    // The C interface: what the facade can do, and nothing more.
+    ("fleetfoot-ffi", &["fleetfoot"]),
     // Its simulator runs the device's state machine.
     ("fleetfoot-rollout", &["fleetfoot-update", "fleetfoot-format"]),
-    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-trust", "fleetfoot-format"]),
+    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.
@@ -37,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-engine",
             "fleetfoot-kernels",
+            "fleetfoot-health",
             "fleetfoot-trust",
             "fleetfoot-format",
         ],
@@ -51,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-plan",
             "fleetfoot-tuf",
             "fleetfoot-update",
+            "fleetfoot-health",
             "fleetfoot-trust",
             "fleetfoot-kernels",
             "fleetfoot-format",
@@ -61,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-update", &["fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
+    ("fleetfoot-health", &["fleetfoot-format"]),
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),
@@ -89,6 +96,9 @@ const FENCED: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["fleetfoot-trust"]),
     // Optional there: the feature `conformance`, which nothing may turn on.
     ("ring", &["fleetfoot-trust"]),
+    // The float reference and the format of ONNX files: on no device.
+    ("tract-onnx", &["fleetfoot-quantize"]),
+    ("prost", &["fleetfoot-import"]),
     ("ureq", &["fleetfoot", "fleetfoot-tests"]),
 ];
 

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod capi;
 mod checks;
 mod conformance;
 mod cross;
@@ -21,6 +22,7 @@ mod firmware;
 mod fuzz;
 mod hygiene;
 mod interop;
+mod kotlin;
 mod memory;
 mod setup;
 mod shell;

@@ -5,6 +5,8 @@
 //! | aarch64 | an AArch64 standard library, linker, C library, `qemu-aarch64` | Debian packages |
 //! | firmware | the sources of `core`, `rust-lld`, `qemu-system-arm` | Debian packages, the Rust toolchain |
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
+//! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
+//! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines and JUnit from Maven Central) | Debian packages |
 //! | deny | `cargo-deny` | crates.io, built into the target folder unless it is on PATH |
 //!
 //! Debian's `rustc-web` is a second Rust beside the usual one; it is used for cross builds only, because it brings a standard
@@ -26,9 +28,11 @@ pub(crate) enum Area {
     Firmware,
     Python,
     Deny,
+    C,
+    Kotlin,
 }
 
-const ALL: [Area; 4] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny];
+const ALL: [Area; 6] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin];
 
 /// What [`ensure`] left missing.
 pub(crate) struct Ready(BTreeMap<Area, String>);
@@ -72,7 +76,7 @@ pub(crate) fn ensure(tree: &Tree, areas: &[Area]) -> Ready {
             Area::Python => python_environment(tree),
             Area::Deny => install_cargo_deny(tree),
             Area::Firmware => rust_lld_dir().map(drop),
-            Area::Aarch64 => Ok(()),
+            Area::Aarch64 | Area::C | Area::Kotlin => Ok(()),
         };
         if let Err(fault) = fault {
             missing.insert(*area, fault);
@@ -89,25 +93,25 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need { package: "qemu-user", areas: &[Area::Aarch64], present: || on_path("qemu-aarch64").is_some() },
+    Need { package: "qemu-user", areas: &[Area::Aarch64, Area::C], present: || on_path("qemu-aarch64").is_some() },
     Need {
         package: "gcc-aarch64-linux-gnu",
-        areas: &[Area::Aarch64],
+        areas: &[Area::Aarch64, Area::C],
         present: || on_path("aarch64-linux-gnu-gcc").is_some(),
     },
     Need {
         package: "libc6-dev-arm64-cross",
-        areas: &[Area::Aarch64],
+        areas: &[Area::Aarch64, Area::C],
         present: || Path::new("/usr/aarch64-linux-gnu/lib/libc.so").exists(),
     },
     Need {
         package: "rustc-web",
-        areas: &[Area::Aarch64, Area::Firmware],
+        areas: &[Area::Aarch64, Area::C, Area::Firmware],
         present: || Path::new(DEBIAN_RUSTC).exists(),
     },
     Need {
         package: "libstd-rust-web-dev:arm64",
-        areas: &[Area::Aarch64],
+        areas: &[Area::Aarch64, Area::C],
         // The loader comes with it; the emulator needs that one and not the cross compiler's.
         present: || {
             Path::new("/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib").exists()
@@ -120,8 +124,24 @@ const NEEDS: &[Need] = &[
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need { package: "qemu-system-arm", areas: &[Area::Firmware], present: || on_path("qemu-system-arm").is_some() },
+    Need { package: "clang", areas: &[Area::C], present: || on_path("clang++").is_some() },
+    Need { package: "libclang-rt-14-dev", areas: &[Area::C], present: clang_has_sanitizers },
+    Need { package: "g++", areas: &[Area::C], present: || on_path("g++").is_some() },
+    Need { package: "valgrind", areas: &[Area::C], present: || on_path("valgrind").is_some() },
+    Need { package: "cmake", areas: &[Area::C], present: || on_path("cmake").is_some() },
+    Need { package: "make", areas: &[Area::C], present: || on_path("make").is_some() },
+    Need { package: "pkg-config", areas: &[Area::C], present: || on_path("pkg-config").is_some() },
+    Need { package: "openjdk-17-jdk-headless", areas: &[Area::Kotlin], present: || on_path("javac").is_some() },
+    Need { package: "maven", areas: &[Area::Kotlin], present: || on_path("mvn").is_some() },
     Need { package: "python3-venv", areas: &[Area::Python], present: python_makes_environments },
 ];
+
+/// Whether clang finds the libraries of its sanitizers.
+fn clang_has_sanitizers() -> bool {
+    let name = format!("libclang_rt.asan-{}.a", std::env::consts::ARCH);
+    // It prints the bare name where there is none.
+    Cmd::new("clang").arg(format!("-print-file-name={name}")).read().is_ok_and(|path| path.trim() != name)
+}
 
 fn python_makes_environments() -> bool {
     Cmd::new("python3").args(["-c", "import ensurepip, venv"]).read().is_ok()

@@ -5,7 +5,7 @@
 //! the difference of what both load is what format, kernels and engine cost        <= BUDGET
 //! the one with the engine runs a bundle; both targets print the same checksum of its outputs
 //!
-//! devices/size with an agent: engine, trust, metadata, state machine, store    <= AGENT, the stripped file
+//! devices/size with an agent: engine, trust, metadata, state machine, store    <= AGENT, all that is loaded
 //! the same with HTTP and TLS                                                   <= AGENT_TLS
 //! both poll a repository of this run and run what then serves
 //! ```
@@ -76,8 +76,8 @@ fn agents(tree: &Tree, work: &Path, bundle: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for (feature, budget) in [("agent", AGENT), ("tls", AGENT_TLS)] {
         let program = build(tree, work, X86_64, Some(feature))?;
-        let len = fs::metadata(&program).map_err(|e| format!("{}: {e}", program.display()))?.len();
-        println!("x86-64: {len} bytes with {feature}, stripped, of {budget}");
+        let len = len(&program)?;
+        println!("x86-64: {len} bytes loaded with {feature}, of {budget}");
         if len > budget {
             faults.push(format!("x86-64 with {feature}: {len} bytes, over {budget}"));
         }

@@ -27,7 +27,7 @@ use crate::{
 /// Example: fleetfoot bench kws.tflite --runs 500 --per-op
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A bundle (.ff) or a raw int8 model (.tflite).
+    /// A bundle (.ff), an int8 model (.ffm) or a raw quantized model (.tflite, .onnx).
     model: PathBuf,
     /// Measured inferences.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]

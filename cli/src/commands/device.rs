@@ -10,6 +10,7 @@ use std::{
 use fleetfoot::{
     Agent, AgentConfig, Kernels, Session,
     agent::{Event, Outcome, Serving, VersionInfo},
+    conditions::{Situation, Window},
     transport::{FolderTransport, HttpTransport, Transport},
     watchdog::Isolated,
 };
@@ -64,6 +65,15 @@ pub(crate) struct Args {
     /// Seconds that a trial takes at least.
     #[arg(long, default_value_t = 0)]
     health_window_s: u32,
+    /// Fetch and start updates only in these hours of UTC, such as 01:00-05:00.
+    #[arg(long, value_parser = window)]
+    window: Option<Window>,
+    /// The longest bundle that is fetched, bytes.
+    #[arg(long)]
+    max_bytes: Option<u64>,
+    /// Seconds over which devices are spread that have fetched the same bundle.
+    #[arg(long, default_value_t = 0)]
+    apply_jitter_s: u32,
     /// Deaths of the process that a new version may cause.
     #[arg(long, default_value_t = 2)]
     attempts: u8,
@@ -91,6 +101,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         let (name, value) = fact.split_once('=').ok_or_else(|| Failure::usage(format!("{fact} is no NAME=VALUE")))?;
         config.facts.insert(name.into(), value.into());
     }
+    config.policy.window = args.window;
+    config.policy.max_bytes = args.max_bytes;
+    config.policy.apply_jitter_s = args.apply_jitter_s;
+    config.conditions = Some(Box::new(|now: i64| Situation {
+        local_minute: Some((now.rem_euclid(86_400) / 60) as u16),
+        ..Situation::default()
+    }));
     config.at = Some(pause);
     config.watchdog.deadline = Duration::from_secs(args.deadline_s);
     config.watchdog.max_memory_bytes = args.max_memory_bytes;
@@ -133,6 +150,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         }
         std::thread::sleep(Duration::from_secs(args.poll_s));
     }
+}
+
+fn window(text: &str) -> Result<Window, String> {
+    Window::parse(text).ok_or_else(|| "a window is two times of day, such as 01:00-05:00".into())
 }
 
 fn transport(repo: Option<&str>) -> Box<dyn Transport> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fleetfoot::{Kernels, Model, engine::Tensor};
 use fleetfoot_format::{
+    baseline::{Baseline, TensorSketch},
     bundle::{Preamble, Provenance, SectionKind},
     golden::Golden,
 };
@@ -37,6 +38,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         Some(bytes) => Golden::parse(bytes.as_ref()).map_err(format)?.cases().len(),
         None => 0,
     };
+    let baseline = file.section(SectionKind::BASELINE);
+    let baseline = baseline.map(|b| Baseline::parse(b.as_ref())).transpose().map_err(format)?;
     let provenance = file.section(SectionKind::PROVENANCE);
     let provenance = provenance.as_ref().and_then(|p| postcard::from_bytes::<Provenance<'_>>(p.as_ref()).ok());
     let preamble = Preamble::read(file.bytes()).map_err(format)?;
@@ -77,6 +80,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             Kernels::detect().name()
         );
         text += &format!("{golden_cases} golden cases\n");
+        if let Some(b) = &baseline {
+            let values = |sketches: &[TensorSketch]| sketches.iter().map(TensorSketch::total).sum::<u64>();
+            text +=
+                &format!("drift baseline of {} input and {} output values\n", values(&b.inputs), values(&b.outputs));
+        }
         if let Some(p) = &provenance {
             text += &format!(
                 "made by {} from a {} file with sha256 {}\n",
@@ -121,6 +129,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             "digest": fleetfoot::hex(&file.sha256()), "target": info.target, "min_runtime": format!("{}.{}", info.min_runtime.0, info.min_runtime.1),
             "budget": { "p99_us": info.budget.p99_us, "arena_bytes": info.budget.arena_bytes },
             "arena_bytes": arena(Kernels::detect()), "golden_cases": golden_cases, "labels": file.labels().len(),
+            "baseline": baseline.as_ref().map(|b| json!({ "inputs": sketches(&b.inputs), "outputs": sketches(&b.outputs) })),
             "provenance": provenance.as_ref().map(|p| json!({ "tool": p.tool, "source_format": p.source_format, "source_sha256": fleetfoot::hex(&p.source_sha256) })),
             "signers": signers.iter().map(|(k, s)| json!({ "key": k, "signed": s })).collect::<Vec<_>>(),
             "sections": file.sections().iter().map(|s| json!({ "kind": s.kind.name(), "offset": s.offset, "bytes": s.len, "sha256": fleetfoot::hex(&s.sha256) })).collect::<Vec<_>>(),
@@ -128,4 +137,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             "layers": layers.iter().map(|(name, op, macs)| json!({ "name": name, "op": op, "macs": macs })).collect::<Vec<_>>(),
         })
     })
+}
+
+fn sketches(sketches: &[TensorSketch]) -> Vec<serde_json::Value> {
+    sketches.iter().map(|s| json!({ "lo": s.lo, "hi": s.hi, "bins": s.bins })).collect()
 }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fleetfoot_format::bundle::{Budget, Provenance};
-use fleetfoot_plan::graph::Graph;
-use fleetfoot_quantize::{Pack, pack, run_goldens, seeded_inputs};
+use fleetfoot_format::{
+    baseline::Baseline,
+    bundle::{Budget, Provenance},
+};
+use fleetfoot_quantize::{Pack, baseline, pack, run_goldens, seeded_inputs};
 use fleetfoot_trust::{SigningKey, sha256, sign_bundle};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,7 +29,7 @@ const FILE_CASES: usize = fleetfoot_format::limits::MAX_GOLDEN_CASES;
 /// Example: fleetfoot pack kws.tflite --name kws --version 1.2.0 --golden kws.golden.npz --key releases.key -o kws.ff
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The model (.tflite, int8 or uint8).
+    /// The model: .tflite or .onnx, quantized, or .ffm.
     model: PathBuf,
     /// Settings as YAML: `number`, `labels` (a file), `golden` (a file), `budget: {p99_us, arena_bytes}`; flags win.
     #[arg(long)]
@@ -47,6 +49,10 @@ pub(crate) struct Args {
     /// Golden vectors (.npz): `input` is run; `output`, where it is there, must be equal.
     #[arg(long)]
     golden: Option<PathBuf>,
+    /// Data that the model was made for (.npz with `input`, or `x`): how its values and the answers are spread goes into the bundle, and devices
+    /// report how far theirs are from it. 100 samples or more.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Labels of the outputs, one per line.
     #[arg(long)]
     labels: Option<PathBuf>,
@@ -97,10 +103,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         ));
     }
     let config = read_config(args.config.as_deref())?;
-    let (source, graph, plan) = models::import(&args.model)?;
+    let models::Imported { plan, source_sha256, source_format } = models::import(&args.model)?;
     let golden = args.golden.clone().or(config.golden);
     let (inputs, expected) = match &golden {
-        Some(path) => read_golden(path, &graph, &plan)?,
+        Some(path) => read_golden(path, &plan)?,
         None => (seeded_inputs(&plan, SEEDED_CASES)?, None),
     };
     let cases = run_goldens(&plan, &inputs, expected.as_deref()).map_err(|e| {
@@ -110,6 +116,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             None => failure,
         }
     })?;
+    let sketches = match &args.baseline {
+        Some(path) => Some(read_baseline(path, &plan)?),
+        None => None,
+    };
     let labels = match args.labels.clone().or(config.labels) {
         Some(path) => Some(std::fs::read_to_string(&path).map_err(|e| Failure::io("read", &path, &e))?),
         None => None,
@@ -133,12 +143,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             arena_bytes: args.budget_arena_bytes.or(config.budget.arena_bytes),
         },
         golden: &cases,
+        baseline: sketches.as_ref(),
         labels: labels.as_deref(),
-        provenance: Provenance {
-            source_sha256: sha256(&source),
-            source_format: "tflite",
-            tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")),
-        },
+        provenance: Provenance { source_sha256, source_format, tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")) },
         signers: &signers,
     })?;
     for key in &signing {
@@ -195,28 +202,43 @@ fn next_number(repo: Option<&Path>, model: &str) -> Result<u64, Failure> {
 
 type Golden = (Vec<Vec<u8>>, Option<Vec<Vec<u8>>>);
 
+/// The baseline of a file of data.
+fn read_baseline(path: &Path, plan: &fleetfoot_plan::Plan) -> Result<Baseline, Failure> {
+    let model = fleetfoot::Model::open_unsigned(plan)?;
+    if model.engine().inputs().len() != 1 {
+        return Err(Failure::new(Exit::Unsupported, "--baseline takes models with one input").in_file(path));
+    }
+    let array = match arrays::read_optional(path, "input")? {
+        Some(array) => array,
+        None => arrays::read(path, "x")?,
+    };
+    let input = model.engine().input(0).map_err(fleetfoot::Error::from)?;
+    let inputs = samples(&array, "input 0", input).map_err(|e| e.in_file(path))?;
+    Ok(baseline(plan, &inputs)?)
+}
+
 /// The inputs of a golden file and, where it has them, the outputs.
-fn read_golden(path: &Path, graph: &Graph, plan: &fleetfoot_plan::Plan) -> Result<Golden, Failure> {
-    if graph.inputs.len() != 1 || graph.outputs.len() != 1 {
+fn read_golden(path: &Path, plan: &fleetfoot_plan::Plan) -> Result<Golden, Failure> {
+    let model = fleetfoot::Model::open_unsigned(plan)?;
+    let engine = model.engine();
+    if engine.inputs().len() != 1 || engine.outputs().len() != 1 {
         return Err(
             Failure::new(Exit::Unsupported, "--golden takes models with one input and one output").in_file(path)
         );
     }
-    let model = fleetfoot::Model::open_unsigned(plan)?;
-    let (input, result) = (
-        model.engine().input(0).map_err(fleetfoot::Error::from)?,
-        model.engine().output(0).map_err(fleetfoot::Error::from)?,
-    );
-    let name = |id: fleetfoot_plan::graph::TensorId| graph.tensor(id).name.clone();
-    let read = |array: &Array, tensor, id| samples(array, &name(id), tensor).map_err(|e| e.in_file(path));
-    let mut inputs = read(&arrays::read(path, "input")?, input, graph.inputs[0])?;
+    let (input, result) =
+        (engine.input(0).map_err(fleetfoot::Error::from)?, engine.output(0).map_err(fleetfoot::Error::from)?);
+    let graph = engine.graph().map_err(fleetfoot::Error::from)?;
+    let names = [graph.inputs(), graph.outputs()].map(|side| side.first().map_or("", |io| io.name));
+    let read = |array: &Array, tensor, name| samples(array, name, tensor).map_err(|e| e.in_file(path));
+    let mut inputs = read(&arrays::read(path, "input")?, input, names[0])?;
     if inputs.is_empty() {
         return Err(Failure::usage("the golden file holds no case")
             .in_file(path)
             .help("'input' needs at least one sample"));
     }
     let mut expected = match arrays::read_optional(path, "output")? {
-        Some(array) => Some(read(&array, result, graph.outputs[0])?),
+        Some(array) => Some(read(&array, result, names[1])?),
         None => None,
     };
     if let Some(expected) = expected.as_ref().filter(|e| e.len() != inputs.len()) {

@@ -24,7 +24,7 @@ const TOP: usize = 5;
 /// Example: fleetfoot run kws.tflite --input kws.golden.npz --output y.npy
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A bundle (.ff) or a raw int8 model (.tflite).
+    /// A bundle (.ff), an int8 model (.ffm) or a raw quantized model (.tflite, .onnx).
     model: PathBuf,
     /// Data: .npz (array `input`, or one array per input by its name), .npy, or an image of the model's size.
     #[arg(long)]

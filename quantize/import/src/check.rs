@@ -9,15 +9,24 @@ use fleetfoot_plan::{
 
 use crate::error::{Problem, Problems};
 
+/// Whose rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Weights are of the type of the activations.
+    TfLite,
+    /// Activations are int8, weights int8 or uint8.
+    Onnx,
+}
+
 /// Lists everything in `graph` that lies outside of it.
-pub(crate) fn limits(graph: &Graph, problems: &mut Problems) {
+pub(crate) fn limits(graph: &Graph, scheme: Scheme, problems: &mut Problems) {
     let doors = doors(graph);
     floats(graph, &doors, problems);
     for &id in graph.inputs.iter().chain(&graph.outputs).filter(|id| !doors[id.0]) {
         activation(graph.tensor(id), problems);
     }
     for op in &graph.ops {
-        operator(&Checked { graph, op, doors: &doors }, problems);
+        operator(&Checked { graph, op, doors: &doors, scheme }, problems);
     }
 }
 
@@ -98,6 +107,7 @@ struct Checked<'g> {
     graph: &'g Graph,
     op: &'g Op,
     doors: &'g [bool],
+    scheme: Scheme,
 }
 
 impl<'g> Checked<'g> {
@@ -224,7 +234,7 @@ fn weighted(checked: &Checked<'_>, input: Option<Real>, output: Option<Real>, pr
         problems.push(Problem::ElementType { tensor, found, need: "int8 or uint8" });
         return;
     };
-    if input.is_some_and(|input| input.dtype != dtype) {
+    if checked.scheme == Scheme::TfLite && input.is_some_and(|input| input.dtype != dtype) {
         problems.push(checked.form("its weights have another type than its input"));
     }
     let Some(quant) = &weights.quant else {

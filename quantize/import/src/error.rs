@@ -16,6 +16,15 @@ pub enum ImportError {
         /// What it is.
         kind: FileKind,
     },
+    /// The file is of another kind.
+    #[error("not an .onnx file but {}: {}", kind.what(), kind.way_out())]
+    NotOnnx {
+        /// What it is.
+        kind: FileKind,
+    },
+    /// The structure of an ONNX file breaks off: it is truncated or damaged.
+    #[error("damaged or truncated .onnx: its messages do not end where they should")]
+    Protobuf,
     /// The structure of the file breaks off: it is truncated or damaged.
     #[error("damaged or truncated .tflite: {what} at byte {at}")]
     Malformed {
@@ -54,6 +63,8 @@ impl ImportError {
     pub fn code(&self) -> u16 {
         match self {
             Self::NotTfLite { .. } => 500,
+            Self::NotOnnx { .. } => 532,
+            Self::Protobuf => 533,
             Self::Malformed { .. } => 501,
             Self::Index { .. } => 503,
             Self::Amplified { .. } => 504,
@@ -101,7 +112,8 @@ impl Problems {
         self.more
     }
 
-    pub(crate) fn push(&mut self, problem: Problem) {
+    /// Adds a problem, unless it is there already.
+    pub fn push(&mut self, problem: Problem) {
         if self.list.contains(&problem) {
             return;
         }
@@ -316,6 +328,81 @@ pub enum Problem {
         /// The first value that is too large.
         high: f32,
     },
+    /// An ONNX file speaks of another version of the operators.
+    #[error(
+        "the model uses version {found} of ONNX's operators, 11 to 21 are supported: export it with opset_version=17, or in \
+         Python: onnx.save(onnx.version_converter.convert_version(onnx.load(path), 17), path)"
+    )]
+    Opset {
+        /// Version in the file.
+        found: i64,
+    },
+    /// An ONNX file defines operators itself.
+    #[error(
+        "the model has {count} functions of its own, for example '{example}': inline them; in Python: \
+         onnx.save(onnx.inliner.inline_local_functions(onnx.load(path)), path)"
+    )]
+    Functions {
+        /// How many.
+        count: usize,
+        /// The name of one.
+        example: String,
+    },
+    /// An ONNX file without quantized activations.
+    #[error(
+        "the model is float32 ({nodes} nodes, none quantizes): fleetfoot quantize model.onnx --data samples.npz -o model.ffm"
+    )]
+    FloatOnnx {
+        /// How many nodes it has.
+        nodes: usize,
+    },
+    /// An ONNX operator that the engine does not have.
+    #[error("node {node}: operator {op}{} is not supported", if domain.is_empty() { String::new() } else { format!(" of {domain}") })]
+    NodeOperator {
+        /// Its name, or its place.
+        node: String,
+        /// Its type.
+        op: String,
+        /// The set of operators it is of.
+        domain: String,
+    },
+    /// A known ONNX operator in a form that the engine does not execute.
+    #[error("node {node} ({op}): {what}")]
+    Node {
+        /// Its name, or its place.
+        node: String,
+        /// Its type.
+        op: String,
+        /// What is not supported about it.
+        what: &'static str,
+    },
+    /// A float value stands between operators of a quantized ONNX file.
+    #[error(
+        "node {node} ({op}): '{value}' is float32: put QuantizeLinear and DequantizeLinear behind the operator that writes it \
+         (onnxruntime.quantization does that for operators in op_types_to_quantize)"
+    )]
+    Island {
+        /// The name of the node, or its place.
+        node: String,
+        /// Its type.
+        op: String,
+        /// The value.
+        value: String,
+    },
+    /// A dimension of an input is known only when the model runs.
+    #[error(
+        "input '{tensor}': dimension {dimension} ('{name}') is dynamic: fix it; in Python: python -m \
+         onnxruntime.tools.make_dynamic_shape_fixed --input_name {tensor} --input_shape 1,.. model.onnx fixed.onnx, or export \
+         without dynamic_axes"
+    )]
+    Dynamic {
+        /// The input.
+        tensor: String,
+        /// Which of its dimensions.
+        dimension: usize,
+        /// The name that the file gives it.
+        name: String,
+    },
 }
 
 impl Problem {
@@ -340,6 +427,13 @@ impl Problem {
             Self::WeightZeroPoint { .. } => 529,
             Self::Ratio { .. } => 530,
             Self::TooFew { .. } => 531,
+            Self::Opset { .. } => 534,
+            Self::Functions { .. } => 535,
+            Self::FloatOnnx { .. } => 536,
+            Self::NodeOperator { .. } => 537,
+            Self::Node { .. } => 538,
+            Self::Island { .. } => 539,
+            Self::Dynamic { .. } => 540,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! int8 and uint8 `.tflite` files to [`Graph`].
+//! int8 and uint8 `.tflite` files, and quantized `.onnx` files, to [`Graph`].
 //!
 //! The bytes are hostile until proven otherwise. Each file does one thing, in this order:
 //!
@@ -9,6 +9,7 @@
 //! tensors     shapes, types, quantization, contents: lengths agree, products do not overflow
 //! fold        shape arithmetic that only feeds a reshape disappears
 //! operators   attributes and operands of each operator
+//! onnx        the same for ONNX, with files of its own
 //! check       what the arithmetic of docs/numerics.md is proven for; anything else is refused
 //! ```
 //!
@@ -20,6 +21,8 @@ mod check;
 mod error;
 mod flat;
 mod fold;
+
+pub mod onnx;
 mod operators;
 mod recognise;
 mod schema;
@@ -80,6 +83,6 @@ pub fn tflite(bytes: &[u8]) -> Result<Graph, ImportError> {
     let ops = operators::read(&model, &subgraph)?;
     let folded = fold::shapes(&mut tensors, &ops, &mut problems)?;
     let graph = operators::import(&subgraph, tensors, &ops, &folded, &mut problems)?;
-    check::limits(&graph, &mut problems);
+    check::limits(&graph, check::Scheme::TfLite, &mut problems);
     if problems.is_empty() { Ok(graph) } else { Err(problems.into()) }
 }

@@ -1,4 +1,4 @@
-//! What kind of file someone handed over, told from its first bytes; and how to get a `.tflite` from it.
+//! What kind of file someone handed over, told from its first bytes; and how to get a `.tflite` or `.onnx` from it.
 //!
 //! Nothing is opened or executed. A wrong guess costs a less helpful message, nothing else.
 
@@ -111,7 +111,7 @@ impl FileKind {
         }
     }
 
-    /// How to get an int8 `.tflite` from it.
+    /// How to get a model from it that can be imported, or quantized first.
     #[must_use]
     pub const fn way_out(&self) -> &'static str {
         match self {
@@ -119,13 +119,13 @@ impl FileKind {
             Self::Bundle => "it is ready to run: fleetfoot run B.ff --input X.npz",
             Self::Empty => "was the download or the export interrupted?",
             Self::Pickle => {
-                "load it only if you trust its author; export a PyTorch network with litert_torch.convert(model.eval(), \
-                 sample_inputs).export('model.tflite') after int8 quantization with pt2e; rebuild a scikit-learn model as a Keras network and \
-                 convert that"
+                "load it only if you trust its author; export a PyTorch network with torch.onnx.export(model.eval(), sample, \
+                 'model.onnx', opset_version=17) and give that to fleetfoot quantize; rebuild a scikit-learn model as a Keras \
+                 network and convert that"
             }
             Self::PyTorch => {
-                "in Python: pip install litert-torch, then litert_torch.convert(model.eval(), sample_inputs, \
-                 quant_config=...).export('model.tflite') with a full int8 pt2e quantizer"
+                "in Python: torch.onnx.export(model.eval(), sample, 'model.onnx', opset_version=17), of TorchScript with \
+                 torch.jit.load(path) as model; then fleetfoot quantize model.onnx --data samples.npz -o model.ffm"
             }
             Self::Keras | Self::Hdf5 => {
                 "in Python: c = tf.lite.TFLiteConverter.from_keras_model(keras.models.load_model(path)); c.optimizations = \
@@ -134,18 +134,16 @@ impl FileKind {
                  open('model.tflite', 'wb').write(c.convert())"
             }
             Self::SavedModel => {
-                "in Python: c = tf.lite.TFLiteConverter.from_saved_model(folder); c.optimizations = \
-                 [tf.lite.Optimize.DEFAULT]; c.representative_dataset = samples; c.target_spec.supported_ops = \
-                 [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]; c.inference_input_type = c.inference_output_type = tf.int8; \
-                 open('model.tflite', 'wb').write(c.convert())"
+                "pip install tf2onnx, then python -m tf2onnx.convert --saved-model FOLDER --opset 17 --output model.onnx; then \
+                 fleetfoot quantize model.onnx --data samples.npz -o model.ffm"
             }
             Self::FrozenGraph => {
                 "in Python: c = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(path, inputs, outputs), then quantize as \
                  for a SavedModel and write c.convert() to model.tflite"
             }
             Self::Onnx => {
-                "convert it: pip install onnx2tf, then onnx2tf -i model.onnx -oiqt writes model_full_integer_quant.tflite, \
-                 calibrated with -cind"
+                "quantized it can be run and packed as it is; a float one first goes through fleetfoot quantize model.onnx --data \
+                 samples.npz -o model.ffm"
             }
             Self::CoreMl => {
                 "Core ML cannot be converted back: export from the network's source, for example with litert-torch"

@@ -4,25 +4,29 @@
 //! |---|---|
 //! | `/metadata/*`, `/targets/*` | the files of the repository, with ranges and cache headers |
 //! | `/v1/status` | roles, releases and what was fetched since the start |
+//! | `/v1/reports` | `POST`: health reports of devices; `GET`: their sums, see [`reports`] |
 //! | `/healthz` | `ok` |
 //! | `/` | the dashboard: one page, no other source, works offline |
 //!
-//! Devices need nothing but the files: any web server does as well.
+//! Devices need nothing but the files to be kept up to date: any web server does as well.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod counts;
+pub mod reports;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
@@ -34,7 +38,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tower_http::services::ServeDir;
 
-use crate::counts::Counts;
+use crate::{
+    counts::Counts,
+    reports::{MAX_BODY_LEN, ReportError, ReportPolicy, Reports, Taken},
+};
 
 /// Why the server does not run: codes 740 to 759.
 #[derive(Debug, Error)]
@@ -70,6 +77,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     repo: PathBuf,
+    reports: ReportPolicy,
 }
 
 impl Server {
@@ -82,7 +90,14 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, repo: repo.into() })
+        Ok(Self { listener, address, repo: repo.into(), reports: ReportPolicy::default() })
+    }
+
+    /// How reports of devices are taken in.
+    #[must_use]
+    pub fn with_reports(mut self, policy: ReportPolicy) -> Self {
+        self.reports = policy;
+        self
     }
 
     /// The address it listens on.
@@ -109,7 +124,8 @@ impl Server {
                 // Without a handler for interrupts the process is ended by them, which does as well.
                 let _ = tokio::signal::ctrl_c().await;
             };
-            let served = axum::serve(listener, router(&self.repo)).with_graceful_shutdown(interrupted);
+            let served =
+                axum::serve(listener, router_with(&self.repo, self.reports)).with_graceful_shutdown(interrupted);
             served.await.map_err(ServerError::Stopped)
         })
     }
@@ -118,11 +134,17 @@ impl Server {
 struct Shared {
     repo: PathBuf,
     counts: Counts,
+    reports: Reports,
 }
 
 /// All routes over the repository in the folder `repo`.
 pub fn router(repo: &Path) -> Router {
-    let shared = Arc::new(Shared { repo: repo.into(), counts: Counts::default() });
+    router_with(repo, ReportPolicy::default())
+}
+
+/// As [`router`], with a policy for reports.
+pub fn router_with(repo: &Path, policy: ReportPolicy) -> Router {
+    let shared = Arc::new(Shared { repo: repo.into(), counts: Counts::default(), reports: Reports::new(policy) });
     let files = Router::new()
         .nest_service("/metadata", ServeDir::new(repo.join("metadata")))
         .nest_service("/targets", ServeDir::new(repo.join("targets")))
@@ -131,6 +153,7 @@ pub fn router(repo: &Path) -> Router {
         .route("/", get(|| async { Html(include_str!("dashboard.html")) }))
         .route("/healthz", get(|| async { "ok" }))
         .route("/v1/status", get(status))
+        .route("/v1/reports", get(sums).post(take).layer(DefaultBodyLimit::max(MAX_BODY_LEN)))
         .with_state(shared)
         .merge(files)
 }
@@ -148,6 +171,35 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Takes health reports in. A device forgets what was answered with success or with a request that cannot be taken, and keeps the rest.
+async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match shared.reports.take(&body, today()) {
+        Ok(Taken { added, duplicates, refused, why }) => {
+            let why = why.map(|error| json!({ "code": error.code(), "message": error.to_string() }));
+            Json(json!({ "added": added, "duplicates": duplicates, "refused": refused, "why": why })).into_response()
+        }
+        Err(error) => {
+            let status = match error {
+                ReportError::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+                ReportError::Full => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            let body = json!({ "error": { "code": error.code(), "message": error.to_string() } });
+            (status, Json(body)).into_response()
+        }
+    }
+}
+
+async fn sums(State(shared): State<Arc<Shared>>) -> Response {
+    Json(shared.reports.to_json()).into_response()
+}
+
+/// The UTC day, since 1970.
+fn today() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(now.as_secs() / 86_400).unwrap_or(u32::MAX)
 }
 
 /// Counts what was fetched; the timestamp may be kept for a minute, every other file for ever.

@@ -19,9 +19,12 @@ mod assignment;
 mod config;
 mod event;
 mod fetch;
+mod hold;
+mod live;
 mod rollout;
 mod room;
 mod serve;
+mod stage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,10 +40,12 @@ pub use self::{
 };
 use self::{
     fetch::{Announced, Announcements, Source},
+    live::Published,
     rollout::Choice,
 };
 use crate::{
     error::{Error, hex},
+    live::core::Core,
     session::Session,
     store::{Admitted, DEVICE_KEY_LEN, Loaded, ModelStore, Store},
     validate::run_goldens,
@@ -64,6 +69,11 @@ pub struct Agent {
     /// Which versions answer rightly in the environment of this fingerprint.
     admitted: Admitted,
     fingerprint: String,
+    /// What [`live`](Self::live) handles share, and what they were told last.
+    live: Arc<Core>,
+    published: Option<Published>,
+    /// A candidate that is admitted waits for [`Agent::activate`].
+    holds: bool,
     /// Draws the bucket of this device; none where it cannot be stored.
     device_key: Option<[u8; DEVICE_KEY_LEN]>,
     /// The part of this device in a rollout, as the last refresh found it.
@@ -92,6 +102,7 @@ impl Agent {
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (admitted, fingerprint) = (models.admitted(), admit::fingerprint(config.kernels, &config.environment));
+        let (live, predictions) = Self::handle(&config, &models.predictions_path());
         let mut agent = Self {
             config,
             store,
@@ -104,10 +115,16 @@ impl Agent {
             timestamp_tag: None,
             admitted,
             fingerprint,
+            live,
+            published: None,
             device_key: None,
             assignment: None,
+            holds: false,
             now,
         };
+        if let Err(error) = predictions {
+            agent.emit(&Event::Failed(format!("predictions are not kept: {error}")));
+        }
         match agent.store.device_key() {
             Ok(key) => agent.device_key = Some(key),
             Err(error) => agent.emit(&Event::Failed(error.to_string())),
@@ -125,7 +142,10 @@ impl Agent {
                 agent.emit(&Event::Failed(error.to_string()));
                 agent.unstored(Input::Factory(agent.factory));
             }
-            if let Some(Candidate { phase: Phase::Trial { .. }, .. }) = agent.machine.record().candidate {
+            if let Some(Candidate { phase: Phase::Shadow { .. } | Phase::Trial { .. }, .. }) =
+                agent.machine.record().candidate
+                && !agent.waits_for_word()
+            {
                 match agent.stored(Input::Resume { now }) {
                     Ok(action) => drop(agent.carry(action, None)?),
                     // No attempt is durable, so the candidate does not run: the active version serves.
@@ -169,7 +189,8 @@ impl Agent {
     }
 
     /// Counts an inference of the version that serves. In a trial, enough good ones make it active, and a bad one ends it: the
-    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`.
+    /// next [`serving`](Self::serving) is another one. Outside of a trial nothing happens and the result is `None`. Inferences of a
+    /// [`live`](Self::live) handle are counted there already.
     ///
     /// # Errors
     /// [`Error::File`] where the state cannot be stored.
@@ -216,6 +237,7 @@ impl Agent {
     /// [`Error::NoSuchVersion`], [`Error::NewerState`], [`Error::File`].
     pub fn rollback(&mut self, name: &str) -> Result<VersionInfo, Error> {
         self.writable()?;
+        self.hear()?;
         let versions = self.versions();
         let named = |v: &VersionInfo| {
             v.version == name || v.number.to_string() == name || (name.len() >= 8 && hex(&v.sha256).starts_with(name))
@@ -261,19 +283,25 @@ impl Agent {
 
     fn suspend(&mut self) -> Result<(), Error> {
         if self.newer.is_none() {
+            self.hear()?;
             self.step(Input::Suspend { now: self.now })?;
+            // Handles may live on: they serve what is active.
+            self.settle()?;
         }
-        Ok(())
+        self.live.flush()
     }
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
-        let resumed = if self.waits_for_word() { Action::None } else { self.step(self.take_up_again())? };
+        let heard = self.hear()?;
+        let waits = self.waits_for_word() || self.held_before_start().is_some() || self.is_held(None);
+        let resumed = if waits { Action::None } else { self.step(self.take_up_again())? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
             action => self.carry(action, None)?,
         };
+        let local = local.or(heard);
         let announcements = match (self.refresh(), local) {
             (Ok(announcements), Some(local)) => {
                 return self.choose(&announcements).map(|outcome| match outcome {
@@ -309,8 +337,14 @@ impl Agent {
         for offer in &offers {
             let candidate = self.machine.record().candidate;
             let known = candidate.is_some_and(|c| c.version == offer.version);
-            if shadow == Some(offer.version) && candidate.is_some_and(|c| known && c.phase == Phase::Validated) {
+            if shadow == Some(offer.version) && known && self.only_shadows() {
                 break;
+            }
+            if known && let Some(held) = self.held_before_start() {
+                return Ok(self.put_off(held));
+            }
+            if self.is_held(Some(&offer.version)) {
+                return Ok(Outcome::Staged(self.describe(&offer.version)));
             }
             match self.step(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
@@ -334,12 +368,17 @@ impl Agent {
 
     /// Does what the machine asks for until it has an outcome. Without an offer nothing is fetched.
     fn carry(&mut self, mut action: Action, offer: Option<(&Announced, &Keys)>) -> Result<Option<Outcome>, Error> {
-        let mut error = None;
+        let (mut error, mut fresh) = (None, false);
         loop {
             self.settle()?;
+            if let Some(wait) = self.hold(&action, offer.is_some(), fresh) {
+                action = self.step(wait)?;
+                continue;
+            }
             let input = match action {
                 Action::Fetch { version, .. } => {
                     let Some((offer, keys)) = offer else { return Ok(None) };
+                    fresh = true;
                     match self.fetch(&version, offer, keys) {
                         Ok(()) => Input::Fetched,
                         Err(fault) => {
@@ -361,8 +400,27 @@ impl Agent {
                     }
                 },
                 Action::Validated { .. } if self.only_shadows() => return Ok(self.trial()),
+                Action::Validated { version } if self.holds => {
+                    let version = self.describe(&version);
+                    self.emit(&Event::Staged(version.clone()));
+                    return Ok(Some(Outcome::Staged(version)));
+                }
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
+                Action::StartShadow { version } => {
+                    // Where nothing runs there may be no memory for it, and then it waits; a damaged file is fetched again.
+                    if !self.live.has_shadow()
+                        && let Err(fault) = self.load(&version)
+                    {
+                        error = Some(fault);
+                        action = self.step(Input::Broken { sha256: version.sha256 })?;
+                        continue;
+                    }
+                    let version = self.describe(&version);
+                    self.emit(&Event::ShadowStarted(version));
+                    self.at("shadowing");
+                    return Ok(self.trial());
+                }
                 Action::StartTrial { version } if self.machine.in_trial() => {
                     let version = self.describe(&version);
                     self.emit(&Event::TrialStarted(version));
@@ -400,14 +458,19 @@ impl Agent {
         }
     }
 
-    fn trial(&self) -> Option<Outcome> {
+    /// The candidate, where it runs: in the shadow or on trial.
+    fn trial(&mut self) -> Option<Outcome> {
+        if let Some(candidate) = self.machine.in_shadow().copied() {
+            return Some(Outcome::Shadow(self.describe(&candidate)));
+        }
         self.serving.as_ref().filter(|s| s.trial).map(|s| Outcome::Trial(s.version.clone()))
     }
 
     fn in_trial(&mut self, input: Input, now: i64) -> Result<Option<Outcome>, Error> {
         self.now = now;
+        let heard = self.hear()?;
         if !self.machine.in_trial() {
-            return Ok(None);
+            return Ok(heard);
         }
         let action = self.step(input)?;
         self.carry(action, None)

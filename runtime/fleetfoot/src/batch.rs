@@ -82,7 +82,8 @@ impl Session {
         while lanes.len() < seats {
             lanes.push(Aligned::zeroed(lane_len));
         }
-        let arenas = Mutex::new(std::iter::once(arena).chain(lanes).collect::<Vec<_>>());
+        let arenas =
+            Mutex::new(std::iter::once(arena.as_mut()).chain(lanes.iter_mut().map(AsMut::as_mut)).collect::<Vec<_>>());
         let failed = Mutex::new(None);
         let (engine, kernels) = (model.engine(), *kernels);
         let one = |arena: &mut [u8], item: usize, row: &mut [u8]| -> Result<(), EngineError> {
@@ -104,7 +105,7 @@ impl Session {
             // There are as many arenas as threads.
             let Some(arena) = lock(&arenas).pop() else { return };
             while let Some((item, row)) = { lock(items).next() } {
-                if let Err(error) = one(arena.as_mut(), item, row) {
+                if let Err(error) = one(arena, item, row) {
                     lock(&failed).get_or_insert(error);
                     return;
                 }

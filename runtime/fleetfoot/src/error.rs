@@ -1,4 +1,4 @@
-//! Errors of the facade: its own codes are 420 to 434 and 437 to 439, the others are those of the crate that found the fault.
+//! Errors of the facade: its own codes are 420 to 439 (but 435 and 436), 458, 459 and 470 to 479, the others are those of the crate that found the fault.
 
 use std::{
     io,
@@ -134,6 +134,27 @@ pub enum Error {
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes")]
     NoRandomness,
+    /// A kernel panicked. The session is lost, the process is not.
+    #[error("the inference panicked")]
+    Panicked,
+    /// No prediction waits under this identifier: it was not given on this device, or so long ago that it made room.
+    #[error("no prediction waits under the identifier {id}")]
+    NoPrediction {
+        /// The identifier.
+        id: u64,
+    },
+    /// A prediction has one outcome.
+    #[error("prediction {id} has its outcome already")]
+    OutcomeTwice {
+        /// The identifier.
+        id: u64,
+    },
+    /// An outcome that cannot be added up.
+    #[error("an outcome is a number up to 1e12, not {value}")]
+    BadOutcome {
+        /// What was given.
+        value: f64,
+    },
     /// The bundle is not admitted on this device.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -197,6 +218,10 @@ impl Error {
             Self::NoRoom { .. } => 438,
             Self::Lost(inner) => inner.reason().0,
             Self::NoRandomness => 458,
+            Self::Panicked => 470,
+            Self::NoPrediction { .. } => 471,
+            Self::OutcomeTwice { .. } => 472,
+            Self::BadOutcome { .. } => 473,
             Self::Refused(inner) => inner.reason().0,
             Self::Tuf(inner) => inner.code(),
             Self::Update(inner) => inner.code(),

@@ -6,6 +6,7 @@
 //! Session        an arena and the kernels of this CPU; run() allocates nothing; one thread, or as many as are asked for
 //!
 //! Agent          keeps one model up to date: poll, validate, trial, commit, fallback
+//!   Live         what serves, for many threads: swaps, shadow, gates, outcomes
 //!   Transport    how files of the repository arrive: HTTP, a folder, your own
 //!   Store        what is on the device: state, bundles, metadata
 //!   validate     golden vectors, latency and memory on this very device
@@ -15,8 +16,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod agent;
+mod arena;
 mod batch;
+pub mod conditions;
 mod error;
+pub mod health;
+pub mod live;
 mod map;
 mod model;
 mod pool;
@@ -28,12 +33,14 @@ mod verified;
 pub mod watchdog;
 
 pub use agent::{Agent, AgentConfig};
+pub use arena::Memory;
 pub use error::{Error, hex};
 pub use fleetfoot_engine as engine;
 pub use fleetfoot_format as format;
 pub use fleetfoot_kernels::Kernels;
 pub use fleetfoot_trust::{Keys, TrustError};
 pub use fleetfoot_update as update;
+pub use live::{Live, LiveConfig};
 pub use map::Bytes;
 pub use model::Model;
 pub use session::Session;

@@ -4,9 +4,14 @@
 //! store keeps its files private and read-only and replaces them by renaming, never in place; a file that is given by
 //! path is the caller's to leave alone, as it is for every other runtime that maps its models.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
+    sync::Arc,
+};
 
-use fleetfoot_plan::Aligned;
+use fleetfoot_plan::{ALIGN, Aligned};
 
 /// A shared run of read-only bytes. Clones are cheap and point to the same bytes.
 #[derive(Clone, Debug)]
@@ -28,17 +33,36 @@ impl Bytes {
     /// # Errors
     /// What the operating system reports; an empty file is [`io::ErrorKind::UnexpectedEof`].
     pub fn map(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::map_part(&File::open(path)?, 0, None)
+    }
+
+    /// Maps `len` bytes of `file` from `offset` on, or all that follow. An offset that is no multiple of 64 would leave weights
+    /// where kernels do not read them: those bytes are copied instead.
+    ///
+    /// # Errors
+    /// What the operating system reports; [`io::ErrorKind::UnexpectedEof`] where the file ends before, or nothing is left.
+    pub fn map_part(file: &File, offset: u64, len: Option<u64>) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        if metadata.len() == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty"));
+        let rest = metadata.len().saturating_sub(offset);
+        let len = len.unwrap_or(rest);
+        let usable = usize::try_from(len).ok().filter(|&usable| usable > 0 && len <= rest);
+        let Some(usable) = usable else {
+            let why = if metadata.len() == 0 { "the file is empty" } else { "the file ends before" };
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+        };
+        if !offset.is_multiple_of(ALIGN as u64) {
+            let mut copy = Aligned::zeroed(usable);
+            let mut file = file;
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(copy.as_mut())?;
+            return Ok(Self { source: Source::Owned(Arc::new(copy)), start: 0, len: usable });
         }
         #[allow(unsafe_code, reason = "see the module documentation")]
         // SAFETY: the file is opened read-only and, by the contract of this module, nobody changes it while it is mapped.
-        let map = unsafe { memmap2::Mmap::map(&file)? };
+        let map = unsafe { memmap2::MmapOptions::new().offset(offset).len(usable).map(file)? };
         let len = map.len();
         Ok(Self { source: Source::Mapped(Arc::new(map)), start: 0, len })
     }

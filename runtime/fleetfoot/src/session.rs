@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use fleetfoot_engine::{MAX_THREADS, Prepared, StepInfo};
+use fleetfoot_engine::{EngineError, MAX_THREADS, Prepared, StepInfo};
 use fleetfoot_kernels::Kernels;
 use fleetfoot_plan::Aligned;
 
-use crate::{error::Error, model::Model, pool::Pool};
+use crate::{
+    arena::{Arena, Memory},
+    error::Error,
+    model::Model,
+    pool::Pool,
+};
 
 /// Runs a [`Model`]. Creating one allocates the arena; running allocates nothing. It keeps its model alive, so a
 /// newer version that is swapped in meanwhile does not disturb it.
@@ -18,7 +23,7 @@ pub struct Session {
     pub(crate) model: Arc<Model>,
     pub(crate) kernels: Kernels,
     pub(crate) steps: Vec<Prepared>,
-    pub(crate) arena: Aligned,
+    pub(crate) arena: Arena,
     /// Arenas of the other threads, for batches.
     pub(crate) lanes: Vec<Aligned>,
     /// The other threads.
@@ -47,14 +52,40 @@ impl Session {
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(Error::ThreadCount { threads });
         }
+        let arena = Arena::Own(Aligned::zeroed(model.engine().bounded_arena_len(kernels, threads)?));
+        Self::with_arena(model, kernels, threads, arena)
+    }
+
+    /// As [`with_threads`](Self::with_threads), in memory of the caller: inputs and outputs lie in it at the places that the engine's tensors name, and
+    /// nothing is copied. It is filled with zeros first. [`arena_len_for`](fleetfoot_engine::Model::arena_len_for) tells how much is needed.
+    ///
+    /// # Errors
+    /// As [`with_threads`](Self::with_threads), and [`Error::Engine`] where the memory is too small.
+    pub fn in_memory(
+        model: Arc<Model>,
+        kernels: Kernels,
+        threads: usize,
+        mut memory: Box<dyn Memory>,
+    ) -> Result<Self, Error> {
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(Error::ThreadCount { threads });
+        }
+        let need = model.engine().bounded_arena_len(kernels, threads)?;
+        let have = (*memory).as_mut().len();
+        if have < need {
+            return Err(EngineError::ArenaTooSmall { need, have }.into());
+        }
+        (*memory).as_mut().fill(0);
+        Self::with_arena(model, kernels, threads, Arena::Lent(memory))
+    }
+
+    fn with_arena(model: Arc<Model>, kernels: Kernels, threads: usize, arena: Arena) -> Result<Self, Error> {
         if threads == 1 {
-            let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels, 1)?);
             // Exactly as many as there are: growing on the way would take up to three times their memory.
             let mut steps = Vec::with_capacity(model.engine().records().count());
             steps.extend(model.engine().prepare(kernels));
             return Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: None });
         }
-        let arena = Aligned::zeroed(model.engine().bounded_arena_len(kernels, threads)?);
         let steps = model.engine().prepare_for(kernels, threads).collect();
         let pool = Pool::new(threads - 1).map_err(|source| Error::Thread { source })?;
         Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: Some(pool) })
@@ -90,7 +121,7 @@ impl Session {
     /// Bytes that the session allocated for tensors and scratch, of all threads.
     #[must_use]
     pub fn arena_len(&self) -> usize {
-        [&self.arena].into_iter().chain(&self.lanes).map(|arena| arena.as_ref().len()).sum()
+        self.arena.as_ref().len() + self.lanes.iter().map(|lane| lane.as_ref().len()).sum::<usize>()
     }
 
     /// The bytes of input `index`, to be written before every [`run`](Self::run).
@@ -110,7 +141,7 @@ impl Session {
         let input = self.input_mut(index)?;
         if input.len() != bytes.len() {
             let (need, have) = (input.len(), bytes.len());
-            return Err(fleetfoot_engine::EngineError::InputLength { index, need, have }.into());
+            return Err(EngineError::InputLength { index, need, have }.into());
         }
         input.copy_from_slice(bytes);
         Ok(())
@@ -138,6 +169,25 @@ impl Session {
         Ok(())
     }
 
+    /// As [`run`](Self::run), and looks before every step whether it is to go on. Returns whether it came to the end; outputs are
+    /// those of no inference otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn run_while(&mut self, go_on: impl Fn() -> bool) -> Result<bool, Error> {
+        for step in self.steps.chunks(1) {
+            if !go_on() {
+                return Ok(false);
+            }
+            let (engine, arena) = (self.model.engine(), self.arena.as_mut());
+            match self.pool.as_ref().filter(|pool| pool.is_here()) {
+                None => engine.run_prepared(self.kernels, step, arena, |_| ())?,
+                Some(pool) => engine.run_forked(self.kernels, step, arena, pool, |_| ())?,
+            }
+        }
+        Ok(true)
+    }
+
     /// The other threads, where there are any.
     pub(crate) fn pool(&self) -> Option<&Pool> {
         self.pool.as_ref().filter(|pool| pool.is_here())
@@ -159,7 +209,7 @@ impl Session {
     pub fn run_golden(&mut self, case: &[u8]) -> Result<[u8; 32], Error> {
         if case.len() != self.model.input_len() {
             let (need, have) = (self.model.input_len(), case.len());
-            return Err(fleetfoot_engine::EngineError::InputLength { index: 0, need, have }.into());
+            return Err(EngineError::InputLength { index: 0, need, have }.into());
         }
         let mut rest = case;
         for index in 0..self.model.engine().inputs().len() {

@@ -10,6 +10,7 @@
 //! <root>/<model>/admitted                 which versions answer rightly here, see `admitted`
 //! <root>/<model>/versions/<sha256>.ff     bundles whose signatures held, read-only, never changed
 //! <root>/<model>/partial/<sha256>.part    a download, see `partial`
+//! <root>/<model>/predictions              what waits for its outcome, see `live`
 //! ```
 //! A bundle gets its name in `versions` by a rename, after its length, its hash and its signatures were checked and its bytes are durable;
 //! only then a record may name it. A file that no record names is removed when the agent has time.
@@ -220,6 +221,12 @@ impl ModelStore {
         self.folder.join(PARTIAL).join(format!("{}.part", hex(&version.sha256)))
     }
 
+    /// Where predictions wait for their outcome.
+    #[must_use]
+    pub fn predictions_path(&self) -> PathBuf {
+        self.folder.join(PREDICTIONS)
+    }
+
     /// Opens the download of `version` where it stopped.
     ///
     /// # Errors
@@ -286,6 +293,7 @@ const MODEL_PATIENCE: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const METADATA: &str = "tuf";
 const VERSIONS: &str = "versions";
+const PREDICTIONS: &str = "predictions";
 const PARTIAL: &str = "partial";
 const TEMPORARY: &str = ".new";
 /// Bytes of one metadata file. Guards memory against a file that grew by a fault.

@@ -55,6 +55,15 @@ impl VerifiedFile {
     /// [`Error::File`] or [`Error::Trust`].
     pub fn open(path: &Path, keys: &Keys) -> Result<Self, Error> {
         let bytes = Bytes::map(path).map_err(|source| Error::file("open", path, source))?;
+        Self::of_bytes(bytes, keys)
+    }
+
+    /// As [`open`](Self::open), for bytes that are there already: a part of an open file ([`Bytes::map_part`]), or a copy
+    /// ([`Bytes::aligned_copy`]).
+    ///
+    /// # Errors
+    /// [`Error::Trust`].
+    pub fn of_bytes(bytes: Bytes, keys: &Keys) -> Result<Self, Error> {
         let verified = verify_bundle(bytes.as_ref(), keys)?;
         let (info, sections) = describe(&verified);
         Ok(Self { bytes, info, sections, sha256: OnceLock::new() })

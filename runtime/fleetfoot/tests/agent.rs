@@ -25,7 +25,8 @@ use fleetfoot_trust::sha256;
 use fleetfoot_update::{Config, NotTaken};
 use support::{INPUT, LATE, MODEL, NOW, Release, Repository, kernels, release_keys};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 
 fn config(dir: &Path, repository: &Repository) -> AgentConfig {
     let transport = Box::new(FolderTransport::new(&repository.dir));
@@ -490,4 +491,87 @@ fn fetches_are_bounded_and_few() {
     repository.publish(&releases([2]));
     assert_eq!(word(&agent.poll(NOW)), "trial 2");
     assert!(asked().iter().all(|(_, not_modified)| !not_modified));
+}
+
+/// What waits for network, power or the time of day says so, costs no attempt, and is taken up at its time.
+#[test]
+fn an_update_waits_for_its_conditions() {
+    use fleetfoot::conditions::{Jitter, Situation, UpdatePolicy, Window};
+
+    const HOUR: i64 = 3600;
+    let dir = tempfile::tempdir().unwrap();
+    let mut repository = Repository::new(&dir.path().join("repository"));
+    repository.publish(&releases([1]));
+    let midnight = NOW - NOW % (24 * HOUR);
+    let situation = Arc::new(Mutex::new(Situation::default()));
+    let asked = Arc::clone(&situation);
+    let config = || AgentConfig {
+        policy: UpdatePolicy {
+            unmetered: true,
+            charging: true,
+            window: Window::parse("01:00-05:00"),
+            max_bytes: Some(100_000),
+            apply_jitter_s: 1800,
+        },
+        conditions: Some(Box::new({
+            let asked = Arc::clone(&asked);
+            move |now: i64| Situation { local_minute: Some((now % (24 * HOUR) / 60) as u16), ..*asked.lock().unwrap() }
+        })),
+        jitter: Some(Jitter::new([7; 16])),
+        ..config(dir.path(), &repository)
+    };
+    let mut agent = Agent::open(config(), midnight).unwrap();
+    let retry = |outcome: &Outcome| match outcome {
+        Outcome::Deferred { retry_at, .. } => *retry_at,
+        other => panic!("{other:?}"),
+    };
+    // Too long for this device: not fetched at all.
+    let outcome = agent.poll(midnight + 2 * HOUR);
+    assert_eq!(word(&outcome), "deferred 1 483");
+    drop(agent);
+
+    let mut config = config();
+    config.policy.max_bytes = None;
+    let mut agent = Agent::open(config, midnight + 48 * HOUR).unwrap();
+    let night = midnight + 48 * HOUR;
+    *situation.lock().unwrap() = Situation { unmetered: Some(false), charging: Some(false), local_minute: None };
+    let outcome = agent.poll(night + 2 * HOUR);
+    assert_eq!(word(&outcome), "deferred 1 480");
+    assert_eq!(word(&agent.poll(night + 2 * HOUR + 60)), "deferred 1 480", "before its time nothing is asked");
+    *situation.lock().unwrap() = Situation { unmetered: Some(true), charging: Some(false), local_minute: None };
+    let outcome = agent.poll(retry(&outcome));
+    assert_eq!(word(&outcome), "deferred 1 481", "it is fetched; power is missing");
+    assert_eq!(agent.record().candidate.unwrap().attempts_left, 2, "no attempt is spent on waiting");
+    *situation.lock().unwrap() = Situation { unmetered: Some(false), charging: Some(true), local_minute: None };
+    let outcome = agent.poll(night + 6 * HOUR);
+    assert_eq!(word(&outcome), "deferred 1 482", "the hours are over");
+    let next = retry(&outcome);
+    assert!((night + 25 * HOUR..night + 27 * HOUR).contains(&next), "in the first half of the next ones: {next}");
+    assert_eq!(word(&agent.poll(next)), "trial 1", "what it has is enough: no network is needed");
+    serves(&agent, 1);
+
+    // A fresh bundle waits for its turn, which is the same each time it is computed.
+    drop(agent);
+    repository.publish(&releases([1, 2]));
+    let mut agent = Agent::open(
+        AgentConfig {
+            policy: UpdatePolicy { apply_jitter_s: 1800, ..UpdatePolicy::default() },
+            jitter: Some(Jitter::new([7; 16])),
+            ..super_config(dir.path(), &repository)
+        },
+        NOW,
+    )
+    .unwrap();
+    for _ in 0..10 {
+        agent.record_inference(true, NOW).unwrap();
+    }
+    let outcome = agent.poll(NOW);
+    assert_eq!(word(&outcome), "deferred 2 484");
+    let sha256 = sha256(&Release::new(2).bundle());
+    assert_eq!(retry(&outcome), NOW + i64::from(Jitter::new([7; 16]).apply_s(&sha256, 1800)));
+    assert_eq!(word(&agent.poll(retry(&outcome))), "trial 2");
+}
+
+fn super_config(dir: &Path, repository: &Repository) -> AgentConfig {
+    config(dir, repository)
 }

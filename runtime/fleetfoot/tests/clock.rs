@@ -14,7 +14,8 @@ use fleetfoot::{
 use fleetfoot_update::Config;
 use support::{INPUT, LATE, MODEL, NOW, Release, Repository, kernels};
 
-const LIMITS: Config = Config { attempts: 3, min_inferences: 3, health_window_s: 0, slots: 6, checkpoint: 0 };
+const LIMITS: Config =
+    Config { attempts: 3, min_inferences: 3, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 const DAY: i64 = 86_400;
 
 fn config(dir: &Path, repository: &Repository, root: &[u8]) -> AgentConfig {

@@ -25,7 +25,8 @@ use fleetfoot_trust::sha256;
 use fleetfoot_update::Config;
 use support::{INPUT, MODEL, NOW, Release, Repository, kernels, release_keys};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 
 /// A device with a factory version 1, and a log of what it says.
 struct Device {

@@ -21,7 +21,8 @@ use fleetfoot::{
 use fleetfoot_update::Config;
 use support::{INPUT, MODEL, NOW, Release, Repository, kernels};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 2 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 2, ..Config::DEFAULT };
 /// Far more than validation takes, also on a busy machine; what hangs costs a test this much time.
 const DEADLINE: Duration = Duration::from_secs(3);
 

@@ -24,7 +24,8 @@ use fleetfoot::{
 use fleetfoot_update::Config;
 use support::{INPUT, MODEL, NOW, Release, Repository, kernels};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 1, health_window_s: 0, slots: 6, checkpoint: 0 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 1, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 /// A second without a byte is a stall here.
 const PATIENCE: Duration = Duration::from_secs(1);
 

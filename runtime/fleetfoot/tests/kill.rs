@@ -19,7 +19,8 @@ use fleetfoot::{Agent, AgentConfig, Session, agent::Outcome, transport::FolderTr
 use fleetfoot_update::Config;
 use support::{INPUT, MODEL, NOW, Release, Repository, kernels};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 2 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 0, slots: 6, checkpoint: 2, ..Config::DEFAULT };
 
 fn open(dir: &Path, at: Option<fn(&str)>) -> Agent {
     let repository = Repository::new(&dir.join("repository"));

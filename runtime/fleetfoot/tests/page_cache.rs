@@ -36,7 +36,8 @@ use fleetfoot_trust::sha256;
 use fleetfoot_update::Config;
 use support::{INPUT, MODEL, NOW, Release, Repository, kernels, release_keys};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 2, health_window_s: 0, slots: 3, checkpoint: 1 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 2, health_window_s: 0, slots: 3, checkpoint: 1, ..Config::DEFAULT };
 /// The newest good one at the end of a life.
 const LAST: u64 = 7;
 

@@ -22,6 +22,8 @@ use support::{MODEL, NOW, Release, Repository, Rollout, kernels};
 
 const SALT: &str = "kws-2026-11/1";
 
+const SHADOWED: Phase = Phase::Shadow { runs: 0, agree: 0, elapsed_s: 0 };
+
 struct World {
     dir: tempfile::TempDir,
     repository: Repository,
@@ -40,7 +42,8 @@ impl World {
     }
 
     fn open(&self) -> Agent {
-        let limits = Config { attempts: 2, min_inferences: 3, health_window_s: 0, slots: 6, checkpoint: 0 };
+        let limits =
+            Config { attempts: 2, min_inferences: 3, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
         let transport = Box::new(FolderTransport::new(&self.repository.dir));
         let events = self.events.clone();
         let on_event = move |event: &Event| events.lock().unwrap().push(event.to_string());
@@ -208,7 +211,7 @@ fn stages_and_selectors() {
     world.publish(&releases, edited(|said| said["stage"] = json!("shadow")));
     for _ in 0..2 {
         agent.poll(NOW);
-        assert_eq!((serving(&agent), agent.record().candidate.map(|c| c.phase)), (Some(1), Some(Phase::Validated)));
+        assert_eq!((serving(&agent), agent.record().candidate.map(|c| c.phase)), (Some(1), Some(SHADOWED)));
         drop(agent);
         agent = world.open();
         assert_eq!(agent.assignment().map(|part| (part.arm, part.stage())), Some((Arm::Treatment, Stage::Shadow)));
@@ -220,7 +223,7 @@ fn stages_and_selectors() {
     agent = world.open();
     assert!(agent.assignment().is_none());
     assert!(matches!(agent.poll(NOW), Outcome::Failed(_)));
-    assert_eq!((serving(&agent), agent.record().candidate.map(|c| c.phase)), (Some(1), Some(Phase::Validated)));
+    assert_eq!((serving(&agent), agent.record().candidate.map(|c| c.phase)), (Some(1), Some(SHADOWED)));
     fs::rename(world.dir.path().join("away"), &world.repository.dir).unwrap();
     // Its trial is as long as the directive says, and the directive matches.
     let fits = edited(|said| {

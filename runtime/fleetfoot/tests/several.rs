@@ -19,7 +19,8 @@ use fleetfoot::{
 use fleetfoot_update::Config;
 use support::{INPUT, NOW, Release, Repository, kernels};
 
-const LIMITS: Config = Config { attempts: 2, min_inferences: 1, health_window_s: 0, slots: 6, checkpoint: 0 };
+const LIMITS: Config =
+    Config { attempts: 2, min_inferences: 1, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 const MODELS: [&str; 4] = ["kws", "digits", "faces", "words"];
 const UPDATES: u64 = 6;
 

@@ -143,6 +143,8 @@ impl SectionKind {
     pub const LABELS: Self = Self(4);
     /// Provenance: postcard, see [`Provenance`].
     pub const PROVENANCE: Self = Self(5);
+    /// Drift [`baseline`](crate::baseline).
+    pub const BASELINE: Self = Self(6);
 
     /// The name of a known kind.
     #[must_use]
@@ -153,6 +155,7 @@ impl SectionKind {
             Self::GOLDEN => "golden",
             Self::LABELS => "labels",
             Self::PROVENANCE => "provenance",
+            Self::BASELINE => "baseline",
             _ => "unknown",
         }
     }

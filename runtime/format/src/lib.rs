@@ -11,7 +11,10 @@
 //! | [`graph`] | the section *graph*: inputs, outputs and the steps of the plan |
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
 //! | [`lite`] | `trust.bin`, `header.bin`, `directive.bin` for devices without clock, JSON or TLS |
+//! | [`baseline`] | the section *baseline*: how the values of inputs and outputs were spread |
+//! | [`report`] | the health report of a device |
 //! | [`record`] | the state record of one model on one device |
+//! | [`agreement`] | sums over the inferences of a shadow, as a report carries them |
 //!
 //! All integers in fixed layouts are little-endian; everything else is
 //! [postcard](https://postcard.jamesmunns.com/wire-format). Lengths are bounded by the constants
@@ -22,7 +25,11 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod agreement;
+pub mod baseline;
 pub mod bundle;
 pub mod error;
 pub mod golden;
@@ -30,6 +37,7 @@ pub mod graph;
 pub mod limits;
 pub mod lite;
 pub mod record;
+pub mod report;
 
 pub use error::FormatError;
 

@@ -29,7 +29,8 @@
 //! | none | | active, else factory | nothing |
 //! | some | `Writing` | active, else factory | goes on with the download at `offset` |
 //! | some | `Ready` | active, else factory | takes an attempt, validates again |
-//! | some | `Validated` | active, else factory | takes an attempt, starts the trial |
+//! | some | `Validated` | active, else factory | takes an attempt, starts the shadow where one is asked for, else the trial |
+//! | some | `Shadow` | active, else factory | takes an attempt, goes on with the shadow: counts are those that were durable |
 //! | some | `Trial` | candidate, after an attempt was taken | takes an attempt, goes on with the trial |
 //! | some | `Deferred` | active, else factory | waits for `retry_at`, goes on from `Writing` or `Ready` |
 
@@ -67,7 +68,7 @@ pub struct Version {
     pub epoch: u32,
 }
 
-/// Why a candidate was rejected or deferred: a stable number, 401 to 417, 435 and 436.
+/// Why a candidate was rejected or deferred: a stable number, see `docs/errors.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason(pub u16);
 
@@ -110,6 +111,32 @@ impl Reason {
     pub const HUNG: Self = Self(435);
     /// The process that tried it was killed or died.
     pub const DIED: Self = Self(436);
+    /// More inferences fail than a local gate allows.
+    pub const ERROR_RATE: Self = Self(460);
+    /// It is slower than the version before, on the same inputs at the same time, or than its budget.
+    pub const SLOWER: Self = Self(461);
+    /// Outputs leave the range that the application gave.
+    pub const OUT_OF_RANGE: Self = Self(462);
+    /// One output for many inputs, which the version before tells apart.
+    pub const CONSTANT: Self = Self(463);
+    /// An output is not a number, or infinite.
+    pub const NOT_A_NUMBER: Self = Self(464);
+    /// In the shadow it agreed too seldom with the version that serves.
+    pub const DISAGREES: Self = Self(465);
+    /// In the shadow it failed or panicked.
+    pub const SHADOW_FAILED: Self = Self(466);
+    /// In the shadow one inference took longer than its deadline.
+    pub const SHADOW_HUNG: Self = Self(467);
+    /// The network costs by the byte.
+    pub const METERED: Self = Self(480);
+    /// The device is not being charged.
+    pub const NOT_CHARGING: Self = Self(481);
+    /// It is not the time of day for it.
+    pub const OUTSIDE_WINDOW: Self = Self(482);
+    /// The bundle is longer than this device may fetch.
+    pub const TOO_LARGE: Self = Self(483);
+    /// Devices take turns, and it is not yet that of this one.
+    pub const NOT_ITS_TURN: Self = Self(484);
 
     /// A few words for people.
     #[must_use]
@@ -134,6 +161,19 @@ impl Reason {
             Self::WRONG_BYTES => "the bytes received are not those announced",
             Self::HUNG => "it did not end in time",
             Self::DIED => "the process that tried it died",
+            Self::ERROR_RATE => "too many inferences fail",
+            Self::SLOWER => "slower than the version before",
+            Self::OUT_OF_RANGE => "outputs out of range",
+            Self::CONSTANT => "the same output for many inputs",
+            Self::NOT_A_NUMBER => "an output is not a number",
+            Self::DISAGREES => "agrees too seldom with the version that serves",
+            Self::SHADOW_FAILED => "an inference failed in the shadow",
+            Self::SHADOW_HUNG => "an inference in the shadow did not end in time",
+            Self::METERED => "the network is metered",
+            Self::NOT_CHARGING => "the device is not being charged",
+            Self::OUTSIDE_WINDOW => "outside of the hours for updates",
+            Self::TOO_LARGE => "longer than this device may fetch",
+            Self::NOT_ITS_TURN => "it waits for its turn",
             _ => "a reason that this runtime does not know",
         }
     }
@@ -169,6 +209,15 @@ pub enum Phase {
         /// Whether the bundle is complete, so that it goes on from [`Phase::Ready`].
         ready: bool,
     },
+    /// It runs beside the version that serves, on some of its inputs; nobody gets its answers.
+    Shadow {
+        /// Inferences that were compared so far.
+        runs: u32,
+        /// Of these, the ones that agreed.
+        agree: u32,
+        /// Seconds of the bake time that have passed.
+        elapsed_s: u32,
+    },
 }
 
 /// The version that is on its way in.
@@ -203,7 +252,7 @@ pub struct Held {
 }
 
 /// Which side of a rollout a device, or a user, is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Arm {
     /// Gets the candidate.
     Treatment,
@@ -250,6 +299,8 @@ pub struct Record {
     /// The highest version of the top-level targets that delegated to a rollout role of this model; 0: none ever did. Older
     /// targets without one are not believed to have none.
     pub rollout_role: u64,
+    /// Seconds for which the active version may still be taken back by local gates; counted down since its commit.
+    pub watch_left_s: u32,
 }
 
 impl Record {
@@ -383,6 +434,7 @@ mod tests {
                 .collect(),
             enrolled: core::iter::repeat_n(Enrolment { rollout: [255; 8], arm: Arm::Outside }, MAX_ENROLLED).collect(),
             rollout_role: u64::MAX,
+            watch_left_s: u32::MAX,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Why a graph cannot become a plan: codes 550 to 599.
+//! Why a graph cannot become a plan: codes 550 to 559 and 580 to 599.
 
 use alloc::{string::String, vec::Vec};
 

@@ -23,6 +23,7 @@ mod error;
 mod hash;
 mod keys;
 pub mod lite;
+mod report;
 #[cfg(feature = "sign")]
 mod sign;
 mod verified;
@@ -31,9 +32,12 @@ pub use bundle::{SignatureState, SignerStatus, signatures, verify_bundle};
 pub use error::{KeyPrefix, TrustError};
 pub use hash::{Sha256, sha256};
 pub use keys::{Keys, verify_signature};
+pub use report::ReportKey;
 #[cfg(feature = "sign")]
 pub use sign::{SigningKey, sign_bundle, sign_lite};
 pub use verified::Verified;
 
 /// First bytes of what is signed for a bundle; the SHA-256 of preamble, signers and header follows.
 pub const BUNDLE_DOMAIN: [u8; 13] = *b"ff-bundle-v1\0";
+/// First bytes of what the tag of a health report is over; the message follows.
+pub const REPORT_DOMAIN: [u8; 13] = *b"ff-report-v1\0";

@@ -89,6 +89,26 @@ pub(crate) fn rollback(
     release_hold(record, target);
 }
 
+/// What takes over when the active version is condemned: the last good one, else the latest kept one that was not rejected, else
+/// the factory version.
+pub(crate) fn next_best(record: &Record) -> Option<Version> {
+    let active = record.active?;
+    let other = |v: &&Version| v.sha256 != active && record.rejection(&v.sha256, v.attempt).is_none();
+    let last_good = record.last_good.and_then(|sha256| record.kept(&sha256)).filter(|v| v.sha256 != active);
+    let factory = record.factory.as_ref().filter(|v| v.sha256 != active);
+    last_good.or_else(|| record.kept.iter().find(other)).or(factory).copied()
+}
+
+/// The active version goes and the next best one takes over; where there is none nothing changes. Returns what went.
+pub(crate) fn condemn(record: &mut Record, reason: Reason) -> Option<Version> {
+    let next = next_best(record)?;
+    let gone = *record.kept(&record.active?)?;
+    reject(record, &gone, reason);
+    record.active = record.kept(&next.sha256).map(|v| v.sha256);
+    record.last_good = None;
+    Some(gone)
+}
+
 /// A stored bundle is gone. If it was active, the last good one takes over, else the latest kept one that was not rejected, else the
 /// factory version, else whatever is left.
 pub(crate) fn forget(record: &mut Record, sha256: &[u8; 32]) {

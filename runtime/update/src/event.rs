@@ -53,6 +53,22 @@ pub enum Event {
         /// The time.
         now: i64,
     },
+    /// Inferences of the candidate in the shadow that were compared, since the last such event.
+    Shadow {
+        /// How many.
+        runs: u32,
+        /// How many of them agreed.
+        agree: u32,
+        /// The time.
+        now: i64,
+    },
+    /// A local gate closed for this version: the candidate, in the shadow or on trial, or the active version while it is watched.
+    Condemn {
+        /// SHA-256 of its bundle. Anything else means nothing: the verdict came late.
+        sha256: [u8; 32],
+        /// Which gate.
+        reason: Reason,
+    },
     /// The application vouches for the version that serves.
     ConfirmHealthy,
     /// The process is about to end, or to sleep, in order.
@@ -127,8 +143,13 @@ pub enum Action {
         /// Which.
         version: Version,
     },
-    /// The candidate may start its trial: say [`Event::Resume`] when the moment is good.
+    /// The candidate may start its shadow or its trial: say [`Event::Resume`] when the moment is good.
     Validated {
+        /// Which.
+        version: Version,
+    },
+    /// Run this version beside the one that serves, which goes on serving; say [`Event::Shadow`] now and then.
+    StartShadow {
         /// Which.
         version: Version,
     },
@@ -142,7 +163,7 @@ pub enum Action {
         /// Which.
         version: Version,
     },
-    /// The candidate is out; [`Machine::serving`](crate::Machine::serving) serves.
+    /// The candidate, or the active version while it was watched, is out; [`Machine::serving`](crate::Machine::serving) serves.
     Rejected {
         /// Which.
         version: Version,
@@ -200,7 +221,7 @@ pub enum NotTaken {
         /// The floor.
         floor: u32,
     },
-    /// Code of a candidate runs now; what is offered waits for its end.
+    /// Code of a candidate runs now, in validation or on trial; what is offered waits for its end.
     Busy,
     /// The rollout or the envelope of the release says no. The machine itself never says this.
     Rollout(Why),

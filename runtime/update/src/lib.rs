@@ -6,7 +6,10 @@
 //! ```text
 //!             Offer           Fetched          Validated         Resume           enough good inferences
 //!   (none) ----------> Writing -----> Ready ------------> Validated ----> Trial ----------------------> active
-//!                        |              |                                   |
+//!                        |              |                  [Shadow] ----^    |                            |
+//!                        |              |                  if asked for      |                   Condemn, while watched
+//!                        |              |                     |              |                            |
+//!                        |              |                     +- disagrees --+--> rejected[]      last good; rejected[]
 //!                        +-- Defer -----+--> Deferred -- Resume, in time --> Writing or Ready
 //!                        |              |                                   |
 //!                        +-- Refuse ----+-- Refuse, no attempt left --------+-- bad inference --> rejected[]
@@ -16,7 +19,7 @@
 //! [`Machine::record`], says [`Event::Persisted`], and only then gets the action that relies on it. If storing fails, the driver
 //! reads back what is stored and makes a new machine from it: the machine never guesses which of two records survived.
 //!
-//! **Attempts.** Before code of a candidate runs, in validation or in a trial, an attempt is taken from it and that is made durable. When
+//! **Attempts.** Before code of a candidate runs, in validation, in the shadow or in a trial, an attempt is taken from it and that is made durable. When
 //! this run of the code ends in order (validated, refused, suspended), the attempt is given back. So only a death of
 //! the process costs an attempt, and a candidate that kills its process is rejected when none is left, without anybody's help.
 //!
@@ -29,13 +32,20 @@
 //! | `Writing` | `Fetched` | `Ready`, one attempt taken | yes | `Validate` |
 //! | `Ready` | `Resume` | one attempt taken | yes | `Validate` |
 //! | `Ready`, validating | `Validated` | `Validated`, attempt back | yes | `Validated` |
+//! | `Validated`, a shadow is asked for | `Resume` | `Shadow(0)`, one attempt taken | yes | `StartShadow` |
 //! | `Validated` | `Resume` | `Trial(0)`, one attempt taken | yes | `StartTrial` |
+//! | `Shadow`, after a start | `Resume` | one attempt taken | yes | `StartShadow` |
+//! | `Shadow`, none is asked for any more | `Resume` | `Trial(0)`, one attempt taken | yes | `StartTrial` |
+//! | `Shadow` | `Shadow` or `Resume`, enough, and they agree | `Trial(0)`, its attempt stays taken | yes | `StartTrial` |
+//! | `Shadow` | `Shadow` or `Resume`, enough, and they do not | rejected: disagrees | yes | `Rejected` |
 //! | `Trial`, after a start | `Resume` | one attempt taken | yes | `StartTrial` |
-//! | `Ready`, `Trial` | `Resume`, no attempt left | rejected: crash loop | yes | `Rejected` |
+//! | `Ready`, `Shadow`, `Trial` | `Resume`, no attempt left | rejected: crash loop | yes | `Rejected` |
 //! | `Trial` | `Inferences`, enough good | active; the old active is last good | yes | `Committed` |
 //! | `Trial` | `Inferences`, one bad | rejected | yes | `Rejected` |
 //! | `Trial` | `ConfirmHealthy` | active | yes | `Committed` |
-//! | `Ready`, `Trial`, running | `Suspend` | same, attempt back, counters saved | yes | none |
+//! | `Shadow`, `Trial`, running | `Condemn` | rejected | yes | `Rejected` |
+//! | active, watched, with another version to go back to | `Condemn` | last good, newest kept or factory is active; rejected | yes | `Rejected` |
+//! | `Ready`, `Shadow`, `Trial`, running | `Suspend` | same, attempt back, counters saved | yes | none |
 //! | any | `Refuse` | rejected | yes | `Rejected` |
 //! | `Writing`, `Ready` | `Defer` | `Deferred`, attempt back | yes | `Deferred` |
 //! | `Deferred` | `Resume`, early | same | no | `Deferred` |
@@ -51,6 +61,14 @@
 //!
 //! A trial is over when `min_inferences` were good and the health window has passed, or after four windows with at
 //! least one good and none bad, so that a device that is seldom used does not stay in a trial for ever.
+//!
+//! A shadow is judged once, when it has both its number of runs and its bake time. Without runs there is no verdict: the candidate stays in
+//! the shadow and the active version serves, until the driver asks for no shadow any more or a newer version is offered.
+//! A gate that says `stays` rejects, but lets nothing through: for a rollout that has not come further than its stage shadow. Where nothing is active there is nothing to
+//! compare with, and the trial begins at once.
+//!
+//! **The watch.** After a commit the active version can be condemned for `watch_s` seconds. A version that is condemned with nothing left to
+//! go back to stays: an answer that may be wrong is the driver's to withhold, not the machine's.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -65,7 +83,7 @@ mod event;
 mod machine;
 
 pub use cohort::{Exposure, Stage};
-pub use config::Config;
+pub use config::{Config, ShadowGate};
 pub use directive::Directive;
 pub use envelope::{Decision, Envelope, Why, decide};
 pub use error::UpdateError;

@@ -7,7 +7,7 @@ use fleetfoot_format::record::{Candidate, Phase, Reason, Record, Version};
 use crate::{
     change,
     cohort::enrol,
-    config::Config,
+    config::{Config, ShadowGate},
     error::UpdateError,
     event::{Action, Event, NotTaken},
 };
@@ -32,6 +32,9 @@ pub struct Machine {
     then: Option<Action>,
     /// The latest time that an event carried.
     now: i64,
+    /// Up to when the watch of the active version was counted, and whether that is durable.
+    watched: Option<i64>,
+    watch_unsaved: bool,
 }
 
 /// Code of the candidate that runs in this process. Not durable: after a power cut nothing runs.
@@ -39,6 +42,12 @@ pub struct Machine {
 enum Running {
     Nothing,
     Validation,
+    Shadow {
+        /// Up to when the bake time was counted.
+        since: i64,
+        /// Compared inferences that are not durable yet.
+        unsaved: u32,
+    },
     Trial {
         /// Up to when the health window was counted.
         since: i64,
@@ -51,7 +60,7 @@ impl Machine {
     /// A machine that goes on from `record`; nothing runs until [`Event::Resume`].
     #[must_use]
     pub const fn new(config: Config, record: Record) -> Self {
-        Self { config, record, running: Running::Nothing, then: None, now: 0 }
+        Self { config, record, running: Running::Nothing, then: None, now: 0, watched: None, watch_unsaved: false }
     }
 
     /// Other limits from now on, for what is not decided yet; a candidate keeps the attempts that it was given.
@@ -60,7 +69,7 @@ impl Machine {
     }
 
     /// The state: what must be stored when [`Action::Persist`] was handed out, what is stored otherwise (but for the
-    /// counters of a running trial).
+    /// counters of what runs or is watched).
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
@@ -80,6 +89,42 @@ impl Machine {
     #[must_use]
     pub const fn in_trial(&self) -> bool {
         matches!(self.running, Running::Trial { .. })
+    }
+
+    /// The candidate, while it runs in the shadow of the version that serves.
+    #[must_use]
+    pub const fn in_shadow(&self) -> Option<&Version> {
+        match (&self.running, &self.record.candidate) {
+            (Running::Shadow { .. }, Some(candidate)) => Some(&candidate.version),
+            _ => None,
+        }
+    }
+
+    /// Whether local gates may take back the version that serves: it is on trial, or was committed a short time ago.
+    #[must_use]
+    pub const fn watches(&self) -> bool {
+        self.in_trial() || self.record.watch_left_s > 0
+    }
+
+    /// The version that takes over when the one that serves is condemned.
+    #[must_use]
+    pub fn fallback(&self) -> Option<Version> {
+        if self.in_trial() {
+            return self.record.active().copied();
+        }
+        change::next_best(&self.record)
+    }
+
+    /// What candidates need to show in the shadow.
+    #[must_use]
+    pub const fn shadow_asked(&self) -> Option<ShadowGate> {
+        self.config.shadow
+    }
+
+    /// From now on candidates need, or need no more, a shadow: for a rollout whose stage changed. A shadow that runs is over at the next
+    /// [`Event::Resume`] where none is needed.
+    pub const fn set_shadow(&mut self, shadow: Option<ShadowGate>) {
+        self.config.shadow = shadow;
     }
 
     /// Whether the stored bundle `sha256` may be deleted: it is neither kept nor the factory version nor the candidate.
@@ -112,6 +157,8 @@ impl Machine {
             Event::Refuse(reason) => self.refuse(reason),
             Event::Defer { reason, retry_at, now } => self.defer(reason, retry_at.min(now.saturating_add(MAX_DEFER_S))),
             Event::Inferences { good, bad, now } => Ok(self.inferences(good, bad, now)),
+            Event::Shadow { runs, agree, now } => Ok(self.shadow(runs, agree, now)),
+            Event::Condemn { sha256, reason } => Ok(self.condemn(&sha256, reason)),
             Event::ConfirmHealthy => Ok(if self.in_trial() { self.commit() } else { Action::None }),
             Event::Suspend { now } => Ok(self.suspend(now)),
             Event::Rollback { to, remote } => self.rollback(to, remote),
@@ -135,6 +182,10 @@ impl Machine {
 
     fn persist(&mut self, then: Action) -> Action {
         self.record.seq += 1;
+        self.watch_unsaved = false;
+        if let Running::Shadow { unsaved, .. } = &mut self.running {
+            *unsaved = 0;
+        }
         self.then = Some(then);
         Action::Persist
     }
@@ -143,6 +194,7 @@ impl Machine {
         self.then = None;
         match then {
             Action::Validate { .. } => self.running = Running::Validation,
+            Action::StartShadow { .. } => self.running = Running::Shadow { since: self.now, unsaved: 0 },
             Action::StartTrial { .. } => self.running = Running::Trial { since: self.now, unsaved: 0 },
             _ => {}
         }
@@ -150,10 +202,13 @@ impl Machine {
     }
 
     fn resume(&mut self, now: i64) -> Action {
-        if self.in_trial() {
-            return self.inferences(0, 0, now);
+        match self.running {
+            Running::Trial { .. } => return self.inferences(0, 0, now),
+            Running::Shadow { .. } => return self.shadow(0, 0, now),
+            Running::Validation | Running::Nothing => self.count_watch(now),
         }
         self.now = now;
+        let shadow = self.shadow_gate().is_some();
         let Some(candidate) = &mut self.record.candidate else { return Action::None };
         let version = candidate.version;
         if self.running == Running::Validation {
@@ -162,7 +217,12 @@ impl Machine {
         match candidate.phase {
             Phase::Writing { offset } => Action::Fetch { version, offset },
             Phase::Ready => self.take_attempt(Action::Validate { version }),
-            Phase::Validated => {
+            Phase::Validated if shadow => {
+                candidate.phase = Phase::Shadow { runs: 0, agree: 0, elapsed_s: 0 };
+                self.take_attempt(Action::StartShadow { version })
+            }
+            Phase::Shadow { .. } if shadow => self.take_attempt(Action::StartShadow { version }),
+            Phase::Validated | Phase::Shadow { .. } => {
                 candidate.phase = Phase::Trial { good: 0, elapsed_s: 0 };
                 self.take_attempt(Action::StartTrial { version })
             }
@@ -217,9 +277,12 @@ impl Machine {
             if candidate.version == version {
                 return self.resume(now);
             }
-            if self.running != Running::Nothing || matches!(candidate.phase, Phase::Trial { .. }) {
+            let waits = matches!(self.running, Running::Nothing | Running::Shadow { .. });
+            if !waits || matches!(candidate.phase, Phase::Trial { .. }) {
                 return Action::NotTaken(NotTaken::Busy);
             }
+            // Nobody waits for the answers of a shadow.
+            self.running = Running::Nothing;
         }
         self.now = now;
         let room = self.slots() - 1;
@@ -289,7 +352,87 @@ impl Machine {
         Ok(self.persist(Action::Deferred { version, reason, retry_at }))
     }
 
+    /// What a shadow is held against: nothing where none is asked for, or where nothing serves that it could be compared with.
+    fn shadow_gate(&self) -> Option<ShadowGate> {
+        self.config.shadow.filter(|_| self.record.active().is_some())
+    }
+
+    fn shadow(&mut self, new_runs: u32, new_agree: u32, now: i64) -> Action {
+        self.count_shadow(new_runs, new_agree, now);
+        let (Running::Shadow { unsaved, .. }, Some(Phase::Shadow { runs, agree, elapsed_s })) =
+            (self.running, self.phase())
+        else {
+            return Action::None;
+        };
+        if let Some(gate) = self.shadow_gate() {
+            if runs < gate.min_runs.max(1) || elapsed_s < gate.bake_s {
+                let save = self.config.checkpoint > 0 && unsaved >= self.config.checkpoint;
+                return if save { self.persist(Action::None) } else { Action::None };
+            }
+            if u64::from(agree) * 10_000 < u64::from(runs) * u64::from(gate.agreement_bp) {
+                return self.reject(Reason::DISAGREES);
+            }
+            if gate.stays {
+                return Action::None;
+            }
+        }
+        // The attempt that was taken for the shadow goes on as that of the trial.
+        let Some(candidate) = &mut self.record.candidate else { return Action::None };
+        candidate.phase = Phase::Trial { good: 0, elapsed_s: 0 };
+        let version = candidate.version;
+        self.running = Running::Nothing;
+        self.persist(Action::StartTrial { version })
+    }
+
+    fn count_shadow(&mut self, new_runs: u32, new_agree: u32, now: i64) {
+        self.count_watch(now);
+        self.now = now;
+        if let (
+            Running::Shadow { since, unsaved },
+            Some(Candidate { phase: Phase::Shadow { runs, agree, elapsed_s }, .. }),
+        ) = (&mut self.running, &mut self.record.candidate)
+        {
+            *runs = runs.saturating_add(new_runs);
+            *agree = agree.saturating_add(new_agree.min(new_runs));
+            *elapsed_s = elapsed_s.saturating_add(passed(*since, now));
+            *unsaved = unsaved.saturating_add(new_runs);
+            *since = now;
+        }
+    }
+
+    fn condemn(&mut self, sha256: &[u8; 32], reason: Reason) -> Action {
+        if let Some(candidate) = &self.record.candidate
+            && candidate.version.sha256 == *sha256
+        {
+            let runs = matches!(self.running, Running::Shadow { .. } | Running::Trial { .. });
+            return if runs { self.reject(reason) } else { Action::None };
+        }
+        if self.in_trial() || self.record.watch_left_s == 0 || self.record.active != Some(*sha256) {
+            return Action::None;
+        }
+        match change::condemn(&mut self.record, reason) {
+            Some(version) => {
+                self.record.watch_left_s = 0;
+                self.persist(Action::Rejected { version, reason })
+            }
+            None => Action::None,
+        }
+    }
+
+    /// Counts the watch of the active version down; while a trial is on it is not the one that serves.
+    fn count_watch(&mut self, now: i64) {
+        if self.in_trial() || self.record.watch_left_s == 0 {
+            self.watched = None;
+            return;
+        }
+        let passed = self.watched.map_or(0, |since| passed(since, now));
+        self.watched = Some(now);
+        self.watch_unsaved |= passed > 0;
+        self.record.watch_left_s = self.record.watch_left_s.saturating_sub(passed);
+    }
+
     fn inferences(&mut self, new_good: u32, bad: u32, now: i64) -> Action {
+        self.count_watch(now);
         self.count(new_good, now);
         let (Running::Trial { unsaved, .. }, Some(Phase::Trial { good, elapsed_s })) = (self.running, self.phase())
         else {
@@ -311,7 +454,7 @@ impl Machine {
         Action::None
     }
 
-    /// Adds to the counters of a running trial. A clock that went back counts as one that stood still.
+    /// Adds to the counters of a running trial.
     fn count(&mut self, new_good: u32, now: i64) {
         self.now = now;
         if let (Running::Trial { since, unsaved }, Some(Candidate { phase: Phase::Trial { good, elapsed_s }, .. })) =
@@ -319,14 +462,17 @@ impl Machine {
         {
             *good = good.saturating_add(new_good);
             *unsaved = unsaved.saturating_add(new_good);
-            let passed = now.saturating_sub(*since).max(0);
-            *elapsed_s = elapsed_s.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+            *elapsed_s = elapsed_s.saturating_add(passed(*since, now));
             *since = now;
         }
     }
 
     fn suspend(&mut self, now: i64) -> Action {
-        if self.running == Running::Nothing {
+        match self.running {
+            Running::Shadow { .. } => self.count_shadow(0, 0, now),
+            _ => self.count_watch(now),
+        }
+        if self.running == Running::Nothing && !self.watch_unsaved {
             return Action::None;
         }
         self.count(0, now);
@@ -337,6 +483,8 @@ impl Machine {
     fn commit(&mut self) -> Action {
         let Some(candidate) = self.record.candidate.take() else { return Action::None };
         self.running = Running::Nothing;
+        self.record.watch_left_s = self.config.watch_s;
+        self.watched = Some(self.now);
         let rest = self.slots().min(fleetfoot_format::record::MAX_KEPT);
         change::commit(&mut self.record, candidate.version, rest);
         self.persist(Action::Committed { version: candidate.version })
@@ -359,6 +507,7 @@ impl Machine {
         let from = self.serving().copied();
         let candidate = self.record.candidate.take();
         self.running = Running::Nothing;
+        self.record.watch_left_s = 0;
         change::rollback(&mut self.record, to, &target, candidate.map(|c| c.version), !remote);
         Ok(self.persist(Action::RolledBack { from, to: target }))
     }
@@ -370,6 +519,9 @@ impl Machine {
         if self.record.candidate.is_some_and(|c| c.version.sha256 == sha256) {
             self.record.candidate = None;
             self.running = Running::Nothing;
+        }
+        if self.record.active == Some(sha256) {
+            self.record.watch_left_s = 0;
         }
         change::forget(&mut self.record, &sha256);
         let to = self.serving().copied();
@@ -383,6 +535,11 @@ impl Machine {
     fn slots(&self) -> usize {
         usize::from(self.config.slots.max(2))
     }
+}
+
+/// Seconds from `since` to `now`. A clock that went back counts as one that stood still.
+fn passed(since: i64, now: i64) -> u32 {
+    u32::try_from(now.saturating_sub(since).max(0)).unwrap_or(u32::MAX)
 }
 
 /// A deferral lasts a day at most.

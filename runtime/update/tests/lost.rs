@@ -6,7 +6,8 @@ use fleetfoot_update::{
     record::{Phase, Reason, Record, Version},
 };
 
-const CONFIG: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 100, slots: 6, checkpoint: 0 };
+const CONFIG: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 100, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 
 const fn v(n: u8) -> Version {
     Version { sha256: [n; 32], number: n as u64, len: 1000, attempt: 1, epoch: 0 }

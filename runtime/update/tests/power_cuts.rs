@@ -8,11 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleetfoot_update::{
-    Action, Config, Event, Machine,
+    Action, Config, Event, Machine, ShadowGate,
     record::{MAX_RECORD_LEN, Reason, Record, Version},
 };
 
-const CONFIG: Config = Config { attempts: 2, min_inferences: 3, health_window_s: 0, slots: 3, checkpoint: 1 };
+const CONFIG: Config = Config {
+    attempts: 2,
+    min_inferences: 3,
+    health_window_s: 0,
+    slots: 3,
+    checkpoint: 1,
+    watch_s: 100,
+    shadow: Some(ShadowGate { min_runs: 2, bake_s: 0, agreement_bp: 9000, stays: false }),
+};
 
 /// Releases that a device looks at; fewer than the rejections it remembers.
 const LOOKED_AT: usize = 24;
@@ -22,12 +30,24 @@ enum Kind {
     Good,
     GoldenMismatch,
     DiesInValidation,
+    DiesInShadow,
+    Disagrees,
     DiesInTrial,
     BadInference,
+    /// Fails only after it was committed.
+    BadWhenWatched,
 }
 
-const KINDS: [Kind; 5] =
-    [Kind::Good, Kind::GoldenMismatch, Kind::DiesInValidation, Kind::DiesInTrial, Kind::BadInference];
+const KINDS: [Kind; 8] = [
+    Kind::Good,
+    Kind::GoldenMismatch,
+    Kind::DiesInValidation,
+    Kind::DiesInShadow,
+    Kind::Disagrees,
+    Kind::DiesInTrial,
+    Kind::BadInference,
+    Kind::BadWhenWatched,
+];
 
 /// The power is gone; only what is in [`Device`] is left.
 struct Dark;
@@ -134,6 +154,11 @@ impl Device {
                     }
                 }
                 Action::Validated { .. } => Event::Resume { now: 0 },
+                Action::StartShadow { version } => self.shadow(&version)?,
+                Action::None if machine.in_shadow().is_some() => {
+                    let version = *machine.in_shadow().unwrap();
+                    self.shadow(&version)?
+                }
                 Action::StartTrial { version } => self.inference(&version)?,
                 Action::None if machine.in_trial() => {
                     let version = *machine.serving().unwrap();
@@ -142,11 +167,19 @@ impl Device {
                 Action::NotTaken(_) => return Ok(()),
                 Action::None | Action::Committed { .. } | Action::Rejected { .. } | Action::RolledBack { .. } => {
                     self.files.retain(|sha256| !machine.may_delete(sha256));
+                    if let Some(&Version { sha256, .. }) = machine.record().active()
+                        && self.kind(machine.record().active().unwrap()) == Kind::BadWhenWatched
+                    {
+                        self.power()?;
+                        event = Event::Condemn { sha256, reason: Reason::CONSTANT };
+                        continue;
+                    }
                     match self.newest(&machine) {
                         Some(version) => Event::Offer { version, now: 0 },
                         None => match (self.rollback)() {
-                            Some(k) if !machine.record().kept.is_empty() => {
-                                let kept = &machine.record().kept;
+                            Some(k) if machine.record().kept.iter().any(|v| self.kind(v) == Kind::Good) => {
+                                let kept = machine.record().kept.iter().filter(|v| self.kind(v) == Kind::Good);
+                                let kept: Vec<_> = kept.collect();
                                 Event::Rollback { to: Some(kept[k % kept.len()].sha256), remote: false }
                             }
                             _ => return Ok(()),
@@ -155,6 +188,15 @@ impl Device {
                 }
                 other => panic!("{other:?}"),
             };
+        }
+    }
+
+    fn shadow(&mut self, version: &Version) -> Result<Event, Dark> {
+        self.power()?;
+        match self.kind(version) {
+            Kind::DiesInShadow => self.die(version).map(|()| unreachable!()),
+            Kind::Disagrees => Ok(Event::Shadow { runs: 1, agree: 0, now: 0 }),
+            _ => Ok(Event::Shadow { runs: 1, agree: 1, now: 0 }),
         }
     }
 
@@ -196,7 +238,9 @@ impl Device {
         let serving = machine.serving().expect("some version serves");
         assert!(self.files.contains(&serving.sha256), "the file of version {} is there", serving.number);
         let active = machine.record().active().unwrap();
-        assert_eq!(self.kind(active), Kind::Good, "version {} is active", active.number);
+        let watched = self.kind(active) == Kind::BadWhenWatched && machine.watches();
+        assert!(watched || self.kind(active) == Kind::Good, "version {} is active", active.number);
+        assert!(!watched || machine.fallback().is_some(), "there is a version to go back to");
         assert!(machine.in_trial() || serving == active);
         for (who, deaths) in &self.deaths {
             assert!(*deaths <= u32::from(CONFIG.attempts), "{who:?} killed the process {deaths} times");

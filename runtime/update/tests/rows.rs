@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fleetfoot_update::{
-    Action, Config, Event, Machine, NotTaken, UpdateError,
+    Action, Config, Event, Machine, NotTaken, ShadowGate, UpdateError,
     record::{Reason, Record, Version},
 };
 
-const CONFIG: Config = Config { attempts: 2, min_inferences: 10, health_window_s: 100, slots: 6, checkpoint: 0 };
+const CONFIG: Config =
+    Config { attempts: 2, min_inferences: 10, health_window_s: 100, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 
 /// Version `n`, first attempt.
 const fn v(n: u8) -> Version {
@@ -319,6 +320,176 @@ fn nothing_happens_while_a_record_waits() {
     assert_eq!(machine.step(Event::Fetched).unwrap_err().code(), 418);
     assert!(!machine.in_trial());
     assert_eq!(machine.step(Event::Persisted), Ok(Action::Fetch { version: v(2), offset: 0 }));
+}
+
+const SHADOW: Config = Config {
+    shadow: Some(ShadowGate { min_runs: 10, bake_s: 50, agreement_bp: 9000, stays: false }),
+    checkpoint: 0,
+    ..CONFIG
+};
+
+const STARTED: (Event, bool, Action, Option<Version>) =
+    (Event::Resume { now: 1000 }, true, Action::StartShadow { version: v(2) }, Some(v(1)));
+
+fn shadow(runs: u32, agree: u32, now: i64) -> Event {
+    Event::Shadow { runs, agree, now }
+}
+
+#[test]
+fn a_shadow_comes_before_the_trial() {
+    let trial = Action::StartTrial { version: v(2) };
+    let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
+    let rows = [
+        STARTED,
+        (shadow(9, 8, 1060), false, Action::None, Some(v(1))),
+        (offer(v(2)), false, Action::None, Some(v(1))),
+        (inferences(0, 1, 1060), false, Action::None, Some(v(1))),
+        (shadow(1, 1, 1060), true, trial, Some(v(2))),
+        (inferences(10, 0, 1160), true, Action::Committed { version: v(2) }, Some(v(2))),
+    ];
+    check("nine of ten agree", machine, &rows);
+
+    let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
+    let rows = [
+        STARTED,
+        (shadow(100, 89, 1049), false, Action::None, Some(v(1))),
+        (Event::Resume { now: 1050 }, true, Action::Rejected { version: v(2), reason: Reason::DISAGREES }, Some(v(1))),
+    ];
+    check("89 of 100 agree", machine, &rows);
+
+    let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
+    let rows = [
+        STARTED,
+        (Event::Resume { now: 900_000 }, false, Action::None, Some(v(1))),
+        (shadow(9, 9, 1_900_000), false, Action::None, Some(v(1))),
+    ];
+    let machine = check("no data", machine, &rows);
+    let rows = [(offer(v(3)), true, Action::Fetch { version: v(3), offset: 0 }, Some(v(1)))];
+    check("a newer one takes its place", machine, &rows);
+    let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
+    let rows = [
+        STARTED,
+        (Event::Resume { now: 900_000 }, false, Action::None, Some(v(1))),
+        (shadow(9, 9, 1_900_000), false, Action::None, Some(v(1))),
+    ];
+    let mut machine = check("no data is no verdict, however long it takes", machine, &rows);
+    machine.set_shadow(None);
+    check("no shadow any more", machine, &[(Event::Resume { now: 1_900_000 }, true, trial, Some(v(2)))]);
+
+    let machine = check("to the shadow", device(SHADOW, 1), &FETCH);
+    let rows = [
+        STARTED,
+        (
+            Event::Condemn { sha256: [2; 32], reason: Reason::SHADOW_FAILED },
+            true,
+            Action::Rejected { version: v(2), reason: Reason::SHADOW_FAILED },
+            Some(v(1)),
+        ),
+    ];
+    check("it panicked", machine, &rows);
+
+    let first = check("nothing to compare with", device(SHADOW, 0), &[(offer(v(2)), true, FETCH[0].2, None)]);
+    let rows = [
+        (Event::Fetched, true, Action::Validate { version: v(2) }, None),
+        (Event::Validated, true, Action::Validated { version: v(2) }, None),
+        (Event::Resume { now: 0 }, true, trial, Some(v(2))),
+    ];
+    check("the first version has no shadow", first, &rows);
+}
+
+#[test]
+fn deaths_in_the_shadow_burn_attempts() {
+    let restart = |machine: &Machine| Machine::new(SHADOW, machine.record().clone());
+    let started = |left: u8, machine: &Machine| {
+        assert_eq!(machine.record().candidate.unwrap().attempts_left, left);
+        assert_eq!(machine.serving(), Some(&v(1)));
+    };
+    let machine = check("shadow", check("to the shadow", device(SHADOW, 1), &FETCH), &[STARTED]);
+    started(1, &machine);
+    let rows = [STARTED, (Event::Suspend { now: 1020 }, true, Action::None, Some(v(1)))];
+    let machine = check("death, then an end in order", restart(&machine), &rows);
+    started(1, &machine);
+    let machine = check("again", restart(&machine), &[STARTED]);
+    started(0, &machine);
+    let rejected = Action::Rejected { version: v(2), reason: Reason::CRASH_LOOP };
+    check("the second death", restart(&machine), &[(Event::Resume { now: 0 }, true, rejected, Some(v(1)))]);
+
+    let rows = [
+        STARTED,
+        (shadow(6, 6, 1030), false, Action::None, Some(v(1))),
+        (Event::Suspend { now: 1030 }, true, Action::None, Some(v(1))),
+    ];
+    let machine = check("to the shadow", check("to the shadow", device(SHADOW, 1), &FETCH), &rows);
+    let rows = [
+        STARTED,
+        (shadow(4, 4, 1019), false, Action::None, Some(v(1))),
+        (Event::Resume { now: 1020 }, true, Action::StartTrial { version: v(2) }, Some(v(2))),
+    ];
+    let machine = check("runs and time were counted over both", restart(&machine), &rows);
+    started_trial(&machine);
+}
+
+fn started_trial(machine: &Machine) {
+    assert!(machine.in_trial());
+    assert_eq!(machine.record().candidate.unwrap().attempts_left, 1, "one is taken for the trial");
+}
+
+#[test]
+fn an_active_version_is_watched_for_some_time() {
+    let condemn = |n: u8| Event::Condemn { sha256: [n; 32], reason: Reason::CONSTANT };
+    let rejected = Action::Rejected { version: v(3), reason: Reason::CONSTANT };
+    let watch = Config { watch_s: 100, ..CONFIG };
+    let rows = [
+        (inferences(1, 0, 1000), false, Action::None, Some(v(3))),
+        (condemn(2), false, Action::None, Some(v(3))),
+        (inferences(1, 0, 1099), false, Action::None, Some(v(3))),
+        (condemn(3), true, rejected, Some(v(2))),
+        (offer(v(3)), false, Action::NotTaken(NotTaken::Rejected(Reason::CONSTANT)), Some(v(2))),
+        (condemn(2), false, Action::None, Some(v(2))),
+        (offer(v(4)), true, Action::Fetch { version: v(4), offset: 0 }, Some(v(2))),
+    ];
+    let fresh = Machine::new(watch, device(watch, 3).record().clone());
+    assert_eq!((fresh.watches(), fresh.fallback()), (true, Some(v(2))));
+    check("condemned in the last second", fresh, &rows);
+
+    let rows = [
+        (inferences(1, 0, 1000), false, Action::None, Some(v(3))),
+        (inferences(1, 0, 1060), false, Action::None, Some(v(3))),
+        (Event::Suspend { now: 1060 }, true, Action::None, Some(v(3))),
+        (Event::Suspend { now: 1060 }, false, Action::None, Some(v(3))),
+    ];
+    let machine = check("a part of it", Machine::new(watch, device(watch, 3).record().clone()), &rows);
+    assert_eq!(machine.record().watch_left_s, 40);
+    let rows = [
+        (Event::Resume { now: 5000 }, false, Action::None, Some(v(3))),
+        (Event::Resume { now: 4000 }, false, Action::None, Some(v(3))),
+        (Event::Resume { now: 4040 }, false, Action::None, Some(v(3))),
+        (condemn(3), false, Action::None, Some(v(3))),
+    ];
+    let machine = check("over", Machine::new(watch, machine.record().clone()), &rows);
+    assert!(!machine.watches());
+
+    let rows = [(inferences(1, 0, 0), false, Action::None, Some(v(1))), (condemn(1), false, Action::None, Some(v(1)))];
+    let machine = check("nothing to go back to", device(watch, 1), &rows);
+    assert_eq!((machine.watches(), machine.fallback()), (true, None));
+
+    let mut machine = device(watch, 1);
+    send(&mut machine, Event::Factory(Some(Version { sha256: [77; 32], ..v(0) })));
+    let factory = Version { sha256: [77; 32], ..v(0) };
+    let rejected = Action::Rejected { version: v(1), reason: Reason::CONSTANT };
+    check("to the factory version", machine, &[(condemn(1), true, rejected, Some(factory))]);
+
+    let rows = [
+        (
+            Event::Rollback { to: Some([2; 32]), remote: false },
+            true,
+            Action::RolledBack { from: Some(v(3)), to: v(2) },
+            Some(v(2)),
+        ),
+        (condemn(2), false, Action::None, Some(v(2))),
+    ];
+    check("what a person went back to is not watched", device(watch, 3), &rows);
+    check("no watch", device(Config { watch_s: 0, ..CONFIG }, 3), &[(condemn(3), false, Action::None, Some(v(3)))]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod keyfile;
 pub mod lite;
 pub mod mutate;
 pub mod record;
+pub mod report;
 pub mod tflite;
 pub mod tuf;
 

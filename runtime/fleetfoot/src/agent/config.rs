@@ -8,6 +8,8 @@ use fleetfoot_update::Config;
 
 use super::Event;
 use crate::{
+    conditions::{Conditions, Jitter, UpdatePolicy},
+    live::LiveConfig,
     store::{Disk, OsDisk},
     transport::Transport,
     watchdog::Watchdog,
@@ -39,22 +41,31 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
+    /// What an update needs of network, power and time of day. The default needs nothing.
+    pub policy: UpdatePolicy,
+    /// What the application knows of them; without it nothing is held up by them.
+    pub conditions: Option<Box<dyn Conditions>>,
+    /// Spreads this device among others. `None`: by the device key in the store.
+    pub jitter: Option<Jitter>,
     /// What a rollout can tell devices apart by, by name: `hardware`, `region` and any other. Judged on the device and never sent.
     /// `hardware` is the operating system and the architecture where nothing else is said, such as `linux-arm64`.
     pub facts: BTreeMap<String, String>,
-    /// Kernels for validation.
+    /// Kernels for validation and for [`live`](crate::Agent::live) handles.
     pub kernels: Kernels,
     /// How code of a bundle is watched while it proves itself.
     pub watchdog: Watchdog,
     /// What else of this device may change what a model answers, say the build of its system where the release of the kernel does not tell. When
     /// it changes, what serves runs its golden cases again before it is trusted.
     pub environment: String,
+    /// Settings of [`live`](crate::Agent::live) handles.
+    pub live: LiveConfig,
     /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
     pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
-    /// `fetched`, `installed`, `validating`, `goldens` (in the watched thread), `validated`, `trial`; `proving` before what serves is proved again.
+    /// `fetched`, `installed`, `validating`, `goldens` (in the watched thread), `validated`, `shadowing`, `trial`; `shadow` before each inference
+    /// in the shadow, `proving` before what serves is proved again.
     pub at: Option<fn(&str)>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -71,10 +82,14 @@ impl AgentConfig {
             transport,
             limits: Config::default(),
             factory: None,
+            policy: UpdatePolicy::default(),
+            conditions: None,
+            jitter: None,
             facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
             watchdog: Watchdog::default(),
             environment: String::new(),
+            live: LiveConfig::default(),
             build_time: 0,
             on_event: None,
             at: None,

@@ -88,11 +88,15 @@ pub enum Event {
         /// Golden cases that were exact.
         goldens: usize,
     },
+    /// The candidate runs beside the version that serves.
+    ShadowStarted(VersionInfo),
+    /// The candidate is admitted and waits until the application activates it.
+    Staged(VersionInfo),
     /// The candidate serves, on trial.
     TrialStarted(VersionInfo),
     /// The candidate is active.
     Committed(VersionInfo),
-    /// The candidate is out.
+    /// The candidate is out, or the active version while it was watched.
     Rejected {
         /// What.
         version: VersionInfo,
@@ -160,6 +164,8 @@ impl fmt::Display for Event {
             Self::Proved { version, goldens } => {
                 write!(f, "version {version} answers rightly here: {goldens} golden cases exact")
             }
+            Self::ShadowStarted(version) => write!(f, "version {version} runs in the shadow"),
+            Self::Staged(version) => write!(f, "version {version} waits to be activated"),
             Self::TrialStarted(version) => write!(f, "version {version} serves on trial"),
             Self::Committed(version) => write!(f, "version {version} is active"),
             Self::Rejected { version, reason, because } => {
@@ -194,11 +200,15 @@ pub enum Outcome {
         /// The newest release number and why it is not taken.
         newest: Option<(u64, NotTaken)>,
     },
+    /// A candidate runs beside the version that serves.
+    Shadow(VersionInfo),
+    /// A candidate is admitted and waits to be activated.
+    Staged(VersionInfo),
     /// A candidate serves on trial.
     Trial(VersionInfo),
     /// A candidate became active.
     Committed(VersionInfo),
-    /// A candidate is out.
+    /// A candidate is out, or the active version while it was watched.
     Rejected {
         /// Which.
         version: VersionInfo,

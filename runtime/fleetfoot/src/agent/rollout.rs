@@ -15,10 +15,10 @@ use fleetfoot_tuf::{
     rollout,
 };
 use fleetfoot_update::{
-    Decision, Directive, Envelope, Event as Input, NotTaken, Stage, Why,
+    Config, Decision, Directive, Envelope, Event as Input, NotTaken, ShadowGate, Stage, Why,
     cohort::{enrolled, rollout_key},
     decide,
-    directive::{Device, Named},
+    directive::{Device, Named, Shadow},
     envelope::side,
 };
 
@@ -26,7 +26,7 @@ use super::{
     Agent, Assignment, Event, LOOKED_AT, Outcome,
     fetch::{Announced, Announcements, Source},
 };
-use crate::{error::Error, transport::Request, validate::RUNTIME};
+use crate::{error::Error, live::Part, transport::Request, validate::RUNTIME};
 
 /// What the role `rollout-<model>` says.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ impl Agent {
         let offers = &announcements.offers;
         let mut choice = Choice { offers: Vec::new(), refused: None, shadow: None };
         let Said::Directive(document) = &announcements.said else {
-            self.machine.configure(self.config.limits);
+            self.configure(self.config.limits, None, matches!(announcements.said, Said::NoRole));
             self.assign(None);
             let candidate = self.machine.record().candidate.map(|candidate| candidate.version);
             // Of more than these the record may have forgotten that they failed.
@@ -131,7 +131,7 @@ impl Agent {
         };
         // It was read before; one that cannot be read again says nothing.
         let Ok(directive) = rollout::directive(document, &self.config.model) else { return choice };
-        self.machine.configure(directive.device.over(self.config.limits));
+        let limits = directive.device.over(self.config.limits);
         let named = |named: Named| {
             let offer = offers.iter().find(|offer| is_named(&offer.version, named))?;
             let mut offer = offer.clone();
@@ -140,6 +140,8 @@ impl Agent {
         };
         let (candidate, baseline) = (named(directive.candidate), directive.baseline.and_then(named));
         let decision = candidate.as_ref().map(|candidate| self.decision(candidate, Some(&directive)));
+        let shadow = (directive.exposure.stage == Stage::Shadow).then_some(directive.shadow);
+        self.configure(limits, shadow, decision == Some(Decision::Install));
         self.take_part(&directive, candidate.as_ref(), decision, source);
         if let (Some(Decision::Shadow), Some(candidate)) = (decision, &candidate) {
             choice.shadow = Some(candidate.version);
@@ -227,11 +229,28 @@ impl Agent {
         }));
     }
 
+    /// Limits from now on. In the stage shadow a candidate is compared as the directive says and stays there; it leaves the shadow only where it
+    /// `may_leave`, and whoever says nothing does not let it out.
+    fn configure(&mut self, limits: Config, shadow: Option<Shadow>, may_leave: bool) {
+        let before = self.machine.shadow_asked();
+        let in_shadow = self.machine.record().candidate.is_some_and(|c| matches!(c.phase, Phase::Shadow { .. }));
+        self.machine.configure(limits);
+        if let Some(Shadow { share_bp, agreement_bp, min_compared }) = shadow {
+            self.live.set_share(share_bp);
+            let gate = ShadowGate { min_runs: min_compared, bake_s: 0, agreement_bp, stays: true };
+            self.machine.set_shadow(Some(gate));
+        } else if in_shadow && !may_leave {
+            self.machine.set_shadow(before);
+        }
+    }
+
     fn assign(&mut self, assignment: Option<Assignment>) {
         if self.assignment == assignment {
             return;
         }
         self.assignment.clone_from(&assignment);
+        let part = assignment.as_ref().map(|a| Part { rollout: a.rollout.clone(), arm: a.arm });
+        self.live().set_part(part);
         if let Some(assignment) = assignment {
             self.emit(&Event::Assigned(assignment));
         }
@@ -271,15 +290,18 @@ impl Agent {
 
     /// Whether the candidate is ready and nobody knows yet what the rollout says of it: its trial begins when that is known.
     pub(super) fn waits_for_word(&self) -> bool {
-        let ready = self.machine.record().candidate.is_some_and(|c| c.phase == Phase::Validated);
+        let waits = |phase| matches!(phase, Phase::Validated | Phase::Shadow { .. });
+        let ready =
+            self.machine.in_shadow().is_none() && self.machine.record().candidate.is_some_and(|c| waits(c.phase));
         self.only_shadows() || ready && self.assignment.is_none() && self.machine.record().rollout_role > 0
     }
 
-    /// Whether the candidate is ready and only runs beside the version that serves, so that no trial is to begin.
+    /// Whether the candidate is ready for nothing but the shadow, and nothing serves that it could be the shadow of.
     pub(super) fn only_shadows(&self) -> bool {
         let candidate = self.machine.record().candidate.filter(|c| c.phase == Phase::Validated);
         let assignment = self.assignment.as_ref().filter(|assignment| assignment.stage() == Stage::Shadow);
-        candidate.zip(assignment).is_some_and(|(c, assignment)| is_named(&c.version, assignment.candidate))
+        let alone = self.machine.record().active().is_none();
+        alone && candidate.zip(assignment).is_some_and(|(c, assignment)| is_named(&c.version, assignment.candidate))
     }
 }
 

@@ -28,6 +28,12 @@ pub struct Serving {
 impl Agent {
     /// Makes [`serving`](Self::serving) what the machine says. A bundle that cannot be served is passed over; see the module.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
+        let settled = self.choose_serving();
+        self.publish();
+        settled
+    }
+
+    fn choose_serving(&mut self) -> Result<(), Error> {
         let mut storing = self.newer.is_none();
         while let Some(version) = self.machine.serving().copied() {
             let trial = self.machine.in_trial();
@@ -94,7 +100,7 @@ impl Agent {
         Err(fault)
     }
 
-    fn load(&mut self, version: &Version) -> Result<(VerifiedFile, Arc<Model>), Error> {
+    pub(super) fn load(&mut self, version: &Version) -> Result<(VerifiedFile, Arc<Model>), Error> {
         let path = self.path(version);
         let found = std::fs::metadata(&path).map_err(|source| Error::file("open", &path, source))?.len();
         if found != version.len {

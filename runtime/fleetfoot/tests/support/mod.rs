@@ -12,7 +12,7 @@ use fleetfoot::{
     format::{
         bundle::{Budget, Header, SectionKind},
         golden,
-        graph::{self, Io, IoType, Lut, Record, Span, Step},
+        graph::{self, DType, Io, IoType, Lut, Record, Span, Step, ToFloat},
     },
 };
 use fleetfoot_quantize::assemble;
@@ -35,10 +35,32 @@ pub(crate) struct Release {
     pub(crate) forged: bool,
     /// The announcement has another number than the header.
     pub(crate) announced_number: Option<u64>,
+    /// What the model computes.
+    pub(crate) body: Body,
+    /// Graph and weights of a plan, in the place of `body`; without golden vectors.
+    pub(crate) plan: Option<(Vec<u8>, Vec<u8>)>,
     /// Further members of its announcement, such as those of an envelope.
     pub(crate) envelope: Value,
     /// What the web server delivers instead of the bundle.
     pub(crate) delivered: fn(&[u8]) -> Option<Vec<u8>>,
+}
+
+/// What a model computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code, reason = "not every test needs each")]
+pub(crate) enum Body {
+    /// `3 * byte + number`, as int8.
+    Table,
+    /// What release `number` computes.
+    As(u64),
+    /// As `As(number)`, in 4,000 steps.
+    Slow(u64),
+    /// The table, and 64 more.
+    Shifted,
+    /// The same byte for whatever it is asked.
+    Constant(u8),
+    /// `Table`, times so much, as float32.
+    Float(f32),
 }
 
 impl Release {
@@ -54,6 +76,8 @@ impl Release {
             wrong_golden: false,
             forged: false,
             announced_number: None,
+            body: Body::Table,
+            plan: None,
             envelope: Value::Null,
             delivered: |bytes| Some(bytes.to_vec()),
         }
@@ -65,25 +89,68 @@ impl Release {
 
     /// What the model answers to `0, 1, 2, ...`.
     pub(crate) fn output(&self) -> Vec<u8> {
-        (0..64).map(|i| self.table()[i]).collect()
+        self.answer(&INPUT)
+    }
+
+    /// What the model answers.
+    pub(crate) fn answer(&self, input: &[u8; 64]) -> Vec<u8> {
+        let bytes = input.iter().map(|byte| self.table()[usize::from(*byte)]);
+        match self.body {
+            Body::Float(scale) => bytes.flat_map(|b| (f32::from(b.cast_signed()) * scale).to_le_bytes()).collect(),
+            _ => bytes.collect(),
+        }
     }
 
     fn table(&self) -> [u8; 256] {
-        std::array::from_fn(|i| (i as u8).wrapping_mul(3).wrapping_add(self.number as u8))
+        let number = match self.body {
+            Body::As(number) | Body::Slow(number) => number,
+            _ => self.number,
+        };
+        std::array::from_fn(|i| {
+            let byte = (i as u8).wrapping_mul(3).wrapping_add(number as u8);
+            match self.body {
+                Body::Shifted => byte.wrapping_add(64),
+                Body::Constant(constant) => constant,
+                _ => byte,
+            }
+        })
     }
 
-    pub(crate) fn bundle(&self) -> Vec<u8> {
-        let io = |name, offset| Io {
+    fn graph(&self) -> Vec<u8> {
+        let io = |name, dtype: IoType, offset| Io {
             name,
-            dtype: IoType::Int8,
+            dtype,
             dims: [1, 64].into_iter().collect(),
             scale: 1.0,
             zero_point: 0,
-            span: Span { offset, len: 64 },
+            span: Span { offset, len: 64 * dtype.size() as u32 },
         };
-        let lut = Lut { input: io("", 0).span, output: io("", 64).span, table: Span { offset: 0, len: 256 } };
-        let steps = [Record { name: "table", step: Step::Lut(lut) }];
-        let graph = graph::write(&[io("in", 0)], &[io("out", 64)], 128, 256, &steps).unwrap();
+        let span = |offset| Span { offset, len: 64 };
+        let step = |input, output, table| {
+            let lut = Lut { input: span(input), output: span(output), table: Span { offset: table, len: 256 } };
+            Record { name: "table", step: Step::Lut(lut) }
+        };
+        // The second table of the weights changes nothing.
+        let there_and_back = |n: usize| (0..n).flat_map(|_| [step(0, 64, 256), step(64, 0, 256)]);
+        let input = [io("in", IoType::Int8, 0)];
+        match self.body {
+            Body::Float(scale) => {
+                let (input_span, output) = (span(64), Span { offset: 128, len: 256 });
+                let to_float = ToFloat { input: input_span, output, dtype: DType::Int8, scale, zero_point: 0 };
+                let steps = [step(0, 64, 0), Record { name: "float", step: Step::ToFloat(to_float) }];
+                graph::write(&input, &[io("out", IoType::Float32, 128)], 384, 512, &steps).unwrap()
+            }
+            body => {
+                let n = if matches!(body, Body::Slow(_)) { 2000 } else { 0 };
+                let steps: Vec<_> = there_and_back(n).chain([step(0, 64, 0)]).collect();
+                graph::write(&input, &[io("out", IoType::Int8, 64)], 128, 512, &steps).unwrap()
+            }
+        }
+    }
+
+    pub(crate) fn bundle(&self) -> Vec<u8> {
+        let table = || (self.graph(), self.table().into_iter().chain(0..=255).collect());
+        let (graph, weights) = self.plan.clone().unwrap_or_else(table);
         let digest = if self.wrong_golden { [7; 32] } else { sha256(&self.output()) };
         let golden = golden::write(&[(&INPUT[..], digest)]).unwrap();
         let filler = vec![self.number as u8; self.filler_len];
@@ -100,10 +167,12 @@ impl Release {
         };
         let parts = [
             (SectionKind::GRAPH, &graph[..]),
-            (SectionKind::WEIGHTS, &self.table()[..]),
+            (SectionKind::WEIGHTS, &weights[..]),
             (SectionKind::GOLDEN, &golden[..]),
             (SectionKind(200), &filler[..]),
         ];
+        let parts = parts.into_iter().filter(|(kind, _)| self.plan.is_none() || *kind != SectionKind::GOLDEN);
+        let parts: Vec<_> = parts.collect();
         let mut bundle = assemble(header, &parts, &[signer.public()]).unwrap();
         sign_bundle(&mut bundle, &signer).unwrap();
         bundle
@@ -255,6 +324,7 @@ impl Repository {
 }
 
 /// The kernels that every device has.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn kernels() -> Kernels {
     Kernels::scalar()
 }

@@ -1,0 +1,154 @@
+package dev.fleetfoot
+
+import com.sun.net.httpserver.HttpServer
+import java.io.File
+import java.net.InetSocketAddress
+import kotlinx.coroutines.runBlocking
+import org.junit.jupiter.api.Assertions.assertArrayEquals
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertInstanceOf
+import org.junit.jupiter.api.Assertions.assertThrows
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.io.TempDir
+
+/** Models, tensors, images, errors, and the transport over HTTP against a server on this machine. */
+class BindingTest {
+    @TempDir
+    lateinit var scratch: File
+
+    @Test
+    fun models() = runBlocking {
+        val bundle = file("1.ff")
+        for (model in listOf(Model.open(File(world, "1.ff"), keys), Model.openBlocking(bundle, keys))) {
+            model.use {
+                assertEquals("1.0.0", it.info.version)
+                assertEquals(1, it.info.inputs.size)
+                assertEquals(DType.INT8, it.info.inputs[0].dtype)
+                assertEquals(it.info.inputs[0].byteLength, it.info.inputs[0].shape.reduce(Int::times))
+                assertEquals(64, it.info.sha256.length)
+                answers(it, SessionOptions())
+                answers(it, SessionOptions(threads = 3, timed = true))
+            }
+        }
+        val stranger = Keys(listOf(ByteArray(32) { 7 }))
+        assertEquals(205, assertThrows(FleetfootException.VerificationFailed::class.java) { Model.openBlocking(bundle, stranger) }.code)
+        bundle[bundle.size - 100] = (bundle[bundle.size - 100] + 1).toByte()
+        assertEquals(206, assertThrows(FleetfootException.VerificationFailed::class.java) { Model.openBlocking(bundle, keys) }.code)
+        val missing = assertThrows(FleetfootException.UpdateFailed::class.java) { Model.openBlocking(File("there/is/none"), keys) }
+        assertTrue(missing.message!!.contains("there/is/none"))
+    }
+
+    private suspend fun answers(model: Model, options: SessionOptions) {
+        model.newSession(options).use { session ->
+            assertTrue(session.input() === session.input())
+            assertTrue(session.input().buffer.isDirect)
+            repeat(3) {
+                session.input().set(file("input.bin"))
+                session.run()
+                assertArrayEquals(file("output-1.bin"), session.output().toByteArray())
+            }
+            val metrics = session.metrics()
+            assertEquals(3, metrics.runs)
+            assertEquals(if (options.timed) 3 else 0, metrics.timedRuns)
+            val before = session.output().toFloatArray()
+            session.close()
+            session.close()
+            assertArrayEquals(before, session.output().toFloatArray())
+            assertThrows(FleetfootException.Closed::class.java) { session.runBlocking() }
+            assertThrows(FleetfootException.Closed::class.java) { session.metrics() }
+        }
+    }
+
+    @Test
+    fun realNumbers() {
+        Model.openBlocking(File(world, "1.ff"), keys).use { model ->
+            model.newSession().use { session ->
+                val input = session.input()
+                input.set(file("input.bin"))
+                val real = input.toFloatArray()
+                input.set(ByteArray(input.info.byteLength))
+                input.set(real)
+                assertArrayEquals(file("input.bin"), input.toByteArray())
+                input.set(FloatArray(input.info.byteLength) { Float.POSITIVE_INFINITY })
+                assertTrue(input.toByteArray().all { it == 127.toByte() })
+            }
+        }
+    }
+
+    @Test
+    fun images() {
+        Model.openBlocking(File(world, "1.ff"), keys).use { model ->
+            model.newSession().use { session ->
+                val (_, height, width) = model.info.inputs[0].shape
+                val input = file("input.bin")
+                val pixels = direct(4 * input.size)
+                for (value in input) repeat(4) { pixels.put((value.toInt() xor 0x80).toByte()) }
+                session.setImage(Image(PixelFormat.RGBA_8888, width, height, listOf(pixels), listOf(4 * width)))
+                assertArrayEquals(input, session.input().toByteArray())
+                val small = Image(PixelFormat.RGBA_8888, width, height + 1, listOf(pixels), listOf(4 * width))
+                assertEquals(613, assertThrows(FleetfootException.InvalidArgument::class.java) { session.setImage(small) }.code)
+                val half = Image(PixelFormat.NV21, width, height, listOf(pixels), listOf(width))
+                assertEquals(613, assertThrows(FleetfootException.InvalidArgument::class.java) { session.setImage(half) }.code)
+            }
+        }
+    }
+
+    @Test
+    fun overHttp() = runBlocking {
+        var (brokenOff, resumed, notModified) = Triple(false, false, false)
+        val server = HttpServer.create(InetSocketAddress("127.0.0.1", 0), 0)
+        server.createContext("/models/") { exchange ->
+            val file = File(world, "1/" + exchange.requestURI.path.removePrefix("/models/"))
+            val range = exchange.requestHeaders.getFirst("Range")?.removePrefix("bytes=")?.removeSuffix("-")?.toInt()
+            when {
+                !file.isFile -> exchange.sendResponseHeaders(404, -1)
+                exchange.requestHeaders.getFirst("If-None-Match") == "\"1\"" -> {
+                    notModified = true
+                    exchange.sendResponseHeaders(304, -1)
+                }
+                file.name.endsWith(".ff") && !brokenOff -> {
+                    brokenOff = true
+                    exchange.sendResponseHeaders(200, file.length())
+                    exchange.responseBody.write(file.readBytes(), 0, 5000)
+                    exchange.responseBody.flush()
+                }
+                range != null -> {
+                    resumed = true
+                    exchange.responseHeaders.set("Content-Range", "bytes $range-${file.length() - 1}/${file.length()}")
+                    exchange.sendResponseHeaders(206, file.length() - range)
+                    exchange.responseBody.write(file.readBytes(), range, file.length().toInt() - range)
+                }
+                else -> {
+                    if (file.name == "timestamp.json") exchange.responseHeaders.set("ETag", "\"1\"")
+                    exchange.sendResponseHeaders(200, file.length())
+                    exchange.responseBody.write(file.readBytes())
+                }
+            }
+            exchange.close()
+        }
+        server.start()
+        try {
+            val transport = HttpTransport("http://127.0.0.1:${server.address.port}/models/")
+            val config = ModelConfig("digits", file("root.json"), transport, minInferences = 1, healthWindowSeconds = 0)
+            Fleetfoot.open(File(scratch, "http"), config).use { fleetfoot ->
+                val broken = runCatching { fleetfoot.updates.poll("digits") }.exceptionOrNull()
+                assertEquals(432, assertInstanceOf(FleetfootException.UpdateFailed::class.java, broken).code)
+                assertInstanceOf(UpdateResult.Trial::class.java, fleetfoot.updates.poll("digits"))
+                fleetfoot.activeModel("digits").use { model ->
+                    answers(model, SessionOptions())
+                    fleetfoot.outcome(model, true)
+                }
+                assertInstanceOf(UpdateResult.UpToDate::class.java, fleetfoot.updates.poll("digits"))
+                assertTrue(fleetfoot.statusJson().contains("\"version\":\"1.0.0\""))
+                val second = runCatching { Fleetfoot.open(File(scratch, "http"), config) }.exceptionOrNull()
+                assertEquals(423, assertInstanceOf(FleetfootException.Busy::class.java, second).code)
+            }
+            assertEquals(listOf(true, true, true), listOf(brokenOff, resumed, notModified))
+        } finally {
+            server.stop(0)
+        }
+        val gone = HttpTransport("http://127.0.0.1:1", connectTimeoutMs = 1000)
+        assertEquals(Answer.Failed(), gone.fetch(FileRequest("x", 0, 1, null)) { _, _ -> })
+    }
+}

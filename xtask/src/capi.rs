@@ -1,0 +1,300 @@
+//! The check `capi`: the C interface as others get it.
+//!
+//! ```text
+//! build       the libraries, and once more without updates                -> sizes
+//! install     header, shared and static library, pkg-config, CMake        -> only ff_* is exported
+//! tests       bindings/c/tests with gcc and clang, as C99 and C++11       -> run, and under sanitizers, valgrind and qemu-aarch64
+//! consumers   a program through pkg-config, one through CMake, the example
+//! ```
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use object::{Object, ObjectSymbol};
+
+use crate::{
+    cross,
+    shell::{Cmd, Result, Tree},
+};
+
+/// Bytes of the stripped shared library: with models and sessions only, and with updates; both without a transport. The standard library is some
+/// 310,000 of them and the kernels of all instruction sets as many.
+const BUDGETS: [(&str, &[&str], u64); 2] =
+    [("models and sessions", &[], 760_000), ("with updates", &["--features", "update"], 1_153_000)];
+const SONAME: &str = "libfleetfoot.so.0";
+const SHARED: &str = "libfleetfoot.so.0.1.0";
+const VERSION: &str = "0.1.0";
+/// What a program that links the static library needs beside it.
+const STATIC_LIBS: [&str; 4] = ["pthread", "dl", "m", "gcc_s"];
+const TESTS: [&str; 2] = ["api", "scenario"];
+const COMPILERS: [&[&str]; 4] = [
+    &["gcc", "-std=c99"],
+    &["clang", "-std=c99"],
+    &["g++", "-x", "c++", "-std=c++11"],
+    &["clang++", "-x", "c++", "-std=c++11"],
+];
+const WARNINGS: [&str; 7] = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow"];
+/// Handles that the scenario closes where everything is slow.
+const FEW: &str = "40";
+const TIMEOUT_S: &str = "900";
+
+pub(crate) fn check(tree: &Tree) -> Result {
+    let work = tree.target.join("capi");
+    let world = world(tree)?;
+    let prefix = work.join("prefix");
+    let libraries = build(tree, &["--features", "net"], None, &work)?;
+    install(tree, &libraries, &prefix)?;
+    only_ours(&prefix.join("lib").join(SHARED))?;
+
+    for compiler in COMPILERS {
+        for test in TESTS {
+            let binary = compile(tree, &work, compiler, test, &[], &prefix)?;
+            let few = (compiler[0] != "gcc").then_some(FEW);
+            run(Cmd::new(&binary), tree, test, &world, &work, few)?;
+        }
+    }
+    for test in TESTS {
+        let sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        let binary = compile(tree, &work, COMPILERS[1], test, &sanitizers, &prefix)?;
+        run(Cmd::new(&binary), tree, test, &world, &work, Some(FEW))?;
+        let binary = compile(tree, &work, COMPILERS[0], test, &[], &prefix)?;
+        let valgrind = Cmd::new("valgrind").args(["-q", "--error-exitcode=9", "--leak-check=full"]);
+        run(valgrind.args(["--errors-for-leak-kinds=definite"]).arg(&binary), tree, test, &world, &work, Some(FEW))?;
+    }
+    emulated(tree, &work, &world)?;
+    consumers(tree, &work, &prefix, &world)?;
+    sizes(tree, &work)
+}
+
+/// The world of `tests/scenario.txt`.
+pub(crate) fn world(tree: &Tree) -> Result<PathBuf> {
+    let world = tree.target.join("scenario");
+    fresh(&world)?;
+    Cmd::cargo(tree, ["run", "--quiet", "-p", "fleetfoot-tests", "--bin", "scenario", "--"]).arg(&world).run()?;
+    Ok(world)
+}
+
+/// Builds the libraries for release and tells their folder.
+fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> Result<PathBuf> {
+    // Whole-program optimization is for libraries that are not also linked into Rust.
+    let args =
+        ["--release", "--quiet", "-p", "fleetfoot-ffi", "--crate-type", "cdylib,staticlib", "--no-default-features"];
+    let cargo = match target {
+        Some(_) => cross::cargo(tree, "rustc", &args),
+        None => Cmd::cargo(tree, ["rustc"]).args(args),
+    };
+    let folder = work.join("build");
+    cargo
+        .args(features)
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
+        .env("CARGO_PROFILE_RELEASE_PACKAGE_FLEETFOOT_KERNELS_OPT_LEVEL", "3")
+        .run()?;
+    Ok(match target {
+        Some(target) => cross::target_folder(tree).join(target),
+        None => folder,
+    }
+    .join("release"))
+}
+
+/// Lays the library out as a prefix has it.
+fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
+    fresh(prefix)?;
+    let (include, lib) = (prefix.join("include"), prefix.join("lib"));
+    let (pkg_config, cmake) = (lib.join("pkgconfig"), lib.join("cmake/fleetfoot"));
+    for folder in [&include, &pkg_config, &cmake] {
+        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    copy(&tree.root.join("ffi/include/fleetfoot.h"), &include.join("fleetfoot.h"))?;
+    copy(&libraries.join("libfleetfoot_c.a"), &lib.join("libfleetfoot.a"))?;
+    let shared = lib.join(SHARED);
+    copy(&libraries.join("libfleetfoot_c.so"), &shared)?;
+    Cmd::new("strip").arg("--strip-unneeded").arg(&shared).run()?;
+    link(SHARED, &lib.join(SONAME))?;
+    link(SONAME, &lib.join("libfleetfoot.so"))?;
+    let flags: Vec<String> = STATIC_LIBS.iter().map(|lib| format!("-l{lib}")).collect();
+    let prefix = prefix.display().to_string();
+    let words = [
+        ("@PREFIX@", prefix.as_str()),
+        ("@VERSION@", VERSION),
+        ("@STATIC_LIBS@", &flags.join(" ")),
+        ("@STATIC_LIBS_CMAKE@", &STATIC_LIBS.join(";")),
+        ("@SHARED@", SHARED),
+        ("@SONAME@", SONAME),
+    ];
+    for (name, folder) in
+        [("fleetfoot.pc", &pkg_config), ("fleetfoot-config.cmake", &cmake), ("fleetfoot-config-version.cmake", &cmake)]
+    {
+        let from = tree.root.join(format!("ffi/packaging/{name}.in"));
+        let mut text = fs::read_to_string(&from).map_err(|e| format!("{}: {e}", from.display()))?;
+        for (word, value) in words {
+            text = text.replace(word, value);
+        }
+        fs::write(folder.join(name), text).map_err(|e| format!("{name}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Nothing but `ff_*` is exported.
+fn only_ours(library: &Path) -> Result {
+    let bytes = fs::read(library).map_err(|e| format!("{}: {e}", library.display()))?;
+    let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", library.display()))?;
+    let exported: Vec<&str> =
+        file.dynamic_symbols().filter(|s| s.is_definition() && s.is_global()).filter_map(|s| s.name().ok()).collect();
+    let others: Vec<&&str> = exported.iter().filter(|name| !name.starts_with("ff_")).collect();
+    println!("{}: {} symbols exported", library.display(), exported.len());
+    if exported.len() > 30 && others.is_empty() { Ok(()) } else { Err(format!("exported: {others:?}")) }
+}
+
+fn compile(tree: &Tree, work: &Path, compiler: &[&str], test: &str, more: &[&str], prefix: &Path) -> Result<PathBuf> {
+    let binary = work.join(format!("{test}-{}", compiler[0]));
+    let lib = prefix.join("lib");
+    Cmd::new(compiler[0])
+        .args(&compiler[1..])
+        .args(WARNINGS)
+        .args(more)
+        .arg("-I")
+        .arg(prefix.join("include"))
+        .arg(tree.root.join(format!("bindings/c/tests/{test}.c")))
+        .arg("-o")
+        .arg(&binary)
+        .arg(format!("-L{}", lib.display()))
+        .arg(format!("-Wl,-rpath,{}", lib.display()))
+        .args(["-x", "none", "-lfleetfoot", "-lpthread"])
+        .run()?;
+    Ok(binary)
+}
+
+fn run(program: Cmd, tree: &Tree, test: &str, world: &Path, work: &Path, few: Option<&str>) -> Result {
+    let scratch = work.join("scratch");
+    fresh(&scratch)?;
+    let program = match few {
+        Some(few) => program.env("FLEETFOOT_FEW", few),
+        None => program,
+    };
+    match test {
+        "scenario" => program.arg(tree.root.join("tests/scenario.txt")).arg(world).arg(&scratch).run(),
+        _ => program.arg(world).arg(&scratch).run(),
+    }
+}
+
+/// The same tests for AArch64, statically linked and emulated.
+fn emulated(tree: &Tree, work: &Path, world: &Path) -> Result {
+    let libraries = build(tree, &["--features", "update"], Some(cross::TARGET), work)?;
+    for test in TESTS {
+        let binary = work.join(format!("{test}-aarch64"));
+        Cmd::new("aarch64-linux-gnu-gcc")
+            .args(["-std=c99", "-O1", "-static", "-I"])
+            .arg(tree.root.join("ffi/include"))
+            .arg(tree.root.join(format!("bindings/c/tests/{test}.c")))
+            .arg(libraries.join("libfleetfoot_c.a"))
+            .args(["-lpthread", "-ldl", "-lm", "-o"])
+            .arg(&binary)
+            .run()?;
+        let emulator = Cmd::new("timeout").args(["-k", "5", TIMEOUT_S, "qemu-aarch64", "-cpu", "max,pauth-impdef=on"]);
+        run(emulator.arg(&binary), tree, test, world, work, Some(FEW))?;
+    }
+    Ok(())
+}
+
+/// Programs of others: what pkg-config and CMake say is enough to build and run them.
+fn consumers(tree: &Tree, work: &Path, prefix: &Path, world: &Path) -> Result {
+    let source = tree.root.join("bindings/c/consumer");
+    let pkg_config = prefix.join("lib/pkgconfig").into_os_string();
+    let rpath = format!("-Wl,-rpath,{}", prefix.join("lib").display());
+    for (name, flags, libraries) in [("shared", &["--cflags", "--libs"][..], true), ("static", &["--cflags"], false)] {
+        let said =
+            Cmd::new("pkg-config").args(flags).arg("fleetfoot").env("PKG_CONFIG_PATH", pkg_config.clone()).read()?;
+        let binary = work.join(format!("consumer-{name}"));
+        let mut compile =
+            Cmd::new("gcc").arg(source.join("main.c")).args(said.split_whitespace()).arg("-o").arg(&binary);
+        if libraries {
+            compile = compile.arg(&rpath);
+        } else {
+            compile = compile.arg(prefix.join("lib/libfleetfoot.a"));
+            compile = compile.args(STATIC_LIBS.map(|lib| format!("-l{lib}")));
+        }
+        compile.run()?;
+        Cmd::new(&binary).run()?;
+    }
+    let build = work.join("consumer");
+    fresh(&build)?;
+    Cmd::new("cmake")
+        .arg("-S")
+        .arg(&source)
+        .arg("-B")
+        .arg(&build)
+        .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()))
+        .run()?;
+    Cmd::new("cmake").arg("--build").arg(&build).run()?;
+    Cmd::new(build.join("shared")).run()?;
+    Cmd::new(build.join("static")).run()?;
+
+    let example = work.join("watch");
+    let include = prefix.join("include");
+    Cmd::new("gcc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+        .arg(include)
+        .arg(tree.root.join("bindings/c/example/watch.c"))
+        .arg("-o")
+        .arg(&example)
+        .arg(format!("-L{}", prefix.join("lib").display()))
+        .args([&rpath, "-lfleetfoot"])
+        .run()?;
+    let store = work.join("watch-store");
+    fresh(&store)?;
+    for repository in ["1", "2", "3"] {
+        let said = Cmd::new(&example)
+            .arg(&store)
+            .arg(world.join(repository))
+            .arg(world.join("root.json"))
+            .arg("digits")
+            .arg(world.join("input.bin"))
+            .read()?;
+        print!("{said}");
+        if !said.contains("answer: class ") || !said.contains("event 1: ") {
+            return Err("the example does not say what it should".into());
+        }
+    }
+    Ok(())
+}
+
+fn sizes(tree: &Tree, work: &Path) -> Result {
+    let mut faults = Vec::new();
+    for (name, features, budget) in BUDGETS {
+        let library = build(tree, features, None, work)?.join("libfleetfoot_c.so");
+        let stripped = work.join("stripped.so");
+        Cmd::new("strip").args(["--strip-all", "-o"]).arg(&stripped).arg(&library).run()?;
+        let len = fs::metadata(&stripped).map_err(|e| e.to_string())?.len();
+        println!("{name}: {len} bytes of {budget}");
+        if len > budget {
+            faults.push(format!("{name}: {len} bytes, over {budget}"));
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+fn fresh(dir: &Path) -> Result {
+    if dir.exists() {
+        fs::remove_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result {
+    fs::copy(from, to).map(drop).map_err(|e| format!("{}: {e}", from.display()))
+}
+
+#[cfg(unix)]
+fn link(to: &str, at: &Path) -> Result {
+    std::os::unix::fs::symlink(to, at).map_err(|e| format!("{}: {e}", at.display()))
+}
+
+#[cfg(not(unix))]
+fn link(to: &str, at: &Path) -> Result {
+    copy(&at.with_file_name(to), at)
+}

@@ -66,14 +66,14 @@ pub struct Agent {
     labels: BTreeMap<[u8; 32], String>,
     /// Tag of the timestamp that this process fetched last.
     timestamp_tag: Option<String>,
+    /// Which versions answer rightly in the environment of this fingerprint.
+    admitted: Admitted,
+    fingerprint: String,
     /// What [`live`](Self::live) handles share, and what they were told last.
     live: Arc<Core>,
     published: Option<Published>,
     /// A candidate that is admitted waits for [`Agent::activate`].
     holds: bool,
-    /// Which versions answer rightly in the environment of this fingerprint.
-    admitted: Admitted,
-    fingerprint: String,
     /// Draws the bucket of this device; none where it cannot be stored.
     device_key: Option<[u8; DEVICE_KEY_LEN]>,
     /// The part of this device in a rollout, as the last refresh found it.
@@ -101,8 +101,8 @@ impl Agent {
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
-        let (live, predictions) = Self::handle(&config, &models.predictions_path());
         let (admitted, fingerprint) = (models.admitted(), admit::fingerprint(config.kernels, &config.environment));
+        let (live, predictions) = Self::handle(&config, &models.predictions_path());
         let mut agent = Self {
             config,
             store,
@@ -113,10 +113,10 @@ impl Agent {
             newer: None,
             labels: BTreeMap::new(),
             timestamp_tag: None,
-            live,
-            published: None,
             admitted,
             fingerprint,
+            live,
+            published: None,
             device_key: None,
             assignment: None,
             holds: false,

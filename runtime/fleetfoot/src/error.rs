@@ -1,4 +1,4 @@
-//! Errors of the facade: its own codes are 420 to 434, 437 to 439 and 470 to 479, the others are those of the crate that found the fault.
+//! Errors of the facade: its own codes are 420 to 439 (but 435 and 436), 458, 459 and 470 to 479, the others are those of the crate that found the fault.
 
 use std::{
     io,

@@ -212,12 +212,6 @@ impl ModelStore {
         self.folder.join(VERSIONS).join(format!("{}.ff", hex(sha256)))
     }
 
-    /// Where predictions wait for their outcome.
-    #[must_use]
-    pub fn predictions_path(&self) -> PathBuf {
-        self.folder.join(PREDICTIONS)
-    }
-
     /// Bytes of the download of `version` that are there.
     pub(crate) fn partial_len(&self, version: &Version) -> u64 {
         fs::metadata(self.partial_path(version)).map_or(0, |found| found.len())
@@ -225,6 +219,12 @@ impl ModelStore {
 
     fn partial_path(&self, version: &Version) -> PathBuf {
         self.folder.join(PARTIAL).join(format!("{}.part", hex(&version.sha256)))
+    }
+
+    /// Where predictions wait for their outcome.
+    #[must_use]
+    pub fn predictions_path(&self) -> PathBuf {
+        self.folder.join(PREDICTIONS)
     }
 
     /// Opens the download of `version` where it stopped.

@@ -52,20 +52,20 @@ pub struct AgentConfig {
     pub facts: BTreeMap<String, String>,
     /// Kernels for validation and for [`live`](crate::Agent::live) handles.
     pub kernels: Kernels,
-    /// Settings of [`live`](crate::Agent::live) handles.
-    pub live: LiveConfig,
     /// How code of a bundle is watched while it proves itself.
     pub watchdog: Watchdog,
     /// What else of this device may change what a model answers, say the build of its system where the release of the kernel does not tell. When
     /// it changes, what serves runs its golden cases again before it is trusted.
     pub environment: String,
+    /// Settings of [`live`](crate::Agent::live) handles.
+    pub live: LiveConfig,
     /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
     pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
-    /// `fetched`, `installed`, `validating`, `goldens` (in the watched thread), `validated`, `shadowing`, `trial`; `shadow` before each inference in the
-    /// shadow; `proving` before what serves is proved again.
+    /// `fetched`, `installed`, `validating`, `goldens` (in the watched thread), `validated`, `shadowing`, `trial`; `shadow` before each inference
+    /// in the shadow, `proving` before what serves is proved again.
     pub at: Option<fn(&str)>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -87,9 +87,9 @@ impl AgentConfig {
             jitter: None,
             facts: [("hardware".into(), hardware())].into(),
             kernels: Kernels::detect(),
-            live: LiveConfig::default(),
             watchdog: Watchdog::default(),
             environment: String::new(),
+            live: LiveConfig::default(),
             build_time: 0,
             on_event: None,
             at: None,

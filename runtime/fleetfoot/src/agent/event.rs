@@ -72,10 +72,6 @@ pub enum Event {
         /// What was measured.
         admission: Admission,
     },
-    /// The candidate runs beside the version that serves.
-    ShadowStarted(VersionInfo),
-    /// The candidate is admitted and waits until the application activates it.
-    Staged(VersionInfo),
     /// Code of a version was started under a watch and did not come back: it was killed, died or hangs.
     Lost {
         /// What.
@@ -92,6 +88,10 @@ pub enum Event {
         /// Golden cases that were exact.
         goldens: usize,
     },
+    /// The candidate runs beside the version that serves.
+    ShadowStarted(VersionInfo),
+    /// The candidate is admitted and waits until the application activates it.
+    Staged(VersionInfo),
     /// The candidate serves, on trial.
     TrialStarted(VersionInfo),
     /// The candidate is active.

@@ -90,7 +90,7 @@ impl Slots {
         let next = self.next.take().ok_or_else(|| refused(&path))?;
         self.write(next, record)?;
         self.next = Some(1 - next);
-        let lasting = Record { seq: 0, candidate: None, ..record.clone() };
+        let lasting = Record { seq: 0, candidate: None, watch_left_s: 0, ..record.clone() };
         if self.third.as_ref() != Some(&lasting) {
             // The record itself is durable: a third copy that cannot be written waits for the next change.
             self.third = None;

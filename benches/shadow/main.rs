@@ -95,7 +95,7 @@ fn measure(name: &str, path: &std::path::Path, blocks: usize, calls: usize, paus
     block(true, 0);
     let (mut all, mut ratios, mut medians) = ([Vec::new(), Vec::new()], Vec::new(), Vec::new());
     for pair in 0..blocks {
-        let first_on = (pair * 0x9E37_79B9 >> 16) & 1 == 1;
+        let first_on = ((pair * 0x9E37_79B9) >> 16) & 1 == 1;
         let mut pairs = [Vec::new(), Vec::new()];
         for on in [first_on, !first_on] {
             pairs[usize::from(on)] = block(on, pair);

@@ -68,7 +68,8 @@ pub(crate) fn check(candidate: Version, mut run: impl FnMut() -> Option<u32>) ->
     Ok(())
 }
 
-const CONFIG: Config = Config { attempts: 2, min_inferences: 1, health_window_s: 60, slots: 2, checkpoint: 0, ..Config::DEFAULT };
+const CONFIG: Config =
+    Config { attempts: 2, min_inferences: 1, health_window_s: 60, slots: 2, checkpoint: 0, ..Config::DEFAULT };
 
 fn expect(what: &'static str, action: Action, is_expected: impl Fn(&Action) -> bool) -> Result<(), Fault> {
     if is_expected(&action) {

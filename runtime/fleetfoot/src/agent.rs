@@ -69,6 +69,8 @@ pub struct Agent {
     /// Which versions answer rightly in the environment of this fingerprint.
     admitted: Admitted,
     fingerprint: String,
+    /// The version that should serve and could not just now; it is left alone until the next poll.
+    passed_over: Option<[u8; 32]>,
     /// What [`live`](Self::live) handles share, and what they were told last.
     live: Arc<Core>,
     published: Option<Published>,
@@ -115,6 +117,7 @@ impl Agent {
             timestamp_tag: None,
             admitted,
             fingerprint,
+            passed_over: None,
             live,
             published: None,
             device_key: None,
@@ -237,6 +240,7 @@ impl Agent {
     /// [`Error::NoSuchVersion`], [`Error::NewerState`], [`Error::File`].
     pub fn rollback(&mut self, name: &str) -> Result<VersionInfo, Error> {
         self.writable()?;
+        self.passed_over = None;
         self.hear()?;
         let versions = self.versions();
         let named = |v: &VersionInfo| {
@@ -293,6 +297,9 @@ impl Agent {
 
     fn try_poll(&mut self) -> Result<Outcome, Error> {
         self.writable()?;
+        if self.passed_over.take().is_some() {
+            self.settle()?;
+        }
         let heard = self.hear()?;
         let waits = self.waits_for_word() || self.held_before_start().is_some() || self.is_held(None);
         let resumed = if waits { Action::None } else { self.step(self.take_up_again())? };

@@ -100,8 +100,9 @@ impl Recorder {
         self.log.lock().unwrap().push(op);
     }
 
-    fn number(&self, file: &File) -> u64 {
-        self.numbers.lock().unwrap()[&file.metadata().unwrap().ino()]
+    /// Nothing for files that the store did not make: the journal of predictions has a format that survives by itself.
+    fn number(&self, file: &File) -> Option<u64> {
+        self.numbers.lock().unwrap().get(&file.metadata().unwrap().ino()).copied()
     }
 
     fn short(&self, path: &Path) -> PathBuf {
@@ -123,18 +124,24 @@ impl Disk for Recorder {
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        self.note(Op::SetLen { file: self.number(file), len: len as usize });
+        if let Some(number) = self.number(file) {
+            self.note(Op::SetLen { file: number, len: len as usize });
+        }
         file.set_len(len)
     }
 
     fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
         let offset = file.stream_position()? as usize;
-        self.note(Op::Write { file: self.number(file), offset, bytes: bytes.to_vec() });
+        if let Some(number) = self.number(file) {
+            self.note(Op::Write { file: number, offset, bytes: bytes.to_vec() });
+        }
         file.write_all(bytes)
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        self.note(Op::Sync { file: self.number(file) });
+        if let Some(number) = self.number(file) {
+            self.note(Op::Sync { file: number });
+        }
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub enum Answer {
     Later,
 }
 
-/// What became of a run of [`send`].
+/// What became of a run of `send`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Reports that the receiver has.

@@ -412,6 +412,8 @@ impl Agent {
                     self.emit(&Event::Staged(version.clone()));
                     return Ok(Some(Outcome::Staged(version)));
                 }
+                // A rollout may have said since that it is for the shadow only: its word comes with the next refresh.
+                Action::Validated { .. } if offer.is_none() && self.waits_for_word() => return Ok(self.trial()),
                 // The moment is good: nothing waits for it here.
                 Action::Validated { .. } => Input::Resume { now: self.now },
                 Action::StartShadow { version } => {
@@ -512,7 +514,7 @@ impl Agent {
             // Old or new: what is stored decides. Where that cannot be read either, nothing is written until it can be.
             match self.models.load() {
                 Ok(loaded) => self.take_up(loaded),
-                Err(_) => self.machine = Machine::new(self.config.limits, before),
+                Err(_) => self.machine = Machine::new(self.machine.config(), before),
             }
             return Err(error);
         }
@@ -538,7 +540,8 @@ impl Agent {
                 fresh
             }
         };
-        self.machine = Machine::new(self.config.limits, record);
+        // The gate of a shadow, where a rollout asked for one, stays.
+        self.machine = Machine::new(self.machine.config(), record);
     }
 
     fn writable(&self) -> Result<(), Error> {

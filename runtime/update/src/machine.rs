@@ -63,6 +63,12 @@ impl Machine {
         Self { config, record, running: Running::Nothing, then: None, now: 0, watched: None, watch_unsaved: false }
     }
 
+    /// The limits that hold: those of the device, or of a rollout.
+    #[must_use]
+    pub const fn config(&self) -> Config {
+        self.config
+    }
+
     /// Other limits from now on, for what is not decided yet; a candidate keeps the attempts that it was given.
     pub const fn configure(&mut self, config: Config) {
         self.config = config;

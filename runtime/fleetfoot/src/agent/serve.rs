@@ -41,7 +41,11 @@ impl Agent {
                 return Ok(());
             }
             let (fault, input) = match self.serve(&version, trial, storing) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // Whatever was passed over before is wanted anew when its turn comes again.
+                    self.passed_over = None;
+                    return Ok(());
+                }
                 Err(NotTrusted::ForGood(input, fault)) => (fault, input),
                 // The trial rests; the attempt that was taken for it is given back.
                 Err(NotTrusted::JustNow(fault)) if trial => (fault, Input::Suspend { now: self.now }),
@@ -99,6 +103,18 @@ impl Agent {
                 let from = self.describe(wanted);
                 self.emit(&Event::FellBack { from, because: fault.to_string(), to: Some(to) });
             }
+            return Ok(());
+        }
+        // Nothing can be opened just now: what is in memory goes on, unless it was rejected.
+        let still_good = |serving: &Serving| {
+            let known = record.kept(&serving.version.sha256).or(record.factory.as_ref());
+            known
+                .is_some_and(|v| v.sha256 == serving.version.sha256 && record.rejection(&v.sha256, v.attempt).is_none())
+        };
+        if let Some(mut before) = before.filter(still_good) {
+            before.trial = false;
+            self.passed_over = Some(wanted.sha256);
+            self.serving = Some(before);
             return Ok(());
         }
         Err(fault)

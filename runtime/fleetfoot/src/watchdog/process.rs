@@ -101,7 +101,8 @@ pub(crate) fn ask(
 fn wait(child: &mut Child, deadline: Duration) -> Result<Option<ExitStatus>, Error> {
     let end = Instant::now() + deadline;
     loop {
-        match child.try_wait().map_err(|source| Error::Thread { source })? {
+        // Where the host does not keep the ends of its children this is an error: the child is gone all the same, and is not run again in here.
+        match child.try_wait().map_err(|source| Error::from(Lost::Died { how: source.to_string() }))? {
             Some(status) => return Ok(Some(status)),
             None if Instant::now() >= end => return Ok(None),
             None => thread::sleep(LOOK_AGAIN),

@@ -44,6 +44,10 @@ impl Machine {
         }
         let factory = self.record.factory.filter(|factory| factory.sha256 == sha256);
         let Some(version) = self.record.kept(&sha256).copied().or(factory) else { return Action::None };
+        if self.record.active == Some(sha256) {
+            // What takes over has been settled for long.
+            self.record.watch_left_s = 0;
+        }
         change::reject(&mut self.record, &version, reason);
         change::forget(&mut self.record, &sha256);
         let to = self.serving().copied();

@@ -111,10 +111,13 @@ fn a_planned_policy_is_applied() {
     let show = world.run(&["--json", "rollout", "show", "--repo", "repo", "--model", "digits"]).ok().json();
     assert_eq!(show["directive"], said);
 
-    // More than 5% at once needs a reason.
-    fs::write(world.path("r.yaml"), POLICY.replace("percent: 5", "percent: 6")).unwrap();
+    // More than 5% at once, as the first thing of a rollout, needs a reason, also where a later stage is applied first.
+    fs::write(world.path("r.yaml"), POLICY.replace("digits-1", "digits-b").replace("percent: 5", "percent: 6"))
+        .unwrap();
     let digest = world.run(&["--json", "rollout", "lint", "r.yaml"]).ok().json()["digest"].clone();
     let ran = apply("digits", digest.as_str().unwrap(), &[]);
     assert!(ran.code == 5 && ran.stderr.contains("6% of the devices at once"), "{}", ran.stderr);
+    let ran = apply("digits", digest.as_str().unwrap(), &["--stage", "2", "--step", "2"]);
+    assert!(ran.code == 5 && ran.stderr.contains("100% of the devices at once"), "{}", ran.stderr);
     apply("digits", digest.as_str().unwrap(), &["--reason", "a fix that everybody waits for"]).ok();
 }

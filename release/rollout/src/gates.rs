@@ -23,7 +23,7 @@ use crate::{
 
 /// Probability of stopping a rollout whose candidate is exactly as bad as allowed.
 pub const ALPHA: f64 = 0.05;
-/// Device-days of each arm without which a stage does not end.
+/// Devices of each arm without which a stage does not end.
 pub const ENOUGH: f64 = 20.0;
 /// Crashes that may be so many times as frequent as those of the control.
 pub const CRASH_RATIO: f64 = 1.0;
@@ -47,6 +47,13 @@ pub struct Side {
     pub device_days: f64,
 }
 
+impl Side {
+    /// The sums of `metric` at what they are worth: days of one device resemble each other, so there are never more independent values than devices.
+    fn worth(&self, metric: &str) -> Option<Sums> {
+        self.metrics.get(metric).map(|sums| sums.worth(self.devices as f64))
+    }
+}
+
 /// The state of a stage at one look: everything since it began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Look {
@@ -56,8 +63,8 @@ pub struct Look {
     pub treatment: Side,
     /// The side of the current version.
     pub control: Side,
-    /// Shares that the arms should have, basis points.
-    pub shares: (u16, u16),
+    /// Devices that were drawn for the two arms, or any numbers of that proportion; a 0 where nothing is compared.
+    pub shares: (u64, u64),
     /// Answers compared in the stage shadow, and how many agreed.
     pub compared: (u64, u64),
 }
@@ -144,7 +151,11 @@ pub fn decide(policy: &Policy, index: usize, looks: &[Look], memo: &Memo) -> Dec
     // The worst decides; a winner of a comparison counts only where nothing else objects.
     findings.sort_by_key(|finding| std::cmp::Reverse(weight(finding.outcome)));
     let worst = findings.first().map_or(Outcome::Continue, |finding| finding.outcome);
+    let undecided =
+        findings.iter().any(|f| f.bound.is_none() && f.outcome == Outcome::Continue && f.what == ERROR_RATE);
     let outcome = match worst {
+        // A winner waits until the guardrails had a look, too.
+        Outcome::Promote if undecided && !over => Outcome::Continue,
         Outcome::Continue if over && !matches!(stage, Stage::Ab { .. }) => Outcome::Promote,
         other => other,
     };
@@ -167,7 +178,9 @@ const fn weight(outcome: Outcome) -> u8 {
 pub fn watched(policy: &Policy) -> Vec<Guardrail> {
     let mut all = policy.guardrails.clone();
     for (metric, margin, action) in [(ERROR_RATE, 0.001, Action::Rollback), (FALLBACK_RATE, 0.005, Action::Rollback)] {
-        if !all.iter().any(|guardrail| guardrail.metric == metric) {
+        // Another limit of the same kind takes the place of the built-in one; a limit of another kind stands beside it.
+        let same = |g: &Guardrail| g.metric == metric && matches!(g.limit, Limit::WorseBy(_) | Limit::Ratio(_));
+        if !all.iter().any(same) {
             all.push(Guardrail { metric: metric.into(), limit: Limit::WorseBy(margin), action, look_s: 86_400 });
         }
     }
@@ -176,8 +189,12 @@ pub fn watched(policy: &Policy) -> Vec<Guardrail> {
 
 /// How much worse than allowed: above 0 is harm.
 fn harm(limit: Limit, metric: &str, look: &Look) -> Option<Estimate> {
-    let (t, c) = (look.treatment.metrics.get(metric)?, look.control.metrics.get(metric));
+    let t = &look.treatment.worth(metric)?;
+    let control = look.control.worth(metric);
+    let c = control.as_ref();
     match limit {
+        // The current version does not fall back from itself.
+        Limit::WorseBy(margin) if metric == FALLBACK_RATE => Estimate::above(t, margin),
         Limit::WorseBy(margin) => Estimate::contrast(t, c?, 1.0, margin),
         Limit::Ratio(ratio) => Estimate::contrast(t, c?, ratio, 0.0),
         Limit::Drop(drop) => {
@@ -248,8 +265,9 @@ fn guardrail(guardrail: &Guardrail, lasts_s: u64, looks: &[Look], alpha: f64, me
 }
 
 fn enough(look: &Look, metric: &str, limit: Limit) -> bool {
-    let enough = |side: &Side| side.metrics.get(metric).is_some_and(|sums| sums.n >= ENOUGH);
-    enough(&look.treatment) && (matches!(limit, Limit::Above(_)) || enough(&look.control))
+    let enough = |side: &Side| side.worth(metric).is_some_and(|sums| sums.n >= ENOUGH);
+    let alone = matches!(limit, Limit::Above(_)) || metric == FALLBACK_RATE;
+    enough(&look.treatment) && (alone || enough(&look.control))
 }
 
 fn mean(side: &Side, metric: &str) -> f64 {
@@ -300,7 +318,7 @@ fn crashes(lasts_s: u64, looks: &[Look], alpha: f64, action: Action) -> Finding 
 
 fn ratio_of_arms(now: &Look) -> Finding {
     let (t, c) = (now.treatment.devices as f64, now.control.devices as f64);
-    let split = (f64::from(now.shares.0), f64::from(now.shares.1));
+    let split = (now.shares.0 as f64, now.shares.1 as f64);
     let p = if split.0 > 0.0 && split.1 > 0.0 { sample_ratio(t, c, split) } else { 1.0 };
     let fault = p < SAMPLE_RATIO_ALPHA;
     let text = format!(
@@ -321,7 +339,7 @@ fn comparison(metric: &str, minimum_effect: f64, lasts_s: u64, looks: &[Look], m
             continue;
         }
         next_s = (look.elapsed_s / 86_400 + 1) * 86_400;
-        let sums = |side: &Side| side.metrics.get(metric).copied().filter(|sums| sums.n >= ENOUGH);
+        let sums = |side: &Side| side.worth(metric).filter(|sums| sums.n >= ENOUGH);
         let effect = sums(&look.treatment).zip(sums(&look.control)).and_then(|(t, c)| Estimate::relative(&t, &c));
         let bound = effect.map_or(f64::INFINITY, |_| {
             times.push(look.elapsed_s as f64 / lasts_s as f64);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     gates::{ALPHA, CRASH_RATE, ENOUGH, limit_text, watched},
     policy::{Limit, Policy, Stage},
+    simulate::exposure,
     stats::{
         sequential::{bounds, crossed},
         spending::Spending,
@@ -71,6 +72,7 @@ pub struct Plan {
 /// Works out what `policy` does to `fleet`.
 #[must_use]
 pub fn plan(policy: &Policy, fleet: Fleet) -> Plan {
+    let policy = &policy.laid_out();
     let devices_of = |bp: u16| (fleet.devices as f64 * f64::from(bp) / 10_000.0).round() as u64;
     let mut guardrails = watched(policy);
     guardrails.retain(|guardrail| guardrail.metric != CRASH_RATE);
@@ -84,18 +86,12 @@ pub fn plan(policy: &Policy, fleet: Fleet) -> Plan {
             _ => devices_of(stage.exposed_bp()),
         };
         let exposed_devices = devices_of(stage.exposed_bp());
-        let control_devices = match stage {
-            Stage::Ab { percent_bp, .. } => devices_of(*percent_bp).saturating_sub(exposed_devices),
-            Stage::Canary { .. } => exposed_devices,
-            Stage::Full { ramp_bp, .. } => devices_of(ramp_bp.first().copied().unwrap_or_default().min(4950)),
-            Stage::Shadow { .. } => 0,
-        };
-        let compared = match stage {
-            Stage::Full { .. } => control_devices,
-            _ => exposed_devices,
-        };
+        let (treated_bp, control_bp) = exposure(stage).shares();
+        let control_devices = if fetches_only(stage) { 0 } else { devices_of(control_bp) };
+        let compared = if fetches_only(stage) { 0 } else { devices_of(treated_bp) };
         let power = match stage {
             Stage::Shadow { .. } => Vec::new(),
+            _ if control_devices == 0 => Vec::new(),
             _ => guardrails
                 .iter()
                 .map(|g| {
@@ -105,11 +101,18 @@ pub fn plan(policy: &Policy, fleet: Fleet) -> Plan {
                 .collect(),
         };
         for power in &power {
-            if power.smallest_seen.is_none() && lasts > 0.0 {
+            if power.smallest_seen.is_none() && control_devices > 0 {
                 warnings.push(format!("{} for {}: {}", stage.name(), duration_text(stage.lasts_s()), power.text));
             }
         }
-        let bytes = fetching.saturating_sub(before) * fleet.bundle_bytes;
+        if control_devices == 0 && !fetches_only(stage) {
+            warnings.push(format!(
+                "{} {}%: everybody left has the candidate; only fallbacks, crashes and absolute limits are watched",
+                stage.name(),
+                f64::from(stage.exposed_bp()) / 100.0
+            ));
+        }
+        let bytes = fetching.saturating_sub(before).saturating_mul(fleet.bundle_bytes);
         before = before.max(fetching);
         stages.push(StagePlan {
             stage: stage.name(),
@@ -132,11 +135,18 @@ pub fn plan(policy: &Policy, fleet: Fleet) -> Plan {
     Plan { rollout: policy.rollout.clone(), devices: fleet.devices, stages, warnings }
 }
 
+/// Whether nobody gets answers of the candidate in this stage.
+const fn fetches_only(stage: &Stage) -> bool {
+    matches!(stage, Stage::Shadow { .. })
+}
+
 /// What is assumed of a metric where nothing is known yet: its level, and its spread from device-day to device-day.
 fn assumed(metric: &str, fleet: Fleet) -> (f64, f64) {
     let rate = |p: f64| (p, (p * (1.0 - p) / fleet.inferences_per_day.max(1.0)).sqrt());
     match metric {
         "error_rate" => rate(0.005),
+        // A device falls back once or not at all.
+        "fallback_rate" => (0.0, (0.002f64 * 0.998).sqrt()),
         "latency_ms" => (10.0, 3.0),
         _ if metric.ends_with("_rate") => rate(0.002),
         _ => (1.0, 0.5),
@@ -155,9 +165,8 @@ fn power(
     fleet: Fleet,
 ) -> Power {
     let (level, spread) = assumed(metric, fleet);
-    // A device-day is what a device reports of a day; shorter stages have one report of each device.
-    let per_device = days.max(1.0);
-    let (nt, nc) = (treated as f64 * per_device, control as f64 * per_device);
+    // Days of one device resemble each other: at the worst a device is worth one value, however long the stage.
+    let (nt, nc) = (treated as f64, control as f64);
     let error = match limit {
         Limit::Above(_) => spread / nt.sqrt(),
         Limit::Ratio(ratio) => spread * (1.0 / nt + ratio * ratio / nc).sqrt(),
@@ -166,7 +175,7 @@ fn power(
     let allowed = limit_text(limit);
     if nt < ENOUGH || (nc < ENOUGH && !matches!(limit, Limit::Above(_))) {
         let text = format!(
-            "{treated} devices and {control} of control in {days:.1} days cannot decide about {metric} ({allowed}): {ENOUGH} device-days of each are the least"
+            "{treated} devices and {control} of control in {days:.1} days cannot decide about {metric} ({allowed}): {ENOUGH} devices of each are the least"
         );
         return Power { metric: metric.into(), limit: allowed, smallest_seen: None, text };
     }

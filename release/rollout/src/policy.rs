@@ -149,12 +149,24 @@ impl Stage {
         match self {
             Self::Shadow { bake_s, .. } | Self::Canary { bake_s, .. } => *bake_s,
             Self::Ab { max_s, .. } => *max_s,
-            Self::Full { ramp_bp, step_s } => step_s * ramp_bp.len() as u64,
+            Self::Full { ramp_bp, step_s } => step_s.saturating_mul(ramp_bp.len() as u64),
         }
     }
 }
 
 impl Policy {
+    /// The same policy with each share of a ramp as a stage of its own: every share is judged by the devices and the days that it has itself.
+    #[must_use]
+    pub fn laid_out(&self) -> Self {
+        let one = |stage: &Stage| match stage {
+            Stage::Full { ramp_bp, step_s } => {
+                ramp_bp.iter().map(|&bp| Stage::Full { ramp_bp: vec![bp], step_s: *step_s }).collect()
+            }
+            other => vec![other.clone()],
+        };
+        Self { stages: self.stages.iter().flat_map(one).collect(), ..self.clone() }
+    }
+
     /// The share that gets the candidate first, basis points, and the stage.
     #[must_use]
     pub fn first_exposure(&self) -> Option<(&Stage, u16)> {

@@ -9,6 +9,7 @@ mod parts;
 use fields::Fields;
 
 use crate::{
+    gates::CRASH_RATE,
     policy::{Limit, Policy, Stage},
     presets,
     tree::{Node, Problem},
@@ -87,7 +88,7 @@ fn read(node: &Node, problems: &mut Vec<Problem>) -> Option<Policy> {
     }
     check_ladder(&mut fields, &stages);
     for guardrail in &guardrails {
-        if matches!(guardrail.limit, Limit::Ratio(ratio) if ratio <= 1.0) {
+        if guardrail.metric != CRASH_RATE && matches!(guardrail.limit, Limit::Ratio(ratio) if ratio <= 1.0) {
             fields.problem_at(
                 "guardrails",
                 format!("{}: a ratio of 1 or less fires without a fault", guardrail.metric),
@@ -118,7 +119,15 @@ fn check_ladder(fields: &mut Fields<'_>, stages: &[Stage]) {
     }
     let mut before = 0;
     for (index, stage) in stages.iter().enumerate() {
-        let exposed = stage.exposed_bp();
+        // A ramp rises by itself: its first share counts.
+        let exposed = match stage {
+            Stage::Full { ramp_bp, .. } => ramp_bp.first().copied().unwrap_or(10_000),
+            other => other.exposed_bp(),
+        };
+        if exposed == 0 && !matches!(stage, Stage::Shadow { .. }) {
+            let what = format!("stage {} ({}) exposes less than 0.01% of the devices", index + 1, stage.name());
+            fields.problem_at("stages", what, "a larger percent, or a more even split");
+        }
         if exposed > 0 && exposed < before {
             let what = format!("stage {} ({}) exposes fewer devices than the one before", index + 1, stage.name());
             fields.problem_at("stages", what, "widening never takes a device back; order the stages by their share");
@@ -127,5 +136,8 @@ fn check_ladder(fields: &mut Fields<'_>, stages: &[Stage]) {
         if matches!(stage, Stage::Full { .. }) && index + 1 < stages.len() {
             fields.problem_at("stages", "something follows full".into(), "full is the last stage");
         }
+    }
+    if stages.last().is_some_and(|stage| !matches!(stage, Stage::Full { .. })) {
+        fields.problem_at("stages", "the last stage is not full".into(), "end with `- full: {ramp: [100], step: 1d}`");
     }
 }

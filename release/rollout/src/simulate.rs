@@ -23,7 +23,7 @@ use self::device::Device;
 pub use self::fault::{Fault, Kind};
 use crate::{
     gates::{self, Decision, Look, Outcome, Side},
-    policy::{Policy, Stage},
+    policy::{Guardrail, Limit, Policy, Stage},
     stats::sequential::Memo,
 };
 
@@ -90,6 +90,7 @@ pub struct StageRun {
 
 /// Runs `policy` on the fleet of `scenario`. `watch` is called after every look, with the days since the beginning and the devices exposed so far.
 pub fn run(policy: &Policy, scenario: &Scenario, mut watch: impl FnMut(f64, u64)) -> Run {
+    let policy = &policy.laid_out();
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
     let salt = format!("{}/{}", policy.rollout, scenario.seed);
     let mut fleet: Vec<Device> =
@@ -144,19 +145,17 @@ fn run_stage(
 ) -> (Decision, u64) {
     let stage = &policy.stages[index];
     let lasts_s = stage.lasts_s();
-    let ramp_s = match stage {
-        Stage::Full { step_s, .. } => *step_s,
-        _ => lasts_s,
-    };
     let look_s = gates::watched(policy).iter().map(|guardrail| guardrail.look_s).min();
-    let step_s = look_s.unwrap_or(86_400).min(lasts_s).min(ramp_s).max(1);
+    let step_s = look_s.unwrap_or(86_400).min(lasts_s).max(1);
     let (mut looks, mut reporting): (Vec<Look>, BTreeMap<u8, std::collections::BTreeSet<usize>>) =
         (Vec::new(), BTreeMap::new());
     let mut sides = (Side::default(), Side::default());
     let mut compared = (0u64, 0u64);
     let mut elapsed_s = 0;
+    let above = |g: &Guardrail| matches!(g.limit, Limit::Above(_)).then(|| g.metric.clone());
+    let with_limit: Vec<String> = policy.guardrails.iter().filter_map(above).collect();
     loop {
-        let exposure = exposure(stage, elapsed_s);
+        let exposure = exposure(stage);
         let (_, control_bp) = exposure.shares();
         let dt_s = step_s.min(lasts_s - elapsed_s);
         let now_s = begun_s + elapsed_s;
@@ -174,14 +173,15 @@ fn run_stage(
                 continue;
             }
             let day = device.live(policy, now_s, dt_s, scenario, metrics, rng);
-            // Comparisons are concurrent: without a control arm of the same days nothing is booked.
-            if control_bp == 0 || !day.reports {
+            if !day.reports {
                 continue;
             }
             let side = if treated { &mut sides.0 } else { &mut sides.1 };
             for (metric, value) in metrics.iter().zip(&day.values) {
-                if let Some(value) = value {
-                    side.metrics.entry(metric.clone()).or_default().add(*value);
+                // Comparisons are concurrent: without a control of the same days only what stands for itself is booked.
+                let alone = metric == gates::FALLBACK_RATE || with_limit.contains(metric);
+                if let Some(value) = value.filter(|_| control_bp > 0 || alone) {
+                    side.metrics.entry(metric.clone()).or_default().add(value);
                 }
             }
             side.crashes += day.crashes;
@@ -191,8 +191,10 @@ fn run_stage(
         elapsed_s += dt_s;
         let devices = |arm| reporting.get(&arm).map_or(0, |devices| devices.len() as u64);
         (sides.0.devices, sides.1.devices) = (devices(1), devices(0));
-        // The share of the first ramp: both arms are compared as they were drawn.
-        let shares = if control_bp == 0 { (0, 0) } else { exposure.shares() };
+        // What the arms should be is what was drawn, over all stages: devices stay on their side.
+        let drawn = |arm: Arm| fleet.iter().filter(|device| device.arm == Some(arm)).count() as u64;
+        let enrolled = (drawn(Arm::Treatment), drawn(Arm::Control));
+        let shares = if control_bp == 0 { (0, 0) } else { enrolled };
         let (treatment, control) = sides.clone();
         looks.push(Look { elapsed_s, treatment, control, shares, compared });
         let decision = gates::decide(policy, index, &looks, memo);
@@ -203,18 +205,14 @@ fn run_stage(
     }
 }
 
-/// The words of the directive for `stage` after `elapsed_s`.
-fn exposure(stage: &Stage, elapsed_s: u64) -> Exposure {
+/// The words of the directive for `stage`, of a policy that is laid out.
+#[must_use]
+pub fn exposure(stage: &Stage) -> Exposure {
     let (stage, exposed_bp, split) = match stage {
         Stage::Shadow { percent_bp, .. } => (Cohort::Shadow, *percent_bp, (1, 1)),
         Stage::Canary { percent_bp, .. } => (Cohort::Canary, *percent_bp, (1, 1)),
         Stage::Ab { percent_bp, split, .. } => (Cohort::Ab, *percent_bp, *split),
-        Stage::Full { ramp_bp, step_s } => {
-            let step = usize::try_from(elapsed_s / (*step_s).max(1))
-                .unwrap_or(usize::MAX)
-                .min(ramp_bp.len().saturating_sub(1));
-            (Cohort::Full, ramp_bp.get(step).copied().unwrap_or(10_000), (1, 1))
-        }
+        Stage::Full { ramp_bp, .. } => (Cohort::Full, ramp_bp.first().copied().unwrap_or(10_000), (1, 1)),
     };
     Exposure { stage, exposed_bp, split }
 }

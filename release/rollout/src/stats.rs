@@ -9,7 +9,8 @@
 //! counts       exact test for few events; sample-ratio check
 //! welch        one look at a fixed time                                           Welch 1947
 //! ```
-//! The unit is the device-day: one mean per device and day. Inferences of one device are not independent, devices are.
+//! The unit is the device-day: one mean per device and day. Inferences of one device are not independent, nor are its days; devices are, so
+//! sums are taken at what as many values as there are devices are worth ([`sums::Sums::worth`]).
 //! Distributions come from the crate `statrs`; `tests/statistics.rs` holds boundaries against published tables and against simulation.
 
 pub mod ab;

@@ -11,13 +11,12 @@ use fleetfoot_rollout::{
 use fleetfoot_trust::sha256;
 use serde_json::{Value, json};
 
+use super::RoleArgs;
 use crate::{
     commands::{keys::load_private, repo::now},
     failure::{Exit, Failure},
     output::{Output, table},
 };
-
-use super::RoleArgs;
 
 #[derive(clap::Args)]
 pub(crate) struct LintArgs {
@@ -131,6 +130,13 @@ fn people(plan: &Plan, digest: &str) -> String {
     format!("{text}\ndigest {digest}")
 }
 
+/// Share of its inferences that a device runs twice in the stage shadow, basis points.
+const SHADOW_SHARE_BP: u16 = 2_000;
+/// Comparisons after which a device judges for itself.
+const SHADOW_COMPARED: u32 = 50;
+/// More than this at once, as the first thing, needs a reason; basis points.
+const MOST_AT_ONCE_BP: u64 = 500;
+
 /// What devices are told in stage `args.stage`.
 fn document(args: &ApplyArgs, policy: &Policy) -> Result<Value, Failure> {
     let n = policy.stages.len();
@@ -145,12 +151,12 @@ fn document(args: &ApplyArgs, policy: &Policy) -> Result<Value, Failure> {
         "stage": stage.name(),
     });
     match stage {
-        Stage::Shadow { percent_bp, min_reports, agreement, .. } => {
+        Stage::Shadow { percent_bp, agreement, .. } => {
             exposed_bp = *percent_bp;
-            // Both fit: an agreement is at most 1, and a device never compares more than a billion.
+            // It fits: an agreement is at most 1. How many comparisons the fleet needs is the gate's affair; a device judges for itself after a few.
             let agreement_bp = (agreement * 10_000.0).round() as u16;
-            let per_device = (*min_reports).clamp(1, 1_000) as u32;
-            said["shadow"] = json!({ "share_bp": 1_000, "agreement_bp": agreement_bp, "min_compared": per_device });
+            said["shadow"] =
+                json!({ "share_bp": SHADOW_SHARE_BP, "agreement_bp": agreement_bp, "min_compared": SHADOW_COMPARED });
         }
         Stage::Canary { .. } => {}
         Stage::Ab { percent_bp, split, .. } => {
@@ -221,16 +227,21 @@ pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
     if policy.model != args.role.model {
         return Err(Failure::usage(format!("the policy is for {}, --model says {}", policy.model, args.role.model)));
     }
-    if let Some((stage, bp)) = policy.first_exposure().filter(|(_, bp)| *bp > 500 && args.reason.is_none()) {
-        let percent = f64::from(bp) / 100.0;
-        return Err(Failure::new(
-            Exit::Refused,
-            format!("the first exposure ({}) is {percent}% of the devices at once", stage.name()),
-        )
-        .help("begin with at most 5%, or say why with --reason"));
-    }
     let repository = args.role.online.repository()?;
     let said = document(args, &policy)?;
+    let share = |said: &Value| match said["stage"].as_str() {
+        Some("canary" | "ab" | "full") => said["exposed_bp"].as_u64().unwrap_or(0),
+        _ => 0,
+    };
+    let before = repository.current_directive(&args.role.model)?.filter(|before| before["rollout"] == said["rollout"]);
+    let (before, now_bp) = (before.as_ref().map_or(0, share), share(&said));
+    if before == 0 && now_bp > MOST_AT_ONCE_BP && args.reason.is_none() {
+        let percent = now_bp as f64 / 100.0;
+        let what = format!("the first exposure of rollout {} is {percent}% of the devices at once", policy.rollout);
+        return Err(
+            Failure::new(Exit::Refused, what).help("begin with a stage of at most 5%, or say why with --reason")
+        );
+    }
     let keys = load_private(&args.role.key, args.role.online.passphrase_file())?;
     let online = &args.role.online;
     let signed = online.with(|o| repository.direct(&args.role.model, said, &keys, o, online.expiry(), now()))?;

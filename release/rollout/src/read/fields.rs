@@ -214,6 +214,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A time that a stage may last.
+    pub(super) fn stage_time_of(node: &Node) -> Result<u64, &'static str> {
+        let hint = "a time such as 30m, 24h or 14d, from 1m to 365d";
+        Self::duration_of(node).ok().filter(|s| (60..=365 * 86_400).contains(s)).ok_or(hint)
+    }
+
+    /// A fraction of at most 1, written in percent with its sign.
+    pub(super) fn share_of_one(node: &Node) -> Result<f64, &'static str> {
+        Self::percent_of(node)?.le(&1.0).then_some(()).ok_or("at most 100%")?;
+        Self::percent_of(node)
+    }
+
     /// A number above 0.
     pub(super) fn number_of(node: &Node) -> Result<f64, &'static str> {
         match node.value {
@@ -222,9 +234,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A fraction from 0 to 1.
-    pub(super) fn fraction_of(node: &Node) -> Result<f64, &'static str> {
-        Self::number_of(node).ok().filter(|number| *number <= 1.0).ok_or("a fraction above 0 and at most 1")
+    /// A share of answers that has to agree.
+    pub(super) fn agreement_of(node: &Node) -> Result<f64, &'static str> {
+        Self::number_of(node).ok().filter(|n| (0.1..=1.0).contains(n)).ok_or("a fraction from 0.1 to 1, such as 0.9")
     }
 }
 

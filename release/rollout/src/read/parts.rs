@@ -6,6 +6,7 @@ use fleetfoot_update::directive::{DeviceLimits, MAX_SELECTORS, MAX_VALUES, Netwo
 
 use super::fields::Fields;
 use crate::{
+    gates::{CRASH_RATE, CRASH_RATIO},
     policy::{Action, Guardrail, Limit, Stage},
     tree::{Node, Value},
     units,
@@ -82,16 +83,16 @@ const BAKE: &str = "how long at least: `bake: 24h`";
 
 fn shadow(mut fields: Fields<'_>) -> Option<Stage> {
     let percent_bp = fields.required("percent", Fields::share_of, PERCENT);
-    let bake_s = fields.required("bake", Fields::duration_of, BAKE);
+    let bake_s = fields.required("bake", Fields::stage_time_of, BAKE);
     let min_reports = fields.optional("min_reports", Fields::whole_of).map_or(1000, |(n, _)| n);
-    let agreement = fields.optional("agreement", Fields::fraction_of).map_or(0.9, |(share, _)| share);
+    let agreement = fields.optional("agreement", Fields::agreement_of).map_or(0.9, |(share, _)| share);
     fields.finish();
     Some(Stage::Shadow { percent_bp: percent_bp?, bake_s: bake_s?, min_reports, agreement })
 }
 
 fn canary(mut fields: Fields<'_>) -> Option<Stage> {
     let percent_bp = fields.required("percent", Fields::share_of, PERCENT);
-    let bake_s = fields.required("bake", Fields::duration_of, BAKE);
+    let bake_s = fields.required("bake", Fields::stage_time_of, BAKE);
     if percent_bp.is_some_and(|bp| bp > 4950) {
         fields.problem_at(
             "percent",
@@ -105,7 +106,7 @@ fn canary(mut fields: Fields<'_>) -> Option<Stage> {
 
 fn ab(mut fields: Fields<'_>) -> Option<Stage> {
     let percent_bp = fields.required("percent", Fields::share_of, PERCENT);
-    let max_s = fields.required("max", Fields::duration_of, "the longest time: `max: 14d`");
+    let max_s = fields.required("max", Fields::stage_time_of, "the longest time: `max: 14d`");
     let metric = fields.name("metric");
     let minimum_effect = fields.required(
         "minimum_effect",
@@ -120,6 +121,16 @@ fn ab(mut fields: Fields<'_>) -> Option<Stage> {
         }),
         _ => None,
     };
+    if metric
+        .as_deref()
+        .is_some_and(|metric| metric.ends_with("_rate") && NOT_BETTER.contains(&metric) || metric == "latency_ms")
+    {
+        fields.problem_at(
+            "metric",
+            "of this metric less is better".into(),
+            "compare what people do, and watch this one with a guardrail",
+        );
+    }
     if split.is_none() {
         fields.problem_at("split", "two whole numbers above 0 were expected".into(), "treatment and control: [50, 50]");
     }
@@ -133,8 +144,11 @@ fn ab(mut fields: Fields<'_>) -> Option<Stage> {
     })
 }
 
+/// Rates of which more is never better.
+const NOT_BETTER: [&str; 4] = ["error_rate", "crash_rate", "fallback_rate", "complaint_rate"];
+
 fn full(mut fields: Fields<'_>) -> Option<Stage> {
-    let step_s = fields.required("step", Fields::duration_of, "how long each share lasts: `step: 12h`");
+    let step_s = fields.required("step", Fields::stage_time_of, "how long each share lasts: `step: 12h`");
     let mut ramp_bp = Vec::new();
     for (node, path) in fields.list("ramp") {
         match Fields::share_of(node) {
@@ -176,14 +190,21 @@ pub(super) fn guardrails(fields: &mut Fields<'_>) -> Vec<Guardrail> {
 fn read_guardrail(mut fields: Fields<'_>) -> Option<Guardrail> {
     let metric = fields.name("metric");
     let limits = [
-        fields.optional("worse_by", Fields::percent_of).map(|(value, _)| Limit::WorseBy(value)),
+        fields.optional("worse_by", Fields::share_of_one).map(|(value, _)| Limit::WorseBy(value)),
         fields.optional("ratio", Fields::number_of).map(|(value, _)| Limit::Ratio(value)),
-        fields.optional("drop", Fields::percent_of).map(|(value, _)| Limit::Drop(value)),
+        fields.optional("drop", Fields::share_of_one).map(|(value, _)| Limit::Drop(value)),
         fields
             .optional("above", |node| Fields::number_of(node).or_else(|_| Fields::percent_of(node)))
             .map(|(value, _)| Limit::Above(value)),
     ];
+    let crashes = metric.as_deref() == Some(CRASH_RATE);
     let limit = match limits.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+        [] if crashes => Some(Limit::Ratio(CRASH_RATIO)),
+        _ if crashes => {
+            let what = "crashes are counted against those of the control; they have no other limit".into();
+            fields.problem_at("metric", what, "only `{metric: crash_rate, action: rollback}`");
+            None
+        }
         [limit] => Some(*limit),
         _ => {
             fields.problem_at(

@@ -32,6 +32,18 @@ impl Sums {
         (self.n > 0.0).then(|| self.sum / self.n)
     }
 
+    /// Sums of the same mean and variance over at most `n` values: what they are worth when values come in groups that resemble each other.
+    #[must_use]
+    pub fn worth(&self, n: f64) -> Self {
+        match (self.mean(), self.variance()) {
+            (Some(mean), Some(variance)) if n < self.n && n >= 2.0 => {
+                Self { n, sum: mean * n, sumsq: variance * (n - 1.0) + n * mean * mean }
+            }
+            _ if n < self.n => Self::default(),
+            _ => *self,
+        }
+    }
+
     /// The variance of one value, unbiased; `None` of fewer than two.
     #[must_use]
     pub fn variance(&self) -> Option<f64> {

@@ -69,24 +69,21 @@ pub(super) fn block(
                 (true, 2) => line::<2>(&shared, output),
                 (true, 3) => line::<3>(&shared, output),
                 (true, _) => line::<4>(&shared, output),
-                (false, 1) => all::<1, false>(&shared, output),
-                (false, 2) if shared.channels <= 24 => all::<2, true>(&shared, output),
-                (false, 2) => all::<2, false>(&shared, output),
-                (false, 3) if shared.channels <= 40 => all::<3, true>(&shared, output),
-                (false, 3) => all::<3, false>(&shared, output),
-                (false, _) => all::<4, false>(&shared, output),
+                (false, 1) => all::<1>(&shared, output),
+                (false, 2) => all::<2>(&shared, output),
+                (false, 3) => all::<3>(&shared, output),
+                (false, _) => all::<4>(&shared, output),
             }
         }
     }
 }
 
-/// All rows in tiles of the height that costs least. `HALF`: the last vector has at most 8 channels, and only its lower half is
-/// multiplied, which takes half the time where the units are half as wide.
+/// All rows in tiles of the height that costs least.
 ///
 /// # Safety
 /// `shared` holds `V` vectors of channels and its rows; `output` too.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn all<const V: usize, const HALF: bool>(s: &Shared<'_>, output: *mut u8) {
+unsafe fn all<const V: usize>(s: &Shared<'_>, output: *mut u8) {
     let count = s.rows.count;
     let heights: &[usize] = match V {
         1 => &[16, 12, 8, 4, 1],
@@ -107,15 +104,15 @@ unsafe fn all<const V: usize, const HALF: bool>(s: &Shared<'_>, output: *mut u8)
             // SAFETY: `at + height <= count`.
             unsafe {
                 match (V, height) {
-                    (1, 16) => tile::<16, V, HALF>(s, cells, at, output),
-                    (1 | 2, 12) => tile::<12, V, HALF>(s, cells, at, output),
-                    (1..=3, 8) => tile::<8, V, HALF>(s, cells, at, output),
-                    (2..=4, 6) => tile::<6, V, HALF>(s, cells, at, output),
-                    (4, 5) => tile::<5, V, HALF>(s, cells, at, output),
-                    (_, 4) => tile::<4, V, HALF>(s, cells, at, output),
-                    (4, 3) => tile::<3, V, HALF>(s, cells, at, output),
-                    (2.., 2) => tile::<2, V, HALF>(s, cells, at, output),
-                    _ => tile::<1, V, HALF>(s, cells, at, output),
+                    (1, 16) => tile::<16, V>(s, cells, at, output),
+                    (1 | 2, 12) => tile::<12, V>(s, cells, at, output),
+                    (1..=3, 8) => tile::<8, V>(s, cells, at, output),
+                    (2..=4, 6) => tile::<6, V>(s, cells, at, output),
+                    (4, 5) => tile::<5, V>(s, cells, at, output),
+                    (_, 4) => tile::<4, V>(s, cells, at, output),
+                    (4, 3) => tile::<3, V>(s, cells, at, output),
+                    (2.., 2) => tile::<2, V>(s, cells, at, output),
+                    _ => tile::<1, V>(s, cells, at, output),
                 }
             }
             row = at + height;
@@ -128,12 +125,7 @@ unsafe fn all<const V: usize, const HALF: bool>(s: &Shared<'_>, output: *mut u8)
 /// # Safety
 /// As [`all`]; `row + R` is at most the number of rows of a line.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize, const HALF: bool>(
-    s: &Shared<'_>,
-    cells: *const u8,
-    row: usize,
-    output: *mut u8,
-) {
+unsafe fn tile<const R: usize, const V: usize>(s: &Shared<'_>, cells: *const u8, row: usize, output: *mut u8) {
     let rows = s.rows;
     let mut acc = [[_mm512_setzero_si512(); V]; R];
     for acc in &mut acc {
@@ -161,13 +153,8 @@ unsafe fn tile<const R: usize, const V: usize, const HALF: bool>(
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: four cells of a run of row `row + r`.
                 let cells = _mm512_set1_epi32(unsafe { x.add(r * step).cast::<i32>().read_unaligned() });
-                for (v, (acc, &weights)) in acc.iter_mut().zip(&weights).enumerate() {
-                    *acc = if HALF && v == V - 1 {
-                        let low = _mm512_castsi512_si256;
-                        _mm512_zextsi256_si512(_mm256_dpbusd_epi32(low(*acc), low(cells), low(weights)))
-                    } else {
-                        _mm512_dpbusd_epi32(*acc, cells, weights)
-                    };
+                for (acc, &weights) in acc.iter_mut().zip(&weights) {
+                    *acc = _mm512_dpbusd_epi32(*acc, cells, weights);
                 }
             }
             w = w.wrapping_add(64);

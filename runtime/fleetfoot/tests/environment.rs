@@ -119,6 +119,20 @@ fn goldens_run_again_only_where_something_changed() {
     }
 }
 
+/// What a live handle may fall back to at once has to answer rightly here, too: it proves that at the first tick, and once.
+#[test]
+fn a_watched_fallback_is_proved_before_it_may_take_over() {
+    let device = Device::new();
+    let mut agent = device.open("new", None);
+    serves(&agent, 3);
+    assert_eq!(device.said(PROVED), 1, "opening does not wait for it");
+    for _ in 0..3 {
+        agent.tick(NOW).unwrap();
+        assert_eq!(device.said(PROVED), 2);
+    }
+    serves(&agent, 3);
+}
+
 /// A bundle whose golden output this device does not give: as if an update of the system had broken a kernel.
 fn answers_wrongly(number: u64) -> Release {
     Release { wrong_golden: true, ..Release::new(number) }

@@ -8,7 +8,10 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +19,7 @@ use std::{
 use fleetfoot::{
     Agent, AgentConfig, Live, LiveConfig,
     agent::Outcome,
+    conditions::{Situation, UpdatePolicy, Window},
     format::record::Arm,
     format::record::Reason,
     live::{CacheConfig, Conditions, GateConfig, Part, ShadowBudget},
@@ -360,6 +364,39 @@ fn a_shadow_passes_or_is_rejected_unseen() {
         let record = agent.record().candidate;
         assert_eq!(record.map(|c| c.attempts_left), expected.starts_with("trial").then_some(1), "{name}");
     }
+}
+
+/// It passes at noon, and serves at night.
+#[test]
+fn a_shadow_that_has_passed_waits_for_the_hours_of_updates() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = Release { body: Body::As(1), ..Release::new(2) };
+    let minute = Arc::new(AtomicU16::new(120));
+    let open = || {
+        let minute = Arc::clone(&minute);
+        let now = move |_| Situation { local_minute: Some(minute.load(Ordering::Relaxed)), ..Situation::default() };
+        let policy = UpdatePolicy { window: Window::parse("01:00-05:00"), ..UpdatePolicy::default() };
+        AgentConfig { policy, conditions: Some(Box::new(now)), ..config(dir.path(), SHADOW, eager()) }
+    };
+    let mut agent = device(dir.path(), &Release::new(1), &two, open);
+    let live = agent.live();
+    assert_eq!(word(Some(agent.poll(NOW))), "shadow 2");
+    minute.store(720, Ordering::Relaxed);
+    let runs = |agent: &Agent| match agent.record().candidate.unwrap().phase {
+        fleetfoot::format::record::Phase::Shadow { runs, .. } => runs,
+        other => panic!("{other:?}"),
+    };
+    let start = Instant::now();
+    while runs(&agent) < 3 * 50 {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        (0..50).for_each(|n| drop(live.run(&[&input(n)]).unwrap()));
+        agent.tick(NOW).unwrap();
+    }
+    assert_eq!(word(Some(agent.poll(NOW))), "shadow 2", "three times what it needs, and still not its time");
+    assert_eq!(serving(&live), 1);
+    minute.store(120, Ordering::Relaxed);
+    assert_eq!(word(agent.tick(NOW).unwrap()), "trial 2");
+    assert_eq!(serving(&live), 2);
 }
 
 #[test]

@@ -61,6 +61,11 @@ impl Agent {
         }
     }
 
+    /// Whether `version` answers rightly in this environment, as far as is written down.
+    pub(super) fn is_proved(&self, version: &Version) -> bool {
+        self.admitted.proof(&version.sha256, &self.fingerprint) == Some(Proof::Exact)
+    }
+
     /// Lets a version prove in this environment that it still answers rightly, unless it has.
     pub(super) fn trust(&mut self, version: &Version, storing: bool) -> Result<(), NotTrusted> {
         let sha256 = version.sha256;

@@ -1,10 +1,13 @@
 //! Work that waits for network, power or the time of day; see [`conditions`](crate::conditions).
 
 use fleetfoot_format::record::{Candidate, Phase, Reason, Version};
-use fleetfoot_update::{Action, Event as Input};
+use fleetfoot_update::{Action, Event as Input, ShadowGate};
 
 use super::{Agent, Event, Outcome};
-use crate::conditions::{Jitter, Situation, Work};
+use crate::{
+    conditions::{Jitter, Situation, Work},
+    error::Error,
+};
 
 impl Agent {
     /// The event that puts `action` off, where it must wait. `fetches`: there is an offer, so that a fetch would happen; `fresh`: the
@@ -19,13 +22,36 @@ impl Agent {
         Some(Input::Defer { reason, retry_at, now: self.now })
     }
 
-    /// Whether a candidate that was validated before this poll must wait, why, and until when. It stays what it is.
+    /// Whether a candidate that could serve or run in the shadow as the next thing must wait, why, and until when. It stays what it is.
     pub(super) fn held_before_start(&self) -> Option<(Version, Reason, i64)> {
-        let Some(Candidate { phase: Phase::Validated, version, .. }) = self.machine.record().candidate else {
-            return None;
+        let Candidate { phase, version, .. } = self.machine.record().candidate?;
+        // A shadow goes on at any time; one that nothing is asked of any more would serve.
+        let is_next = match phase {
+            Phase::Validated => true,
+            Phase::Shadow { .. } => self.machine.shadow_asked().is_none(),
+            _ => false,
         };
+        if !is_next {
+            return None;
+        }
         let (reason, retry_at) = self.ask(Work::Apply { fresh: false }, &version)?;
         Some((version, reason, retry_at))
+    }
+
+    /// One step of a candidate in the shadow. It may pass at any time, and serves when it may: until then its gate lets nothing through.
+    pub(super) fn step_in_shadow(&mut self, input: Input) -> Result<Action, Error> {
+        let version = self.machine.in_shadow().copied();
+        let held = version.and_then(|version| self.ask(Work::Apply { fresh: false }, &version)).is_some();
+        match self.machine.shadow_asked() {
+            asked @ Some(gate) if held => {
+                self.machine.set_shadow(Some(ShadowGate { stays: true, ..gate }));
+                let done = self.step(input);
+                self.machine.set_shadow(asked);
+                done
+            }
+            None if held => Ok(Action::None),
+            _ => self.step(input),
+        }
     }
 
     /// What a poll comes to where that is all there is.

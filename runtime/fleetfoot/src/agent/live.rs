@@ -42,10 +42,11 @@ impl Agent {
         if self.newer.is_some() {
             return Ok(None);
         }
+        self.prove_fallback();
         let heard = self.hear()?;
         // Time passes for a trial, a shadow and a watch.
         let action = match self.machine.in_shadow() {
-            Some(_) => self.step(Input::Resume { now })?,
+            Some(_) => self.step_in_shadow(Input::Resume { now })?,
             None => self.step(Input::Inferences { good: 0, bad: 0, now })?,
         };
         Ok(self.carry(action, None)?.or(heard))
@@ -77,7 +78,7 @@ impl Agent {
         }
         let compared = news.agreement.map(|(sha256, _)| sha256);
         if news.runs > 0 && compared == self.machine.in_shadow().map(|candidate| candidate.sha256) {
-            let action = self.step(Input::Shadow { runs: news.runs, agree: news.agree, now: self.now })?;
+            let action = self.step_in_shadow(Input::Shadow { runs: news.runs, agree: news.agree, now: self.now })?;
             outcome = self.carry(action, None)?.or(outcome);
         }
         if good > 0 && self.machine.in_trial() {
@@ -87,10 +88,25 @@ impl Agent {
         Ok(outcome)
     }
 
+    fn watched_fallback(&self) -> Option<Version> {
+        self.machine.watches().then(|| self.machine.fallback()).flatten()
+    }
+
+    /// The version that may take over at once proves itself, if it has not since the system changed. Opening does not wait for that.
+    pub(super) fn prove_fallback(&mut self) {
+        if let Some(version) = self.watched_fallback().filter(|version| !self.is_proved(version))
+            && self.newer.is_none()
+            && self.trust(&version, true).is_ok()
+        {
+            self.publish();
+        }
+    }
+
     /// Puts every version into its place in the handle.
     pub(super) fn publish(&mut self) {
         let sha256 = |version: &Version| version.sha256;
-        let fallback = self.machine.watches().then(|| self.machine.fallback()).flatten();
+        // What may serve at once has to answer rightly here, too.
+        let fallback = self.watched_fallback().filter(|version| self.is_proved(version));
         let shadow = self.machine.in_shadow().copied();
         let now = Published {
             serving: self.serving.as_ref().map(|serving| serving.version.sha256),

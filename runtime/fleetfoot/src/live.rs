@@ -34,7 +34,6 @@ mod cache;
 mod config;
 pub(crate) mod core;
 mod gates;
-mod latency;
 pub(crate) mod outcomes;
 mod output;
 mod session;
@@ -256,7 +255,7 @@ impl Live {
         };
         let (inferences, bad) = serving.as_ref().map_or((0, 0), |slot| {
             let counts = lock(&slot.counts);
-            (counts.all.total(), counts.bad)
+            (counts.all.count(), counts.bad)
         });
         let of = |candidate: &[u8; 32]| self.core.agreement().filter(|(of, _)| of == candidate).map(|(_, sums)| sums);
         LiveStatus {

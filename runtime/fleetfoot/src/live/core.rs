@@ -15,7 +15,7 @@ use super::{
     Conditions, Part,
     cache::Cache,
     config::LiveConfig,
-    gates::{Expected, Seen, Suspicion, exceeds},
+    gates::{Expected, Seen, Suspicion, exceeds, nanos},
     lock,
     outcomes::Outcomes,
     output, read,
@@ -274,7 +274,7 @@ impl Core {
             return;
         }
         if mode == Mode::Settled {
-            lock(&slot.counts).all.add(seen.took);
+            lock(&slot.counts).all.record(nanos(seen.took));
             return;
         }
         if mode == Mode::Trial {

@@ -11,7 +11,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::{config::GateConfig, latency::Histogram};
+use fleetfoot_health::Histogram;
+
+use super::config::GateConfig;
 
 /// Counts of one version in this process.
 #[derive(Debug, Default)]
@@ -77,7 +79,7 @@ impl Counts {
 
     /// Counts a bad inference. Whether that is one too many.
     pub(super) fn add_bad(&mut self, took: Duration, config: &GateConfig) -> bool {
-        self.all.add(took);
+        self.all.record(nanos(took));
         self.bad += 1;
         self.bad_in_window += 1;
         self.in_window += 1;
@@ -96,8 +98,8 @@ impl Counts {
         config: &GateConfig,
         expected: Expected,
     ) -> Option<Suspicion> {
-        self.all.add(seen.took);
-        self.window.add(seen.took);
+        self.all.record(nanos(seen.took));
+        self.window.record(nanos(seen.took));
         self.in_window += 1;
         self.over_budget += u32::from(expected.budget.is_some_and(|budget| seen.took > budget));
         if self.in_window >= config.window {
@@ -123,11 +125,13 @@ impl Counts {
             self.rest -= 1;
             return false;
         }
-        let (Some(median), Some(p99)) = (self.window.percentile(50), self.window.percentile(99)) else { return false };
+        let (Some(median), Some(p99)) = (percentile(&self.window, 50), percentile(&self.window, 99)) else {
+            return false;
+        };
         if median < Duration::from_micros(config.slow_from_us.into()) {
             return false;
         }
-        let over = u64::from(self.over_budget) * 100 > u64::from(config.max_over_budget_percent) * self.window.total();
+        let over = u64::from(self.over_budget) * 100 > u64::from(config.max_over_budget_percent) * self.window.count();
         over || match expected.before {
             Some(before) => {
                 exceeds(median, before.0, config.max_slower_percent)
@@ -138,7 +142,7 @@ impl Counts {
     }
 
     fn end_window(&mut self) {
-        self.window.clear();
+        self.window = Histogram::new();
         (self.bad_in_window, self.over_budget, self.in_window) = (0, 0, 0);
     }
 }
@@ -180,6 +184,15 @@ pub(super) fn exceeds(one: Duration, other: Duration, percent: u32) -> bool {
 
 /// Inputs of a streak that the version before is asked.
 const ASKED: usize = 8;
+
+pub(super) fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The duration that `percent` of all are not above, rounded up to its bucket; `None` without any.
+pub(super) fn percentile(of: &Histogram, percent: u32) -> Option<Duration> {
+    of.quantile(percent, 100).map(Duration::from_nanos)
+}
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,11 @@ use std::{
 
 use fleetfoot_kernels::Kernels;
 
-use super::{config::LiveConfig, gates::Counts, lock, output};
+use super::{
+    config::LiveConfig,
+    gates::{Counts, percentile},
+    lock, output,
+};
 use crate::{agent::VersionInfo, error::Error, model::Model, session::Session};
 
 /// How closely a version is looked at.
@@ -108,8 +112,8 @@ impl Slot {
     /// Median and 99th percentile of its durations, where enough are known.
     pub(super) fn latency(&self) -> Option<(Duration, Duration)> {
         let counts = lock(&self.counts);
-        let enough = counts.all.total() >= ENOUGH;
-        enough.then(|| counts.all.percentile(50).zip(counts.all.percentile(99)))?
+        let enough = counts.all.count() >= ENOUGH;
+        enough.then(|| percentile(&counts.all, 50).zip(percentile(&counts.all, 99)))?
     }
 
     /// Runs all inputs in `bytes`, one after another, and returns the first output; `None` where they do not fit, or where it

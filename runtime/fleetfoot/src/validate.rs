@@ -223,7 +223,7 @@ const ROUNDS: usize = 3;
 pub(crate) const RUNTIME: (u16, u16) =
     (number(env!("CARGO_PKG_VERSION_MAJOR")), number(env!("CARGO_PKG_VERSION_MINOR")));
 
-const fn number(text: &str) -> u16 {
+pub(crate) const fn number(text: &str) -> u16 {
     match u16::from_str_radix(text, 10) {
         Ok(number) => number,
         Err(_) => panic!("Cargo gives numbers"),

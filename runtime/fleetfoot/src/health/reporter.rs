@@ -25,6 +25,7 @@ use super::{
 use crate::{
     error::Error,
     store::{Disk, OsDisk},
+    validate::{self, number},
 };
 
 /// Whether and how a device reports.
@@ -304,15 +305,4 @@ fn plain(name: &str) -> bool {
 const HOUR_S: i64 = 3600;
 const SELECT_DOMAIN: &[u8] = b"ff-report-sample-v1\0";
 /// This runtime.
-const RUNTIME: (u16, u16, u16) = (
-    number(env!("CARGO_PKG_VERSION_MAJOR")),
-    number(env!("CARGO_PKG_VERSION_MINOR")),
-    number(env!("CARGO_PKG_VERSION_PATCH")),
-);
-
-const fn number(text: &str) -> u16 {
-    match u16::from_str_radix(text, 10) {
-        Ok(number) => number,
-        Err(_) => panic!("Cargo gives numbers"),
-    }
-}
+const RUNTIME: (u16, u16, u16) = (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));

@@ -6,7 +6,7 @@ use crate::{
     capi, conformance, cross, direction, firmware, hygiene, interop, kotlin, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
-    size,
+    size, swift,
 };
 
 /// One check. It prints as it goes and returns what is wrong.
@@ -33,6 +33,7 @@ const CHECKS: &[Check] = &[
     Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
     Check { name: "capi", area: Some(Area::C), run: capi::check },
     Check { name: "kotlin", area: Some(Area::Kotlin), run: kotlin::check },
+    Check { name: "swift", area: Some(Area::Swift), run: swift::check },
     Check { name: "size", area: Some(Area::Aarch64), run: size::check },
     Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
 ];

@@ -27,6 +27,7 @@ mod memory;
 mod setup;
 mod shell;
 mod size;
+mod swift;
 
 use std::process::ExitCode;
 

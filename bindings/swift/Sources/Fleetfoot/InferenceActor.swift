@@ -17,7 +17,7 @@ public actor InferenceActor {
 
     /// Sets input 0, runs, returns output 0. Throws `CancellationError` where the task is cancelled.
     public func run<In: TensorScalar, Out: TensorScalar>(_ input: [In], as _: Out.Type = Out.self) async throws -> [Out] {
-        try session.setInput(0, input)
+        try session.setInput(input)
         try await infer()
         return try session.output()
     }

@@ -76,7 +76,7 @@ public final class Session {
     }
 
     /// Sets all elements of an input. `Float`s are quantized where the input is.
-    public func setInput<T: TensorScalar>(_ index: Int = 0, _ values: [T]) throws {
+    public func setInput<T: TensorScalar>(_ values: [T], at index: Int = 0) throws {
         try withInput(index) { room in
             let info = model.info.inputs[index]
             try info.expect(T.self, count: values.count, index: index)

@@ -110,7 +110,7 @@ final class BindingTests: XCTestCase {
         let input = World.elements("input.bin", as: Int8.self)
         let (height, width) = (session.model.info.inputs[0].shape[1], session.model.info.inputs[0].shape[2])
         let grey = input.map { UInt8(bitPattern: $0) ^ 0x80 }
-        let pixels = grey.flatMap { [$0, $0, $0, 255] }
+        let pixels: [UInt8] = grey.flatMap { [$0, $0, $0, 255] }
         for format in [PixelFormat.rgba8888, .bgra8888] {
             try session.setInput([Int8](repeating: 0, count: input.count))
             try session.setImage(format, pixels: pixels, width: width, height: height)

@@ -86,8 +86,11 @@ private final class Device {
     }
 
     private func active(_ version: String, _ place: String) async throws {
-        guard version == "-" else { return XCTAssertEqual(try await open.activeModel("digits").info.version, version, place) }
         let open = open
+        guard version == "-" else {
+            let serving = try await open.activeModel("digits").info.version
+            return XCTAssertEqual(serving, version, place)
+        }
         guard case .notInstalled? = await thrown({ _ = try await open.activeModel("digits") }) as? FleetfootError else { return XCTFail(place) }
     }
 

@@ -72,7 +72,10 @@ final class UpdateTests: XCTestCase {
         try await Task.sleep(nanoseconds: 20_000_000)
         waiting.cancel()
         await waiting.value
-        let first = Task { for await event in other { return event.kind } ; return nil as FleetfootEvent.Kind? }
+        let first = Task { () -> FleetfootEvent.Kind? in
+            for await event in other { return event.kind }
+            return nil
+        }
         try await runtime.updates.poll("digits")
         let kind = await first.value
         XCTAssertNotNil(kind)

@@ -42,12 +42,16 @@ for _ in 0..<rounds {
     times["Swift: run(cancel:)", default: []].append(try time(cancellable))
     times["Swift: withOutput", default: []].append(try time(output))
 }
-let base = times["C: ff_session_run"]!
+let base: [Double] = times["C: ff_session_run"]!
+let cLeast: Double = base.min()!
 for name in ["C: ff_session_run", "Swift: run()", "Swift: run(cancel:)", "Swift: withOutput"] {
-    let all = times[name]!
-    let over = zip(all, base).map { $0 - $1 }.sorted()[rounds / 2]
-    let note = name.contains("run") && name.contains("Swift") ? String(format: ", %.1f over C (median of pairs %.1f)", all.min()! - base.min()!, over) : ""
-    print("\(name): \(String(format: "%.1f", all.min()!)) ns\(note)")
+    let all: [Double] = times[name]!
+    let least: Double = all.min()!
+    print(String(format: "%@: %.1f ns", name, least))
+    if name.hasPrefix("Swift: run") {
+        let differences: [Double] = zip(all, base).map { (swift: Double, c: Double) -> Double in swift - c }.sorted()
+        print(String(format: "    over C: %.1f ns (median of pairs %.1f)", least - cLeast, differences[rounds / 2]))
+    }
 }
 
 // A hop to an actor, its arrays and its cancellation included.

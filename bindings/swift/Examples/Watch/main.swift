@@ -18,18 +18,24 @@ struct Photo {
 
     init(contentsOf file: URL) throws {
         let data = [UInt8](try Data(contentsOf: file))
+        let spaces: Set<UInt8> = [9, 10, 13, 32]
         var words: [String] = []
         var at = 0
         while words.count < 4, at < data.count {
-            let word = data[at...].prefix { !" \t\n\r".utf8.contains($0) }
+            let word = data[at...].prefix { !spaces.contains($0) }
             if !word.isEmpty { words.append(String(decoding: word, as: UTF8.self)) }
             at += word.count + 1
         }
-        guard words.first == "P6", words.count == 4, let width = Int(words[1]), let height = Int(words[2]), words[3] == "255",
-            (1...32768).contains(width), (1...32768).contains(height), data.count - at == 3 * width * height
+        let sizes = words.dropFirst().compactMap { Int($0) }
+        guard words.first == "P6", sizes.count == 3, sizes[2] == 255, sizes.allSatisfy({ (1...32768).contains($0) }),
+            data.count - at == 3 * sizes[0] * sizes[1]
         else { throw Usage(description: "\(file.path) is no PPM (P6) of 8 bits a channel") }
-        (self.width, self.height) = (width, height)
-        pixels = stride(from: at, to: data.count, by: 3).flatMap { [data[$0], data[$0 + 1], data[$0 + 2], 255] }
+        (width, height) = (sizes[0], sizes[1])
+        var pixels = [UInt8](repeating: 255, count: 4 * width * height)
+        for (pixel, from) in stride(from: at, to: data.count, by: 3).enumerated() {
+            for channel in 0..<3 { pixels[4 * pixel + channel] = data[from + channel] }
+        }
+        self.pixels = pixels
     }
 }
 

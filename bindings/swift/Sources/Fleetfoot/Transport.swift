@@ -55,7 +55,9 @@ public struct FolderTransport: Transport {
             guard (try? handle.seek(toOffset: request.offset)) != nil else { return .failed() }
             var left = request.maxLength - min(request.offset, request.maxLength)
             while true {
-                guard let read = try? handle.read(upToCount: 1 << 16) else { return .failed() }
+                let read: Data
+                // At its end it reads nothing, which is no error.
+                do { read = try handle.read(upToCount: 1 << 16) ?? Data() } catch { return .failed() }
                 if read.isEmpty { return .whole() }
                 guard UInt64(read.count) <= left else { return .failed() }
                 left -= UInt64(read.count)

@@ -4,6 +4,7 @@
 //   206              the rest of the file; it must begin where it was asked to
 //   304              the copy still holds
 //   403, 404, 410    missing (stores of objects answer 403 where a name does not exist)
+//   redirect         followed on the same host only
 //   other            failed
 //
 // A broken download is continued with `Range`, and with `If-Range` where the tag is known from this process. Without it a file that changed meanwhile is noticed too:
@@ -177,6 +178,14 @@ private final class Courier: NSObject, URLSessionDataDelegate, @unchecked Sendab
         completionHandler(.allow)
     }
 
+    func urlSession(
+        _: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse, newRequest request: URLRequest,
+        completionHandler: @escaping @Sendable (URLRequest?) -> Void
+    ) {
+        // Where it is not followed the redirect itself is the response.
+        completionHandler(request.url?.origin == response.url?.origin ? request : nil)
+    }
+
     func urlSession(_: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
         if parcel(of: dataTask)?.add(data) != true { dataTask.cancel() }
     }
@@ -195,4 +204,9 @@ extension HTTPURLResponse {
         guard let range = value(forHTTPHeaderField: "Content-Range"), range.hasPrefix("bytes ") else { return nil }
         return range.dropFirst("bytes ".count).split(separator: "-").first.flatMap { UInt64($0) }
     }
+}
+
+extension URL {
+    /// Scheme, host and port.
+    fileprivate var origin: String { "\(scheme ?? "")://\(host ?? ""):\(port.map(String.init) ?? "")" }
 }

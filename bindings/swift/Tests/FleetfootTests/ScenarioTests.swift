@@ -25,6 +25,8 @@ final class ScenarioTests: XCTestCase {
             } catch let error as FleetfootError {
                 XCTAssertEqual(expected, error.code, "\(place): \(error)")
             }
+            // What follows would only fail for the same reason.
+            if (testRun?.totalFailureCount ?? 0) > 0 { return }
             played += 1
         }
         XCTAssertGreaterThan(played, 60)

@@ -35,6 +35,15 @@ pub(crate) fn check(tree: &Tree) -> Result {
     xcframework(tree, &work.folder.join("apple"))
 }
 
+/// `cargo xtask bench swift`: what a call costs.
+pub(crate) fn bench(tree: &Tree) -> Result {
+    trixie::ensure(tree)?;
+    let work = Work::new(tree)?;
+    work.swift("build", PACKAGE).args(["--configuration", "release", "--product", "calls"]).run()?;
+    let program = work.folder.join("build/swift/release/calls");
+    work.enter(&program.display().to_string()).arg(work.world.join("calls.ff")).arg(work.world.join("key.bin")).run()
+}
+
 /// What all parts of the check share.
 struct Work<'a> {
     tree: &'a Tree,

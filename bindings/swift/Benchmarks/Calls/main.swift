@@ -10,6 +10,7 @@ let calls = 20_000
 let rounds = 300
 
 /// Nanoseconds a call.
+@MainActor
 func time(_ body: () throws -> Void) rethrows -> Double {
     let start = DispatchTime.now().uptimeNanoseconds
     for _ in 0..<calls { try body() }

@@ -41,6 +41,7 @@ struct Photo {
 
 var arguments = Array(CommandLine.arguments.dropFirst())
 
+@MainActor
 func option(_ name: String) -> Double? {
     guard let at = arguments.firstIndex(of: name), at + 1 < arguments.count, let value = Double(arguments[at + 1]) else { return nil }
     arguments.removeSubrange(at...at + 1)

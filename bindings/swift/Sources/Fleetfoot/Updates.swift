@@ -113,6 +113,7 @@ public final class Updates: Sendable {
 /// A poll whose files a transport brings.
 private final class FedPoll: Sendable {
     private let handle: Handle
+    private let closing = NSLock()
 
     init(_ handle: Handle) { self.handle = handle }
 
@@ -191,7 +192,8 @@ private final class FedPoll: Sendable {
         }
     }
 
-    private func close() { ff_update_release(handle.pointer) }
+    /// Of two at the same time the second waits, too: the next poll may begin after either.
+    private func close() { closing.withLock { ff_update_release(handle.pointer) } }
 
     private func closed() async {
         // Nothing in it throws.

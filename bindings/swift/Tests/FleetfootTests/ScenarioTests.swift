@@ -127,17 +127,25 @@ private final class Device {
         let model = try await open.activeModel("digits")
         let expected = World.elements("output-1.bin", as: Int8.self)
         let counted = try await offPool {
-            let shared = Shared(try model.makeSession(), threads)
+            // Bound, so that runs leave it as it is and all of them answer the same.
+            let input = TensorBuffer(byteCount: World.file("input.bin").count)
+            input.bytes.copyBytes(from: World.file("input.bin"))
+            func session() throws -> Session {
+                let session = try model.makeSession()
+                try session.bindInput(to: input)
+                return session
+            }
+            let shared = Shared(try session(), threads)
             for number in 0..<threads { Thread.detachNewThread { shared.play(number, handles) } }
-            for round in 0..<handles {
-                try shared.session.setInput(World.elements("input.bin", as: Int8.self))
+            for _ in 0..<handles {
+                let before = shared.counts.value.right
                 shared.start.wait()
                 shared.end.wait()
-                // The memory is still there.
+                // The memory is still there, with the answer of the last run that came to its end.
                 let output: [Int8] = try shared.session.output()
-                if round % 4 == 0 { XCTAssertEqual(output, expected, place) }
+                if shared.counts.value.right > before { XCTAssertEqual(output, expected, place) }
                 shared.session.close()
-                shared.session = try model.makeSession()
+                shared.session = try session()
             }
             return shared.counts.value
         }

@@ -25,6 +25,8 @@ use crate::{
 };
 
 const PACKAGE: &str = "bindings/swift";
+/// Handles that the scenario closes: the threads take turns, which takes milliseconds for each.
+const HANDLES: &str = "2000";
 
 pub(crate) fn check(tree: &Tree) -> Result {
     let work = Work::new(tree)?;
@@ -32,7 +34,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     readme(&work)?;
     watch(&work)?;
     apple(&work)?;
-    xcframework(tree, &work.folder.join("apple"))
+    xcframework::for_devices(tree, &work.folder.join("apple"))
 }
 
 /// `cargo xtask bench swift`: what a call costs.
@@ -70,6 +72,7 @@ impl<'a> Work<'a> {
             say("PKG_CONFIG_PATH", &self.prefix.join("lib/pkgconfig")),
             say("FLEETFOOT_WORLD", &self.world),
             say("FLEETFOOT_SCENARIO", &self.tree.root.join("tests/scenario.txt")),
+            format!("FLEETFOOT_FEW={HANDLES}"),
         ];
         trixie::enter(self.tree, &self.prefix.join("lib"), &environment, program)
     }
@@ -156,8 +159,8 @@ fn watch(work: &Work<'_>) -> Result {
     let program = work.folder.join("build/swift/debug/watch").display().to_string();
     let fleetfoot = work.tree.program()?;
     for (repository, expected) in [
-        ("1", &["1.0.0 serves on trial", "1.0.0 became active", "answer of 1.0.0: class "][..]),
-        ("2", &["2.0.0 serves on trial", "2.0.0 became active", "answer of 2.0.0: class "]),
+        ("1", &["1.0.0 (number 1) serves on trial", "1.0.0 (number 1) is active", "answer of 1.0.0: class "][..]),
+        ("2", &["2.0.0 (number 2) serves on trial", "2.0.0 (number 2) is active", "answer of 2.0.0: class "]),
         ("3", &["3.0.0 is out: 401", "answer of 2.0.0: class "]),
     ] {
         let serving = server::Serving::start(&fleetfoot, &work.world.join(repository))?;

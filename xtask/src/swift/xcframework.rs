@@ -58,11 +58,20 @@ const NAME: &str = "CFleetfoot";
 
 /// Builds the libraries, lays `CFleetfoot.xcframework` out in `out_dir`, and looks at it.
 pub(crate) fn xcframework(tree: &Tree, out_dir: &Path) -> Result {
+    lay_out(tree, out_dir, &SLICES)
+}
+
+/// The same for devices only: each slice builds the standard library, which takes minutes.
+pub(crate) fn for_devices(tree: &Tree, out_dir: &Path) -> Result {
+    lay_out(tree, out_dir, &SLICES[..1])
+}
+
+fn lay_out(tree: &Tree, out_dir: &Path, slices: &[Slice]) -> Result {
     let root = out_dir.join(format!("{NAME}.xcframework"));
     fresh(&root)?;
     let templates = tree.root.join("bindings/swift/apple");
     let header = tree.root.join("ffi/include/fleetfoot.h");
-    for slice in &SLICES {
+    for slice in slices {
         let library = build(tree, slice)?;
         let framework = framework(&root, slice);
         for folder in ["Headers", "Modules"] {
@@ -80,9 +89,9 @@ pub(crate) fn xcframework(tree: &Tree, out_dir: &Path) -> Result {
             copy(&templates.join(name), &folder.join(name))?;
         }
     }
-    let libraries: String = SLICES.iter().map(available).collect();
+    let libraries: String = slices.iter().map(available).collect();
     write(&root.join("Info.plist"), &read(&templates.join("xcframework.plist"))?.replace("@LIBRARIES@", &libraries))?;
-    look(tree, &root)
+    look(tree, &root, slices)
 }
 
 fn framework(root: &Path, slice: &Slice) -> PathBuf {
@@ -148,12 +157,12 @@ const FILES: [&str; 5] =
     [NAME, "Headers/fleetfoot.h", "Info.plist", "Modules/module.modulemap", "PrivacyInfo.xcprivacy"];
 
 /// Looks at every file.
-fn look(tree: &Tree, root: &Path) -> Result {
+fn look(tree: &Tree, root: &Path, slices: &[Slice]) -> Result {
     let mut expected: BTreeSet<PathBuf> = BTreeSet::from(["Info.plist".into()]);
     let mut files = BTreeSet::new();
     list(root, root, &mut files)?;
     let mut plists = vec![root.join("Info.plist")];
-    for slice in &SLICES {
+    for slice in slices {
         let framework = framework(root, slice);
         expected.extend(FILES.iter().map(|file| Path::new(slice.folder).join(format!("{NAME}.framework")).join(file)));
         plists.extend(["Info.plist", "PrivacyInfo.xcprivacy"].map(|name| framework.join(name)));

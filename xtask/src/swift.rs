@@ -143,7 +143,8 @@ let folder = URL(fileURLWithPath: arguments[1])
 
 const BETWEEN: &str = r#"
 let steps = try session.output(as: Int8.self)
-precondition(try steps == file("output-1.bin").map { Int8(bitPattern: $0) })
+let expected = try file("output-1.bin").map { Int8(bitPattern: $0) }
+precondition(steps == expected)
 precondition(scores.count == steps.count)
 "#;
 

@@ -79,7 +79,8 @@ pub(crate) fn enter(tree: &Tree, libraries: &Path, environment: &[String], progr
     let own = LIBRARIES.join(":");
     let at = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     Cmd::new("unshare")
-        .args(["--mount", "sh", "-euc", MOUNT, "enter"])
+        .args(["--mount", "sh"])
+        .arg(tree.root.join("xtask/src/swift/enter.sh"))
         .arg(folder(tree))
         .arg(at(&tree.root))
         .arg(at(&tree.target))
@@ -88,13 +89,3 @@ pub(crate) fn enter(tree: &Tree, libraries: &Path, environment: &[String], progr
         .args(environment)
         .arg(program)
 }
-
-const MOUNT: &str = r#"system=$1 checkout=$2 target=$3
-shift 3
-mkdir -p "$system$checkout" "$system$target"
-mount -t proc proc "$system/proc"
-mount --rbind /dev "$system/dev"
-mount --bind "$checkout" "$system$checkout"
-mount -o remount,bind,ro "$system$checkout"
-mount --bind "$target" "$system$target"
-exec chroot "$system" "$@""#;

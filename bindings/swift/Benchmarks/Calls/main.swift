@@ -6,8 +6,8 @@ import CFleetfoot
 import Fleetfoot
 import Foundation
 
-let calls = 20_000
-let rounds = 300
+let calls = 1000
+let rounds = 500
 
 /// Nanoseconds a call.
 @MainActor
@@ -60,8 +60,8 @@ let input = [Int8](repeating: 1, count: model.info.inputs[0].count)
 var least = Double.infinity
 for _ in 0..<30 {
     let start = DispatchTime.now().uptimeNanoseconds
-    for _ in 0..<2000 { let _: [Int8] = try await actor.run(input) }
-    least = min(least, Double(DispatchTime.now().uptimeNanoseconds - start) / 2000)
+    for _ in 0..<500 { let _: [Int8] = try await actor.run(input) }
+    least = min(least, Double(DispatchTime.now().uptimeNanoseconds - start) / 500)
 }
 print("Swift: InferenceActor.run, arrays in and out: \(String(format: "%.0f", least)) ns")
 ff_session_release(cSession)

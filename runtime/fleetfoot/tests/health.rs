@@ -43,7 +43,7 @@ fn model(dir: &Path) -> (VerifiedFile, Arc<Model>) {
 }
 
 fn context() -> Context {
-    Context { rollout: "kws-2026-11".into(), arm: Arm::Treatment, bundle: [7; 32], ..Context::default() }
+    Context { rollout: "kws-2026-11".into(), hourly: true, arm: Arm::Treatment, bundle: [7; 32], ..Context::default() }
 }
 
 fn config() -> ReportConfig {

@@ -11,12 +11,11 @@ use std::{
 
 use fleetfoot_format::{
     baseline::{Baseline, TensorSketch},
-    bundle::SectionKind,
     graph::IoType,
 };
 use fleetfoot_health::{ErrorKind, MAX_WATCHED, Sketch, Tally};
 
-use crate::{error::Error, model::Model, session::Session, verified::VerifiedFile};
+use crate::{error::Error, model::Model, session::Session, validate, verified::VerifiedFile};
 
 /// Values of one tensor that are looked at in one run.
 const SAMPLED: usize = 8;
@@ -61,11 +60,9 @@ impl Observer {
     /// For a model of a bundle, with the bundle's baseline, where it has one.
     ///
     /// # Errors
-    /// [`Error::Format`] where the section does not hold.
+    /// [`Error::Format`] where the section does not hold, or is that of a model with other tensors.
     pub fn of(file: &VerifiedFile, model: &Model) -> Result<Self, Error> {
-        let section = file.section(SectionKind::BASELINE);
-        let baseline = section.map(|bytes| Baseline::parse(bytes.as_ref())).transpose()?;
-        Ok(Self::new(model, baseline))
+        Ok(Self::new(model, validate::baseline(file, model)?))
     }
 
     /// A probe for one session.

@@ -224,7 +224,7 @@ impl Worker {
         }
         let session = match session {
             Some(session) => session,
-            none => none.insert(self.candidate.acquire().ok()?),
+            none => none.insert(self.candidate.acquire().ok()?.session),
         };
         set_inputs(session, inputs)?;
         session.run().ok()?;

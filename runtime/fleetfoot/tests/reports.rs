@@ -235,7 +235,8 @@ fn what_goes_wrong_is_in_the_report() {
     let of_two: Vec<&Report> = reports.iter().filter(|report| report.bundle[..] == two[..16]).collect();
     assert!(of_two.iter().all(|report| report.arm == Arm::Treatment), "{of_two:?}");
     let sum = |count: fn(&Report) -> u32| reports.iter().map(count).sum::<u32>();
-    assert_eq!(of_two.iter().map(|r| r.counts.inferences).sum::<u32>(), 1, "{of_two:?}");
+    assert_eq!(of_two.iter().map(|r| r.counts.inferences).sum::<u32>(), 0, "an answer that is no number is none");
+    assert_eq!(of_two.iter().map(|r| r.counts.errors[ErrorKind::Answer as usize]).sum::<u32>(), 1, "{of_two:?}");
     assert_eq!(of_two.iter().map(|r| r.counts.nan).sum::<u32>(), 1);
     assert_eq!(sum(|r| r.counts.fallbacks), 1, "{reports:?}");
     assert_eq!(sum(|r| r.counts.errors[ErrorKind::Input as usize]), 1);

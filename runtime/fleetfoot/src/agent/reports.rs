@@ -119,6 +119,11 @@ impl Reporting {
         self.observers.get(sha256).map(|observed| observed.observer.clone())
     }
 
+    fn is_due(&self, context: &Context, now: i64) -> bool {
+        let passed = now.saturating_sub(self.booked_at);
+        !(0..BOOK_S).contains(&passed) || self.context.as_ref() != Some(context)
+    }
+
     /// Books what was counted on the part of now; where `context` is another one, what was counted until now on the part before.
     fn book(&mut self, context: Context, now: i64) -> Result<(), Error> {
         let differs = |before: &Context| {
@@ -206,15 +211,11 @@ impl Agent {
             return Ok(());
         }
         let (context, now) = (self.health(), self.now);
-        let keep = self.observed();
-        let fallbacks = self.live.count_fallbacks();
-        let sums = self.late_outcomes();
-        let Some(reports) = &mut self.reports else { return Ok(()) };
-        let passed = now.saturating_sub(reports.booked_at);
-        let is_due = !(0..BOOK_S).contains(&passed) || reports.context.as_ref() != Some(&context);
-        if !at_once && !is_due {
+        if !at_once && !self.reports.as_ref().is_some_and(|reports| reports.is_due(&context, now)) {
             return Ok(());
         }
+        let (keep, fallbacks, sums) = (self.observed(), self.live.count_fallbacks(), self.late_outcomes());
+        let Some(reports) = &mut self.reports else { return Ok(()) };
         let more = u32::try_from(fallbacks.saturating_sub(reports.fallbacks)).unwrap_or(u32::MAX);
         reports.fallbacks = fallbacks;
         reports.happened.fallbacks = reports.happened.fallbacks.saturating_add(more);

@@ -12,6 +12,7 @@ use std::{
 use fleetfoot_format::{
     baseline::{Baseline, TensorSketch},
     graph::IoType,
+    record::Reason,
 };
 use fleetfoot_health::{ErrorKind, MAX_WATCHED, Sketch, Tally};
 
@@ -155,6 +156,13 @@ impl Probe {
             tally.counters.constant = tally.counters.constant.saturating_add(1);
         }
         self.last = hash;
+    }
+
+    /// Counts a run whose answer is none: values that are no numbers, or out of the range that the application expects.
+    pub(crate) fn refused(&mut self, reason: Reason) {
+        let mut tally = lock(&self.tally);
+        tally.error(ErrorKind::Answer);
+        note(&mut tally, reason == Reason::NOT_A_NUMBER, reason == Reason::OUT_OF_RANGE);
     }
 
     /// Counts a run that gave no answer.

@@ -94,13 +94,6 @@ impl LiveSession {
         let start = Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| running.run()));
         let took = start.elapsed();
-        if let Some(probe) = probe {
-            match &ran {
-                Ok(Ok(())) => probe.after(running, nanos(took)),
-                Ok(Err(_)) => probe.failed(ErrorKind::Engine),
-                Err(_) => probe.failed(ErrorKind::Crash),
-            }
-        }
         let mut failed = None;
         let fault = match ran {
             Ok(Ok(())) if slot.can_fail => output::fault(running, &core.config.gates.ranges),
@@ -114,6 +107,14 @@ impl LiveSession {
                 Some(Reason::BAD_INFERENCE)
             }
         };
+        if let Some(probe) = probe {
+            match (fault, &failed) {
+                (None, _) => probe.after(running, nanos(took)),
+                (Some(reason), None) => probe.refused(reason),
+                (_, Some(Error::Panicked)) => probe.failed(ErrorKind::Crash),
+                (_, Some(_)) => probe.failed(ErrorKind::Engine),
+            }
+        }
         let output = if judged && fault.is_none() { fingerprint_outputs(running) } else { 0 };
         let seen = Seen { took, input, output };
         core.judge(slot, &seen, fault, || given.map(<[&[u8]]>::concat).or_else(|| copy.clone()));

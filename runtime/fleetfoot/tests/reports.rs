@@ -178,7 +178,7 @@ fn a_day_without_a_rollout() {
     let model = Arc::clone(&agent.serving().unwrap().model);
     let mut session = Session::new(model, kernels()).unwrap();
     let mut probe = agent.observer().unwrap().probe();
-    for hour in 0..49 {
+    for hour in 0..50 {
         session.set_input(0, &INPUT).unwrap();
         probe.run(&mut session).unwrap();
         agent.poll(FIRST + hour * HOUR);
@@ -417,5 +417,5 @@ fn a_death_at_every_step_counts_nothing_twice() {
         }
     }
     println!("{deaths} deaths");
-    assert!(deaths >= 8, "{deaths}");
+    assert!(deaths >= 6, "{deaths}");
 }

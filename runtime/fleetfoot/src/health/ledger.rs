@@ -58,6 +58,8 @@ pub(super) struct Ledger {
     pub(super) spent: u32,
     /// When this device may send, seconds since 1970.
     pub(super) send_after: i64,
+    /// The hour since 1970 in which the open part began; 0 where none is open.
+    pub(super) since_hour: i64,
     /// The last days, the oldest first.
     pub(super) days: Vec<Day>,
     /// The last rollouts, by name.
@@ -76,7 +78,7 @@ impl Ledger {
         self.forget(day.day);
     }
 
-    /// This device has a part in the rollout `name`. Whether that is new.
+    /// This device has a part in the rollout `name`.
     pub(super) fn knows(&mut self, name: &str) {
         if name.is_empty() || self.names.last().is_some_and(|last| last == name) {
             return;
@@ -131,6 +133,7 @@ impl Ledger {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.spent.to_le_bytes());
         out.extend_from_slice(&self.send_after.to_le_bytes());
+        out.extend_from_slice(&self.since_hour.to_le_bytes());
         out.extend_from_slice(&[self.days.len() as u8, self.names.len() as u8, self.told.len() as u8]);
         for Day { day, nonce, part } in &self.days {
             out.extend_from_slice(&day.to_le_bytes());
@@ -155,6 +158,7 @@ impl Ledger {
         let mut ledger = Self {
             spent: u32::from_le_bytes(take(rest)?),
             send_after: i64::from_le_bytes(take(rest)?),
+            since_hour: i64::from_le_bytes(take(rest)?),
             ..Self::default()
         };
         let [days, names, told] = take(rest)?;

@@ -5,7 +5,7 @@
 //! 4      4   length n of the report (its counts are empty: context, day, part, nonce); 0: no part is open
 //! 8      n   the report, a message of `format::report` without a tag
 //! 8+n    ..  the tally: counters, latency, sketches as u32; metrics as u32, f64, f64
-//! ..     ..  bytes of today, when to send, days behind, names of rollouts, what was told of outcomes: see `ledger`
+//! ..     ..  bytes of today, when to send, the hour in which the part began, days behind, names of rollouts, what was told of outcomes: see `ledger`
 //! end   32   SHA-256 of all before
 //! ```
 //! It never leaves the device and is replaced as a whole. A file that does not hold is as good as none: the counts of one part are

@@ -109,8 +109,6 @@ pub struct Reporter {
     device_key: [u8; 16],
     open: Option<Open>,
     pub(super) ledger: Ledger,
-    /// The hour in which this process began or took up the part.
-    since_hour: Option<i64>,
     /// Counted, and not yet in `open`.
     unbooked: Tally,
     /// A report lies in the queue whose part is still in the file `open`: nothing may be sent before that is written.
@@ -133,7 +131,6 @@ impl Reporter {
             device_key,
             open: None,
             ledger: Ledger::default(),
-            since_hour: None,
             unbooked: Tally::default(),
             unsettled: false,
         };
@@ -191,7 +188,10 @@ impl Reporter {
             Some(open) => open,
             None => Open { report: self.begin(context, hour_now, None)?, tally: Tally::default() },
         };
-        self.since_hour.get_or_insert(hour_now);
+        // An hour in which nothing happened is not worth a report: the part begins with the first that did.
+        if open.tally.is_empty() {
+            self.ledger.since_hour = hour_now;
+        }
         open.tally.add(&self.unbooked.take());
         open.report.drift = open.tally.verdicts(baseline);
         (open.report.state, open.report.reason, open.report.golden) = (context.state, context.reason, context.golden);
@@ -244,8 +244,8 @@ impl Reporter {
     /// A clock that goes back ends no part.
     fn is_over(&self, open: &Open, context: &Context, hour_now: i64) -> bool {
         let Report { day, part, .. } = open.report;
-        let hourly = context.hourly && part + 1 < MAX_PARTS;
-        let hour_over = hourly && self.since_hour.is_some_and(|since| hour_now > since) && self.pays(open, hour_now);
+        let hourly = context.hourly && part + 1 < MAX_PARTS && !open.tally.is_empty();
+        let hour_over = hourly && hour_now > self.ledger.since_hour && self.pays(open, hour_now);
         day_of(hour_now) > day || hour_over || !is_about(&open.report, context)
     }
 
@@ -266,7 +266,7 @@ impl Reporter {
             self.ledger.day_is_over(Day { day, nonce, part: next });
         }
         self.open = Some(Open { report, tally: Tally::default() });
-        self.since_hour = Some(hour_now);
+        self.ledger.since_hour = hour_now;
         self.save()
     }
 
@@ -278,7 +278,7 @@ impl Reporter {
         }
         let Some((day, next, nonce)) = self.push_open(now)? else { return Ok(()) };
         self.ledger.day_is_over(Day { day, nonce, part: next });
-        (self.open, self.since_hour) = (None, None);
+        (self.open, self.ledger.since_hour) = (None, 0);
         self.save()
     }
 

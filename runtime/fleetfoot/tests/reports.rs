@@ -112,10 +112,10 @@ fn put_key(dir: &Path, wanted: impl Fn(u16) -> bool) {
     fs::write(dir.join("store/.device-key"), key).unwrap();
 }
 
-/// Two weeks in a rollout, in use in some hours of each day, with the network gone for four days and the process started anew every night: every
+/// A week in a rollout, in use in some hours of each day, with the network gone for two days and the process started anew every night: every
 /// inference is in one report, and no day has more than two kilobytes.
 #[test]
-fn two_weeks_in_a_rollout() {
+fn a_week_in_a_rollout() {
     for (used, at_least) in [(8..18, 8), (0..24, 7)] {
         let dir = tempfile::tempdir().unwrap();
         put_key(dir.path(), |bucket| bucket < 4_000);
@@ -126,9 +126,9 @@ fn two_weeks_in_a_rollout() {
         agent.confirm_healthy(FIRST).unwrap();
         agent.poll(FIRST);
         let (mut ran, mut live) = (0, agent.live());
-        for minute in (0..14 * 24 * 60).step_by(15) {
+        for minute in (0..7 * 24 * 60).step_by(15) {
             let now = FIRST + minute * 60;
-            receiver.off.store((4..8).contains(&(minute / (24 * 60))), Ordering::Relaxed);
+            receiver.off.store((2..4).contains(&(minute / (24 * 60))), Ordering::Relaxed);
             if used.contains(&(minute / 60 % 24)) {
                 for _ in 0..20 {
                     live.run(&[&INPUT]).unwrap();
@@ -143,8 +143,8 @@ fn two_weeks_in_a_rollout() {
                 live = agent.live();
             }
         }
-        agent.poll(FIRST + 15 * DAY);
-        agent.send_reports(FIRST + 15 * DAY).unwrap();
+        agent.poll(FIRST + 8 * DAY);
+        agent.send_reports(FIRST + 8 * DAY).unwrap();
         assert_eq!(receiver.inferences(), ran, "every inference once");
         assert_eq!(receiver.twice.load(Ordering::Relaxed), 0);
         let bytes = receiver.bytes.lock().unwrap().clone();
@@ -159,7 +159,7 @@ fn two_weeks_in_a_rollout() {
         assert!(*most < DAY_BYTES, "{bytes:?}");
         assert!(*fewest >= at_least, "about hourly: {parts:?}");
         let arms: Vec<_> = receiver.reports().iter().filter(|r| r.arm == Arm::Treatment).map(|r| r.rollout.clone()).collect();
-        assert!(arms.len() > 14 * 5 && arms.iter().all(|name| name == "kws-2026-11"), "{arms:?}");
+        assert!(arms.len() > 7 * 5 && arms.iter().all(|name| name == "kws-2026-11"), "{arms:?}");
         assert!(receiver.reports().iter().all(|report| report.golden != [0; 8] || report.counts.inferences == 0));
     }
 }
@@ -214,7 +214,7 @@ fn a_day_without_a_rollout() {
 fn what_goes_wrong_is_in_the_report() {
     let dir = tempfile::tempdir().unwrap();
     put_key(dir.path(), |bucket| bucket < 4_000);
-    let two = Release { body: Body::Float(f32::NAN), ..Release::new(2) };
+    let two = Release { body: Body::Float(f32::MAX), ..Release::new(2) };
     rolled_out(dir.path(), &two, "canary");
     let receiver = Receiver::default();
     let mut agent = Agent::open(config(dir.path(), &receiver), FIRST).unwrap();

@@ -105,7 +105,10 @@ fn kills_neither_lose_nor_double_what_was_counted() {
     run(0, &[]);
     let seen = sums(&server);
     let found = inferences(&seen);
-    println!("{whole} processes ended, {killed} were killed; {found} inferences of {samples} each; {}", seen["duplicates"]);
+    println!(
+        "{whole} processes ended, {killed} were killed; {found} inferences of {samples} each; {}",
+        seen["duplicates"]
+    );
     assert!(killed > 10, "{killed} met a running process");
     assert!((whole * samples..=(whole + killed) * samples).contains(&found), "{found} of {}", whole * samples);
     assert_eq!(seen["refused"], 0, "{seen}");

@@ -214,7 +214,8 @@ fn resigning_renews_the_list() {
     fixture.publish(&kws(3), NOW).unwrap();
     let before = gateway(&fixture);
     let lists = || {
-        let names = fs::read_dir(fixture.folder.path().join("metadata")).unwrap().map(|entry| entry.unwrap().file_name());
+        let names =
+            fs::read_dir(fixture.folder.path().join("metadata")).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().ends_with(".lite-kws.json")).count()
     };
     let (n, long) = (lists(), Expiry::default().releases);

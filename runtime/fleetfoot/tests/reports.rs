@@ -158,7 +158,8 @@ fn a_week_in_a_rollout() {
         println!("in use {used:?}: at most {most} bytes a day, {parts:?} reports");
         assert!(*most < DAY_BYTES, "{bytes:?}");
         assert!(*fewest >= at_least, "about hourly: {parts:?}");
-        let arms: Vec<_> = receiver.reports().iter().filter(|r| r.arm == Arm::Treatment).map(|r| r.rollout.clone()).collect();
+        let arms: Vec<_> =
+            receiver.reports().iter().filter(|r| r.arm == Arm::Treatment).map(|r| r.rollout.clone()).collect();
         assert!(arms.len() > 7 * 5 && arms.iter().all(|name| name == "kws-2026-11"), "{arms:?}");
         assert!(receiver.reports().iter().all(|report| report.golden != [0; 8] || report.counts.inferences == 0));
     }
@@ -203,7 +204,8 @@ fn a_day_without_a_rollout() {
     let log = Arc::clone(&events);
     drop(agent);
     let named = Reports { config: ReportConfig::new("Jane's phone"), transport: Box::new(receiver.clone()) };
-    let on_event: fleetfoot::agent::OnEvent = Box::new(move |event: &Event| log.lock().unwrap().push(event.to_string()));
+    let on_event: fleetfoot::agent::OnEvent =
+        Box::new(move |event: &Event| log.lock().unwrap().push(event.to_string()));
     let bad = AgentConfig { reports: Some(named), on_event: Some(on_event), ..config(dir.path(), &receiver) };
     let agent = Agent::open(bad, FIRST + 51 * HOUR).unwrap();
     assert!(agent.serving().is_some() && events.lock().unwrap().iter().any(|event| event.contains("not reported")));
@@ -302,7 +304,10 @@ fn outcomes_are_booked_on_their_day() {
     for report in receiver.reports() {
         assert_eq!(*nonces.entry(report.day).or_insert(report.nonce), report.nonce, "one nonce a day");
         for metric in report.metrics {
-            assert_eq!((metric.id, report.arm, report.rollout.as_str()), (OUTCOME_METRIC, Arm::Treatment, "kws-2026-11"));
+            assert_eq!(
+                (metric.id, report.arm, report.rollout.as_str()),
+                (OUTCOME_METRIC, Arm::Treatment, "kws-2026-11")
+            );
             let sums = found.entry(report.day).or_default();
             *sums = (sums.0 + metric.n, sums.1 + metric.sum, sums.2 + metric.sum_squares);
         }

@@ -299,8 +299,7 @@ const fn side(arm: Arm) -> Side {
 /// What a report says of the golden cases of a bundle.
 fn golden(file: &VerifiedFile) -> [u8; 8] {
     let Some(section) = file.section(SectionKind::GOLDEN) else { return [0; 8] };
-    Golden::parse(section.as_ref())
-        .map_or([0; 8], |golden| Context::golden(golden.cases().map(|(_, digest)| digest)))
+    Golden::parse(section.as_ref()).map_or([0; 8], |golden| Context::golden(golden.cases().map(|(_, digest)| digest)))
 }
 
 /// Seconds between two looks at what was counted, where nothing changed: what a death may lose.

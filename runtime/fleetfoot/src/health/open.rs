@@ -151,8 +151,7 @@ mod tests {
         let mut ledger = Ledger { spent: 700, send_after: 1_795_500_000, ..Ledger::default() };
         ledger.day_is_over(Day { day: 20_781, nonce: [8; 16], part: 3 });
         ledger.knows("kws-2026-11");
-        let told =
-            Outcomes { day: 20_781, rollout: [3; 8], arm: Arm::Control, n: 12, sum: 5.5, sum_squares: 9.25 };
+        let told = Outcomes { day: 20_781, rollout: [3; 8], arm: Arm::Control, n: 12, sum: 5.5, sum_squares: 9.25 };
         ledger.tell(told);
         let bytes = Open::encode(Some(&open), &ledger);
         assert_eq!(Open::decode(&bytes), Some((Some(open), ledger.clone())));

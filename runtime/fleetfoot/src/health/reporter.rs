@@ -414,4 +414,5 @@ pub(super) const HOUR_JITTER_S: u32 = 1800;
 const LAST_IS_LARGER: usize = 160;
 const SELECT_DOMAIN: &[u8] = b"ff-report-sample-v1\0";
 /// This runtime.
-pub(super) const RUNTIME: (u16, u16, u16) = (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));
+pub(super) const RUNTIME: (u16, u16, u16) =
+    (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));

@@ -233,7 +233,10 @@ fn run_data(args: &Args, agent: &mut Agent) -> Result<Option<Ran>, Failure> {
     for (index, sample) in samples.iter().enumerate() {
         session.set_input(0, sample)?;
         let start = Instant::now();
-        let ran = probe.as_mut().map_or_else(|| session.run(), |probe| probe.run(&mut session));
+        let ran = match &mut probe {
+            Some(probe) => probe.run(&mut session),
+            None => session.run(),
+        };
         us += start.elapsed().as_secs_f64() * 1e6;
         agent.record_inference(ran.is_ok(), now())?;
         ran?;

@@ -84,7 +84,12 @@ impl Agent {
         let period = if active { policy.active_s } else { policy.every_s };
         let next = self.jitter().next_poll(now, period);
         match self.machine.record().candidate.map(|candidate| candidate.phase) {
-            Some(Phase::Deferred { retry_at, .. }) if retry_at > now => next.min(retry_at),
+            // Where only the next look can tell, an ordinary poll is the next look.
+            Some(Phase::Deferred { reason: Reason::OUTSIDE_WINDOW | Reason::NOT_ITS_TURN, retry_at, .. })
+                if retry_at > now =>
+            {
+                next.min(retry_at)
+            }
             _ => next,
         }
     }

@@ -9,8 +9,9 @@ use std::{
 
 use fleetfoot::{
     Agent, AgentConfig, Kernels, Session,
-    agent::{Event, Outcome, Serving, VersionInfo},
-    conditions::{Situation, Window},
+    agent::{Event, Outcome, Reports, Serving, VersionInfo},
+    conditions::{PollPolicy, Situation, Window},
+    health::{HttpReports, ReportConfig},
     transport::{FolderTransport, HttpTransport, Transport},
     watchdog::Isolated,
 };
@@ -56,9 +57,9 @@ pub(crate) struct Args {
     /// Data that is run through the version that serves: an .npz with `x` (or `input`) and, for counting, labels `y`.
     #[arg(long)]
     input: Option<PathBuf>,
-    /// Seconds between two polls.
-    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..))]
-    poll_s: u64,
+    /// Seconds between two polls, each at a moment of this device's own; a rollout may say otherwise.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..))]
+    poll_s: u32,
     /// Good inferences that end the trial of a new version.
     #[arg(long, default_value_t = 10)]
     min_inferences: u32,
@@ -83,12 +84,32 @@ pub(crate) struct Args {
     /// Bytes of memory that a model with one session may take. On Linux, the process in which it proves itself is killed beyond them.
     #[arg(long)]
     max_memory_bytes: Option<u64>,
+    /// Report health to the server at this address (POST /v1/reports): once a day, about hourly while a rollout is active. No device, no input and no
+    /// answer is in it.
+    #[arg(long, value_name = "URL")]
+    report_url: Option<String>,
+    /// File with the key of health reports (64 hexadecimal digits).
+    #[arg(long, requires = "report_url")]
+    report_key: Option<PathBuf>,
+    /// One device in so many reports; which ones is drawn for each rollout.
+    #[arg(long, value_name = "K", default_value_t = 1, requires = "report_url", value_parser = clap::value_parser!(u32).range(1..))]
+    report_one_in: u32,
+    /// Seconds over which devices are spread that have a report to send.
+    #[arg(long, default_value_t = 14_400, requires = "report_url")]
+    report_jitter_s: u32,
+    /// Report nothing from now on, and remove what waits to be sent.
+    #[arg(long, conflicts_with = "report_url")]
+    no_reports: bool,
+    /// Seconds since 1970 in the place of the clock of this machine, for tests and simulations.
+    #[arg(long, hide = true)]
+    now: Option<i64>,
     /// Let versions prove themselves in a thread of this process, not in a process of their own.
     #[arg(long)]
     in_process: bool,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let now = || args.now.unwrap_or_else(now);
     let root = match &args.root {
         Some(path) => models::read_whole(path)?,
         None => Vec::new(),
@@ -104,6 +125,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     config.policy.window = args.window;
     config.policy.max_bytes = args.max_bytes;
     config.policy.apply_jitter_s = args.apply_jitter_s;
+    config.poll = PollPolicy { every_s: args.poll_s, active_s: args.poll_s };
+    config.reports = reports(args, config.facts.get("hardware").map(String::as_str))?;
     config.conditions = Some(Box::new(|now: i64| Situation {
         local_minute: Some((now.rem_euclid(86_400) / 60) as u16),
         ..Situation::default()
@@ -148,8 +171,26 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             agent.close(now())?;
             return failed.map_or(Ok(()), |failure| Err(Failure { quiet: true, ..failure }));
         }
-        std::thread::sleep(Duration::from_secs(args.poll_s));
+        let wait = agent.next_poll(now()).saturating_sub(now());
+        std::thread::sleep(Duration::from_secs(u64::try_from(wait).unwrap_or(0).max(1)));
     }
+}
+
+/// What is reported, and where to.
+fn reports(args: &Args, hardware: Option<&str>) -> Result<Option<Reports>, Failure> {
+    let url = match &args.report_url {
+        Some(url) => url.as_str(),
+        None if args.no_reports => "",
+        None => return Ok(None),
+    };
+    let config = ReportConfig {
+        enabled: !args.no_reports,
+        one_in: args.report_one_in,
+        key: args.report_key.as_deref().map(models::report_key).transpose()?,
+        jitter_s: args.report_jitter_s,
+        ..ReportConfig::new(hardware.unwrap_or_default())
+    };
+    Ok(Some(Reports { config, transport: Box::new(HttpReports::new(url)) }))
 }
 
 fn window(text: &str) -> Result<Window, String> {
@@ -173,6 +214,7 @@ struct Ran {
 
 /// Runs the data; every inference counts for a trial.
 fn run_data(args: &Args, agent: &mut Agent) -> Result<Option<Ran>, Failure> {
+    let now = || args.now.unwrap_or_else(now);
     let (Some(path), Some(serving)) = (&args.input, agent.serving()) else { return Ok(None) };
     let Serving { model, .. } = serving.clone();
     let (input, result) = (
@@ -186,11 +228,15 @@ fn run_data(args: &Args, agent: &mut Agent) -> Result<Option<Ran>, Failure> {
     let samples = samples(&array, "input", input).map_err(|e| e.in_file(path))?;
     let labels = arrays::read_optional(path, "y")?.filter(|y| y.bytes.len() == samples.len());
     let mut session = Session::new(Arc::clone(&model), Kernels::detect())?;
+    let mut probe = agent.observer().map(|observer| observer.probe());
     let (mut us, mut correct) = (0.0, 0);
     for (index, sample) in samples.iter().enumerate() {
         session.set_input(0, sample)?;
         let start = Instant::now();
-        let ran = session.run();
+        let ran = match &mut probe {
+            Some(probe) => probe.run(&mut session),
+            None => session.run(),
+        };
         us += start.elapsed().as_secs_f64() * 1e6;
         agent.record_inference(ran.is_ok(), now())?;
         ran?;
@@ -240,6 +286,7 @@ fn report(
         json!({
             "model": args.model, "serving": serving, "refused": refused, "outcome": outcome.map(outcome_name), "events": events,
             "ran": ran.map(|r| json!({ "samples": r.samples, "correct": r.correct, "us": r.us })),
+            "reports_waiting": agent.reports_waiting(),
         })
     })
 }

@@ -161,28 +161,43 @@ impl World {
 
     /// Serves `repo` until the returned value is dropped.
     pub(crate) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// As [`serve`](Self::serve), with more arguments.
+    pub(crate) fn serve_with(&self, more: &[&str]) -> Server {
         let mut child = self
             .command()
             .args(["--json", "serve", "--repo", "repo", "--listen", "127.0.0.1:0"])
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program runs");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let said: Value = serde_json::from_str(&line).expect("JSON");
-        Server { child, url: said["url"].as_str().expect("a URL").to_owned() }
+        Server { child: Some(child), url: said["url"].as_str().expect("a URL").to_owned() }
     }
 }
 
 pub(crate) struct Server {
-    child: Child,
+    child: Option<Child>,
     pub(crate) url: String,
+}
+
+impl Server {
+    /// An address where nobody listens.
+    pub(crate) fn nobody(url: &str) -> Self {
+        Self { child: None, url: url.into() }
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

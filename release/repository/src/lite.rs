@@ -63,6 +63,8 @@ struct Files {
     directive: Option<Vec<u8>>,
 }
 
+/// The beginning of the names of roles that list lite files.
+const LITE: &str = "lite-";
 /// Directives that the online key can sign under one header.
 const DIRECTIVES_OF_A_HEADER: u64 = 10_000;
 
@@ -196,6 +198,35 @@ impl Repository {
         Ok(Some((role_name(model), listed)))
     }
 
+    /// New lists of the lite files of every model whose list has less than half of its time left; what the snapshot says of each. One that the
+    /// online key does not sign any more, after a rotation, stays as it is: `repo status` shows that it runs out.
+    pub(crate) fn renew_lite(
+        &self,
+        state: &State,
+        online: Online<'_>,
+        (expiry, now): (Expiry, i64),
+    ) -> Result<Vec<(String, Value)>, RepositoryError> {
+        let names = state.delegations().filter_map(|delegation| delegation["name"].as_str());
+        let models: Vec<String> = names.filter_map(|name| name.strip_prefix(LITE)).map(String::from).collect();
+        let mut renewed = Vec::new();
+        for model in models {
+            let Some((list, in_force)) = self.lite_list(state, &model)? else { continue };
+            let expires = list["expires"].as_str().and_then(time::parse).unwrap_or(0);
+            if expires.saturating_sub(now) >= expiry.releases / 2 {
+                continue;
+            }
+            match self.lite_online(state, &model, online) {
+                Ok(signing) => {
+                    let listed = self.put_lite(state, &model, &in_force, &signing, (expiry, now))?;
+                    renewed.push((role_name(&model), listed));
+                }
+                Err(RepositoryError::LiteKeys { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(renewed)
+    }
+
     fn seal_lite(
         &self,
         state: &State,
@@ -228,6 +259,11 @@ impl Repository {
 
     /// The lite files in force. Nothing where the model has no chain.
     fn lite_files(&self, state: &State, model: &str) -> Result<Option<Files>, RepositoryError> {
+        Ok(self.lite_list(state, model)?.map(|(_, files)| files))
+    }
+
+    /// As [`lite_files`](Self::lite_files), with the list that names them.
+    fn lite_list(&self, state: &State, model: &str) -> Result<Option<(Value, Files)>, RepositoryError> {
         let role_name = role_name(model);
         let found = state.delegations().find(|d| d["name"] == role_name.as_str());
         let (Some(delegation), Some(meta)) = (found, state.snapshot["meta"].get(name::stored(&role_name))) else {
@@ -257,7 +293,8 @@ impl Repository {
             links.push(frame.bytes().to_vec());
             rest = after;
         }
-        Ok(Some(Files { links, header: file(Kind::Header)?, directive: file(Kind::Directive)? }))
+        let files = Files { links, header: file(Kind::Header)?, directive: file(Kind::Directive)? };
+        Ok(Some((list, files)))
     }
 
     fn lite_path(&self, path: &str, digest: [u8; 32]) -> std::path::PathBuf {
@@ -425,7 +462,7 @@ fn is_rolled_out(state: &State, model: &str) -> bool {
 }
 
 fn role_name(model: &str) -> String {
-    format!("lite-{model}")
+    format!("{LITE}{model}")
 }
 
 /// Puts the role that lists the lite files of `model` into `delegations`, in the place of the one before; its entry.

@@ -285,7 +285,8 @@ impl Repository {
         Ok(Published { path: file, releases_version: version })
     }
 
-    /// Signs snapshot and timestamp again, so that they do not expire.
+    /// Signs snapshot and timestamp again, so that they do not expire, and the lists of lite files that have less than half of their time left: the
+    /// same online key signs them.
     ///
     /// # Errors
     /// [`RepositoryError::Threshold`] where the keys are not those of the roles, [`RepositoryError::File`].
@@ -294,7 +295,11 @@ impl Repository {
         let state = self.state()?;
         // After a rotation that broke off it is not certain that devices can follow.
         let role = state.broke_off.then_some("targets");
-        let change = Change { files: state.snapshot["meta"].clone(), root: &state.root, new_root: None, role };
+        let mut files = state.snapshot["meta"].clone();
+        for (name, listed) in self.renew_lite(&state, online, (expiry, now))? {
+            files[name::stored(&name)] = listed;
+        }
+        let change = Change { files, root: &state.root, new_root: None, role };
         self.seal(&state, change, online, (expiry, now))
     }
 

@@ -206,6 +206,41 @@ fn rotations() {
     assert_eq!(Board::new(&fixture).poll(&fixture, 0, None), Ok((5, FULL)));
 }
 
+/// The list of lite files is renewed in its second half, with nothing but the online key, and it is the same files that it lists.
+#[test]
+fn resigning_renews_the_list() {
+    let fixture = Fixture::new();
+    trust(&fixture, &[1, 2], &[]).unwrap();
+    fixture.publish(&kws(3), NOW).unwrap();
+    let before = gateway(&fixture);
+    let lists = || {
+        let names =
+            fs::read_dir(fixture.folder.path().join("metadata")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".lite-kws.json")).count()
+    };
+    let (n, long) = (lists(), Expiry::default().releases);
+    let resign = |now| fixture.repository().resign(fixture.online(), Expiry::default(), now);
+    resign(NOW + 5 * DAY).unwrap();
+    assert_eq!(lists(), n, "it holds for long");
+    // Every five days, until long after the first list would have run out.
+    let mut now = NOW;
+    while now < NOW + long + 60 * DAY {
+        now += 5 * DAY;
+        resign(now).unwrap();
+        let listed = TufDevice::new(&fixture).refresh(&fixture, "lite-kws", now).unwrap();
+        let hashes: Vec<_> = listed.iter().map(|target| target.sha256).collect();
+        assert!(before.iter().flatten().all(|bytes| hashes.contains(&sha256(bytes))), "the same files");
+    }
+    assert_eq!(lists(), n + 2, "once in each half of its time");
+    // With another online key it is left alone, and everything else is signed.
+    let (root, timestamp) = (keys(&[1, 2]), keys(&[55]));
+    let one = Signers { signing: &timestamp, others: &[], threshold: 1 };
+    let online = Online { snapshot: &fixture.snapshot, timestamp: &timestamp };
+    fixture.repository().rotate(TopRole::Timestamp, &one, &root, online, Expiry::default(), now).unwrap();
+    fixture.repository().resign(online, Expiry::default(), now + long - DAY).unwrap();
+    assert_eq!(lists(), n + 2);
+}
+
 #[test]
 fn nothing_forged_is_signed_upon() {
     let fixture = Fixture::new();

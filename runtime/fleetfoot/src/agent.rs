@@ -21,6 +21,7 @@ mod event;
 mod fetch;
 mod hold;
 mod live;
+mod reports;
 mod rollout;
 mod room;
 mod serve;
@@ -36,11 +37,13 @@ pub use self::{
     assignment::Assignment,
     config::{AgentConfig, Factory, OnEvent},
     event::{Event, Outcome, Role, VersionInfo},
+    reports::Reports,
     serve::Serving,
 };
 use self::{
     fetch::{Announced, Announcements, Source},
     live::Published,
+    reports::Reporting,
     rollout::Choice,
 };
 use crate::{
@@ -74,6 +77,8 @@ pub struct Agent {
     /// What [`live`](Self::live) handles share, and what they were told last.
     live: Arc<Core>,
     published: Option<Published>,
+    /// What is reported of the health of the model, where that was asked for.
+    reports: Option<Reporting>,
     /// A candidate that is admitted waits for [`Agent::activate`].
     holds: bool,
     /// Draws the bucket of this device; none where it cannot be stored.
@@ -98,13 +103,14 @@ impl Agent {
     /// # Errors
     /// [`Error::StoreBusy`] where another process has the store, [`Error::BadName`], [`Error::File`]. Damaged state is
     /// no error: the factory version serves.
-    pub fn open(config: AgentConfig, now: i64) -> Result<Self, Error> {
+    pub fn open(mut config: AgentConfig, now: i64) -> Result<Self, Error> {
         let store = Store::open(&config.store_dir, Arc::clone(&config.disk))?;
         let mut models = store.model(&config.model)?;
         let loaded = models.load()?;
         let machine = Machine::new(config.limits, Record::default());
         let (admitted, fingerprint) = (models.admitted(), admit::fingerprint(config.kernels, &config.environment));
         let (live, predictions) = Self::handle(&config, &models.predictions_path());
+        let reports = config.reports.take();
         let mut agent = Self {
             config,
             store,
@@ -120,6 +126,7 @@ impl Agent {
             passed_over: None,
             live,
             published: None,
+            reports: None,
             device_key: None,
             assignment: None,
             holds: false,
@@ -131,6 +138,14 @@ impl Agent {
         match agent.store.device_key() {
             Ok(key) => agent.device_key = Some(key),
             Err(error) => agent.emit(&Event::Failed(error.to_string())),
+        }
+        if let Some(mut reports) = reports {
+            reports.config.at = reports.config.at.or(agent.config.at);
+            let key = agent.device_key.unwrap_or_default();
+            match Reporting::open(&agent.models.reports_path(), reports, key) {
+                Ok(reports) => agent.reports = Some(reports),
+                Err(error) => agent.emit(&Event::Failed(format!("health is not reported: {error}"))),
+            }
         }
         let found = agent.open_factory();
         agent.factory = found.unwrap_or_else(|error| {
@@ -168,10 +183,12 @@ impl Agent {
     /// One poll: whatever can be done now is done. See the module.
     pub fn poll(&mut self, now: i64) -> Outcome {
         self.now = now;
-        self.try_poll().unwrap_or_else(|error| {
+        let outcome = self.try_poll().unwrap_or_else(|error| {
             self.emit(&Event::Failed(error.to_string()));
             Outcome::Failed(error)
-        })
+        });
+        self.report_health();
+        outcome
     }
 
     /// The version that serves, if there is one.
@@ -289,6 +306,9 @@ impl Agent {
     fn suspend(&mut self) -> Result<(), Error> {
         if self.newer.is_none() {
             self.hear()?;
+            // What serves after a trial that is interrupted is nobody's concern any more.
+            self.tend_reports(true);
+            self.reports = None;
             self.step(Input::Suspend { now: self.now })?;
             // Handles may live on: they serve what is active.
             self.settle()?;
@@ -562,6 +582,9 @@ impl Agent {
 
     fn emit(&mut self, event: &Event) {
         tracing::info!(model = self.config.model, "{event}");
+        if let Some(reports) = &mut self.reports {
+            reports.note(event);
+        }
         if let Some(on_event) = &mut self.config.on_event {
             on_event(event);
         }

@@ -13,6 +13,7 @@
 
 use fleetfoot_format::record::{Reason, Version};
 use fleetfoot_trust::Sha256;
+use fleetfoot_update::directive::Network;
 
 /// What the application knows. `None`: the question has no answer on this device (no battery, no notion of a metered network), and holds
 /// nothing up.
@@ -64,6 +65,12 @@ impl Window {
         (from != to).then_some(Self { from, to })
     }
 
+    /// From one minute of the local day to another; `None` where there is no such minute, and for hours that are none at all.
+    #[must_use]
+    pub const fn between(from: u16, to: u16) -> Option<Self> {
+        if from < DAY_MIN && to < DAY_MIN && from != to { Some(Self { from, to }) } else { None }
+    }
+
     /// Whether a minute of the local day is in it; its first minute is, the one it ends with is not.
     #[must_use]
     pub const fn contains(self, minute: u16) -> bool {
@@ -101,6 +108,34 @@ pub struct UpdatePolicy {
     pub apply_jitter_s: u32,
 }
 
+/// How often an application asks for news. See [`Agent::next_poll`](crate::Agent::next_poll).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollPolicy {
+    /// Seconds between two polls. Default 4 hours.
+    pub every_s: u32,
+    /// Seconds between two polls while a rollout is active. Default 15 minutes.
+    pub active_s: u32,
+}
+
+impl Default for PollPolicy {
+    fn default() -> Self {
+        Self { every_s: 4 * 3600, active_s: 900 }
+    }
+}
+
+impl PollPolicy {
+    /// This policy with what a rollout says: between a minute and a day, and while it is active from 15 seconds on. So nobody who has
+    /// the online key alone can keep a device from hearing that a version is taken back, or make a fleet ask without end.
+    #[must_use]
+    pub fn with(self, network: &Network) -> Self {
+        let within = |said: Option<u32>, own, least| said.map_or(own, |s| s.clamp(least, MOST_POLL_S));
+        Self {
+            every_s: within(network.poll_s, self.every_s, LEAST_POLL_S),
+            active_s: within(network.poll_active_s, self.active_s, LEAST_POLL_ACTIVE_S),
+        }
+    }
+}
+
 /// A piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
@@ -114,6 +149,19 @@ pub enum Work {
 }
 
 impl UpdatePolicy {
+    /// This policy with what a rollout says. It chooses hours, and a spread of up to a day. It may keep devices off metered
+    /// networks; it cannot send one there that keeps away: what a network costs is the user's affair.
+    #[must_use]
+    pub fn with(self, network: &Network) -> Self {
+        let window = network.window.and_then(|(from, to)| Window::between(from, to));
+        Self {
+            unmetered: self.unmetered || network.metered == Some(false),
+            window: window.or(self.window),
+            apply_jitter_s: network.apply_jitter_s.map_or(self.apply_jitter_s, |s| s.min(MOST_APPLY_JITTER_S)),
+            ..self
+        }
+    }
+
     /// Whether `work` on `version` may be done now: `None`, or why not, and when to look again.
     #[must_use]
     pub fn hold(
@@ -182,6 +230,13 @@ impl Jitter {
         self.draw(b"apply", sha256, most_s)
     }
 
+    /// Seconds, below `most_s`, that this device waits with a report when its part is over.
+    #[must_use]
+    pub fn report_s(&self, day: u32, part: u8, most_s: u32) -> u32 {
+        let [a, b, c, d] = day.to_be_bytes();
+        self.draw(b"report", &[a, b, c, d, part], most_s)
+    }
+
     /// A number below `below` for this device and the day of `now`.
     fn spread(&self, what: &[u8], now: i64, below: u32) -> u32 {
         self.draw(what, &now.div_euclid(DAY_S).to_be_bytes(), below)
@@ -208,6 +263,11 @@ impl std::fmt::Debug for Jitter {
 
 const DAY_MIN: u16 = 24 * 60;
 const DAY_S: i64 = 86_400;
+/// What a rollout may say, seconds.
+const MOST_POLL_S: u32 = 86_400;
+const LEAST_POLL_S: u32 = 60;
+const LEAST_POLL_ACTIVE_S: u32 = 15;
+const MOST_APPLY_JITTER_S: u32 = 86_400;
 /// Until power and network are asked for again.
 const RECHECK_S: i64 = 900;
 
@@ -354,6 +414,35 @@ mod tests {
         let busiest =
             (60..300).step_by(10).map(|from| minutes.iter().filter(|m| (from..from + 10).contains(*m)).count());
         assert!(busiest.max() < Some(40), "they do not come at once");
+    }
+
+    #[test]
+    fn a_rollout_says_so_much_and_no_more() {
+        let own = UpdatePolicy { window: Window::parse("01:00-05:00"), apply_jitter_s: 60, ..Default::default() };
+        assert_eq!(own.with(&Network::default()), own);
+        let said = Network {
+            metered: Some(false),
+            window: Some((120, 180)),
+            apply_jitter_s: Some(u32::MAX),
+            ..Network::default()
+        };
+        let both = own.with(&said);
+        assert_eq!((both.unmetered, both.window), (true, Window::parse("02:00-03:00")));
+        assert_eq!(both.apply_jitter_s, 86_400);
+        let careful = UpdatePolicy { unmetered: true, ..own };
+        assert!(careful.with(&Network { metered: Some(true), ..Network::default() }).unmetered);
+        for none in [(60, 60), (0, 1440), (1440, 60)] {
+            assert_eq!(own.with(&Network { window: Some(none), ..Network::default() }).window, own.window);
+        }
+        let polls = |poll_s, poll_active_s| {
+            let said = Network { poll_s, poll_active_s, ..Network::default() };
+            let PollPolicy { every_s, active_s } = PollPolicy::default().with(&said);
+            (every_s, active_s)
+        };
+        assert_eq!(polls(None, None), (14_400, 900));
+        assert_eq!(polls(Some(3600), Some(300)), (3600, 300));
+        assert_eq!(polls(Some(0), Some(0)), (60, 15));
+        assert_eq!(polls(Some(u32::MAX), Some(u32::MAX)), (86_400, 86_400));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! An answer that is lost makes the device send again; the receiver knows the nonce and counts once. What a report says is in
 //! [`fleetfoot_format::report`], and nothing else is said. Reporting is off unless it was asked for ([`ReportConfig`]).
 
+mod late;
+mod ledger;
 mod observer;
 mod open;
 mod queue;
@@ -15,9 +17,10 @@ mod reporter;
 mod send;
 
 pub use fleetfoot_health::{Counters, Drift, ErrorKind, Histogram, Tally};
+pub use ledger::{OUTCOME_METRIC, Outcomes};
 pub use observer::{Observer, Probe};
 pub use queue::Queue;
-pub use reporter::{Context, ReportConfig, Reporter};
+pub use reporter::{Context, DAY_BYTES, ReportConfig, Reporter};
 #[cfg(feature = "net")]
 pub use send::HttpReports;
 pub use send::{Answer, ReportTransport, Sent};

@@ -52,7 +52,7 @@ pub use self::{
     config::{CacheConfig, Conditions, GateConfig, LiveConfig, PredictionConfig, ShadowBudget},
     session::LiveSession,
 };
-use crate::{agent::VersionInfo, error::Error};
+use crate::{agent::VersionInfo, error::Error, health::ErrorKind};
 
 /// Runs of each version, in turn, that decide whether one is slower.
 pub const PAIRS: usize = 7;
@@ -172,7 +172,7 @@ impl Live {
             let (version, outputs) = (Arc::clone(session.version()), session.outputs()?);
             Ok(Answer { version, outputs, arm, cached: false, fallback })
         };
-        let ran = run(&mut session, inputs)?;
+        let ran = run(&mut session, inputs).inspect_err(|_| session.slot().failed(ErrorKind::Input))?;
         if let Ok(None) = ran {
             let answer = answer(&session, false)?;
             if let Some((cache, key)) = key {
@@ -290,7 +290,7 @@ fn run(
 }
 
 /// The name under which entries know a rollout.
-fn rollout_key(rollout: &str) -> [u8; 8] {
+pub(crate) fn rollout_key(rollout: &str) -> [u8; 8] {
     let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = fleetfoot_trust::sha256(rollout.as_bytes());
     [b0, b1, b2, b3, b4, b5, b6, b7]
 }

@@ -11,6 +11,7 @@
 //! <root>/<model>/versions/<sha256>.ff     bundles whose signatures held, read-only, never changed
 //! <root>/<model>/partial/<sha256>.part    a download, see `partial`
 //! <root>/<model>/predictions              what waits for its outcome, see `live`
+//! <root>/<model>/reports/*                what is counted, and reports that wait for a network, see `health`
 //! ```
 //! A bundle gets its name in `versions` by a rename, after its length, its hash and its signatures were checked and its bytes are durable;
 //! only then a record may name it. A file that no record names is removed when the agent has time.
@@ -227,6 +228,12 @@ impl ModelStore {
         self.folder.join(PREDICTIONS)
     }
 
+    /// Where reports of health wait to be sent.
+    #[must_use]
+    pub fn reports_path(&self) -> PathBuf {
+        self.folder.join(REPORTS)
+    }
+
     /// Opens the download of `version` where it stopped.
     ///
     /// # Errors
@@ -294,6 +301,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const METADATA: &str = "tuf";
 const VERSIONS: &str = "versions";
 const PREDICTIONS: &str = "predictions";
+const REPORTS: &str = "reports";
 const PARTIAL: &str = "partial";
 const TEMPORARY: &str = ".new";
 /// Bytes of one metadata file. Guards memory against a file that grew by a fault.

@@ -3,10 +3,12 @@
 //! ```text
 //! min_runtime   is this runtime new enough?
 //! plan          is it sound?                                    (nothing is trusted because it is signed)
+//! baseline      is it that of this model's inputs and outputs?
 //! arena         does it fit into budget.arena_bytes?            (before it is allocated)
 //! memory        does all of it fit into what the device allows? (before it is allocated)
 //! goldens       every case, bit for bit
 //! p99           of 50 warm runs, below budget.p99_us?
+//! peak          of the resident memory, while it did all that      (in a process of its own, on Linux)
 //! ```
 //! The budget is that of the release, under its signatures; a device may add a limit of its own for the memory of a model
 //! ([`Watchdog::max_memory_bytes`](crate::watchdog::Watchdog::max_memory_bytes)). What is counted is what a model and a session of one thread allocate: the copy of the
@@ -15,7 +17,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use fleetfoot_format::{bundle::SectionKind, golden::Golden, record::Reason};
+use fleetfoot_format::{FormatError, baseline::Baseline, bundle::SectionKind, golden::Golden, record::Reason};
 use fleetfoot_kernels::Kernels;
 use thiserror::Error;
 
@@ -70,6 +72,14 @@ pub enum Refusal {
         /// What the device allows.
         limit_bytes: u64,
     },
+    /// The memory that it took, measured, is above what the budgets leave room for.
+    #[error("took {resident_bytes} bytes of memory at its peak, the budget leaves room for {room_bytes}")]
+    OverPeak {
+        /// What was measured.
+        resident_bytes: u64,
+        /// What may be taken.
+        room_bytes: u64,
+    },
     /// What a process of its own found.
     #[error("{text}")]
     Told {
@@ -109,7 +119,7 @@ impl Refusal {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::RuntimeTooOld { .. } => Reason::RUNTIME_TOO_OLD,
-            Self::OverMemory { .. } | Self::OverDeviceMemory { .. } => Reason::OVER_MEMORY,
+            Self::OverMemory { .. } | Self::OverDeviceMemory { .. } | Self::OverPeak { .. } => Reason::OVER_MEMORY,
             Self::Told { reason, .. } => *reason,
             Self::GoldenMismatch { .. } => Reason::GOLDEN_MISMATCH,
             Self::OverLatency { .. } => Reason::OVER_LATENCY,
@@ -136,6 +146,7 @@ pub fn validate_within(file: &VerifiedFile, kernels: Kernels, limit: Option<u64>
         return Err(Refusal::RuntimeTooOld { needs, this: RUNTIME });
     }
     let model = Arc::new(Model::from_file(file).map_err(Box::new)?);
+    baseline(file, &model).map_err(Box::new)?;
     let arena_bytes = model.arena_len(kernels);
     let budget = file.info().budget;
     if let Some(budget_bytes) = budget.arena_bytes.filter(|&budget| arena_bytes as u64 > u64::from(budget)) {
@@ -157,6 +168,22 @@ pub fn validate_within(file: &VerifiedFile, kernels: Kernels, limit: Option<u64>
     Err(Refusal::OverLatency { p99_us, budget_us: budget.p99_us.unwrap_or_default() })
 }
 
+/// Whether the peak of the resident memory that was measured stays within the budget: the arena that it allows, what is counted beside the
+/// arena, the file, all of whose pages may have been read, and [`PEAK_SLACK_BYTES`] for the allocator and the code that ran for the first
+/// time. Without a budget for the arena, what the device allows takes its place.
+pub(crate) fn within_peak(
+    file: &VerifiedFile,
+    admission: &Admission,
+    resident_bytes: u64,
+    limit: Option<u64>,
+) -> Result<(), Refusal> {
+    let beside = admission.memory_bytes.saturating_sub(admission.arena_bytes as u64);
+    let budget = file.info().budget.arena_bytes.map(|arena| u64::from(arena).saturating_add(beside));
+    let Some(most) = budget.into_iter().chain(limit).min() else { return Ok(()) };
+    let room_bytes = most.saturating_add(file.bytes().len() as u64).saturating_add(PEAK_SLACK_BYTES);
+    if resident_bytes > room_bytes { Err(Refusal::OverPeak { resident_bytes, room_bytes }) } else { Ok(()) }
+}
+
 /// The golden cases alone, nothing measured (`p99_us` is 0): for a version that was admitted before, in another environment.
 ///
 /// # Errors
@@ -166,6 +193,20 @@ pub fn prove(file: &VerifiedFile, kernels: Kernels) -> Result<Admission, Refusal
     let (arena_bytes, memory_bytes) = (model.arena_len(kernels), Session::memory_len(&model, kernels));
     let goldens = run_goldens(file, &mut Session::new(model, kernels).map_err(Box::new)?)?;
     Ok(Admission { goldens, p99_us: 0, arena_bytes, memory_bytes, resident_bytes: None })
+}
+
+/// How the values of the model were spread when it was made, where the bundle says so: one sketch for each input and output.
+///
+/// # Errors
+/// [`Error::Format`] where the section does not hold, or has another number of tensors than the model.
+pub(crate) fn baseline(file: &VerifiedFile, model: &Model) -> Result<Option<Baseline>, Error> {
+    let Some(section) = file.section(SectionKind::BASELINE) else { return Ok(None) };
+    let baseline = Baseline::parse(section.as_ref())?;
+    let (inputs, outputs) = (model.engine().inputs().len(), model.engine().outputs().len());
+    if (baseline.inputs.len(), baseline.outputs.len()) != (inputs, outputs) {
+        return Err(FormatError::OutOfRange { what: "number of tensors of the baseline" }.into());
+    }
+    Ok(Some(baseline))
 }
 
 /// Runs every golden case. Returns how many there are.
@@ -216,6 +257,8 @@ fn set_inputs(session: &mut Session, case: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// See [`within_peak`].
+const PEAK_SLACK_BYTES: u64 = 4 << 20;
 const RUNS: usize = 50;
 const WARMUP_RUNS: usize = 5;
 const ROUNDS: usize = 3;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use fleetfoot_update::{
     Arm, Exposure, Stage,
-    cohort::bucket,
+    cohort::{BUCKETS, bucket},
     directive::{Named, Network, Shadow},
 };
 
@@ -23,7 +23,7 @@ pub struct Assignment {
     pub baseline: Option<Named>,
     /// How the stage shadow compares.
     pub shadow: Shadow,
-    /// When to poll and to fetch.
+    /// When to poll and to fetch. The agent keeps to it.
     pub network: Network,
     /// Salt of the candidate; empty where the device does not know the candidate's release.
     pub(super) salt: Box<str>,
@@ -34,6 +34,16 @@ impl Assignment {
     #[must_use]
     pub const fn stage(&self) -> Stage {
         self.exposure.stage
+    }
+
+    /// Whether something may still change soon: the candidate is on its way to some, or is held.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        match self.stage() {
+            Stage::Shadow | Stage::Canary | Stage::Ab | Stage::Hold => true,
+            Stage::Full => self.exposure.exposed_bp < BUCKETS,
+            _ => false,
+        }
     }
 
     /// The side of a user of the application, by any identifier that lasts: for A/B comparisons by user rather than by device. The same

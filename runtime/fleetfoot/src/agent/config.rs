@@ -6,9 +6,9 @@ use fleetfoot_kernels::Kernels;
 use fleetfoot_trust::Keys;
 use fleetfoot_update::Config;
 
-use super::Event;
+use super::{Event, Reports};
 use crate::{
-    conditions::{Conditions, Jitter, UpdatePolicy},
+    conditions::{Conditions, Jitter, PollPolicy, UpdatePolicy},
     live::LiveConfig,
     store::{Disk, OsDisk},
     transport::Transport,
@@ -41,8 +41,11 @@ pub struct AgentConfig {
     pub limits: Config,
     /// The version that came with the application.
     pub factory: Option<Factory>,
-    /// What an update needs of network, power and time of day. The default needs nothing.
+    /// What an update needs of network, power and time of day. The default needs nothing. A rollout may say more: see
+    /// [`UpdatePolicy::with`].
     pub policy: UpdatePolicy,
+    /// How often to poll; see [`Agent::next_poll`](super::Agent::next_poll).
+    pub poll: PollPolicy,
     /// What the application knows of them; without it nothing is held up by them.
     pub conditions: Option<Box<dyn Conditions>>,
     /// Spreads this device among others. `None`: by the device key in the store.
@@ -59,13 +62,15 @@ pub struct AgentConfig {
     pub environment: String,
     /// Settings of [`live`](crate::Agent::live) handles.
     pub live: LiveConfig,
+    /// Reports of health. Default: none, nothing is counted.
+    pub reports: Option<Reports>,
     /// When the application was built, seconds since 1970: a clock that says less is wrong. 0 where that is not known.
     pub build_time: i64,
     /// Called for every event.
     pub on_event: Option<OnEvent>,
     /// Called at named points of an update, for tests that stop the process there: `metadata`, `record`, `recorded`, `fetching`,
     /// `fetched`, `installed`, `validating`, `goldens` (in the watched thread), `validated`, `shadowing`, `trial`; `shadow` before each inference
-    /// in the shadow, `proving` before what serves is proved again.
+    /// in the shadow, `proving` before what serves is proved again, and those of [`ReportConfig::at`](crate::health::ReportConfig::at).
     pub at: Option<fn(&str)>,
     /// The file system.
     pub disk: Arc<dyn Disk>,
@@ -83,6 +88,7 @@ impl AgentConfig {
             limits: Config::default(),
             factory: None,
             policy: UpdatePolicy::default(),
+            poll: PollPolicy::default(),
             conditions: None,
             jitter: None,
             facts: [("hardware".into(), hardware())].into(),
@@ -90,6 +96,7 @@ impl AgentConfig {
             watchdog: Watchdog::default(),
             environment: String::new(),
             live: LiveConfig::default(),
+            reports: None,
             build_time: 0,
             on_event: None,
             at: None,

@@ -6,7 +6,7 @@ use fleetfoot_format::record::Reason;
 use fleetfoot_update::NotTaken;
 
 use super::Assignment;
-use crate::{error::Error, validate::Admission};
+use crate::{error::Error, health::Sent, validate::Admission};
 
 /// A version by its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +138,8 @@ pub enum Event {
     StateLost,
     /// Both records are damaged; the third copy has what was rejected, the floors, and what served.
     StateRestored,
+    /// Health reports left the device.
+    Reported(Sent),
     /// Something could not be done; what serves is untouched.
     Failed(String),
 }
@@ -186,6 +188,12 @@ impl fmt::Display for Event {
             Self::Skipped { path, what } => write!(f, "{path} is passed over: no usable {what}"),
             Self::StateLost => write!(f, "the state is damaged; starting over from the factory version"),
             Self::StateRestored => write!(f, "the state is damaged; going on from its third copy"),
+            Self::Reported(Sent { taken, dropped: 0, waiting }) => {
+                write!(f, "health reports sent: {taken}, waiting: {waiting}")
+            }
+            Self::Reported(Sent { taken, dropped, waiting }) => {
+                write!(f, "health reports sent: {taken}, waiting: {waiting}, refused: {dropped}")
+            }
             Self::Failed(why) => write!(f, "nothing changed: {why}"),
         }
     }

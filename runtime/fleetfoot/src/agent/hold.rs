@@ -64,7 +64,33 @@ impl Agent {
     fn ask(&self, work: Work, version: &Version) -> Option<(Reason, i64)> {
         let config = &self.config;
         let situation = config.conditions.as_ref().map_or_else(Situation::default, |c| c.situation(self.now));
-        let jitter = config.jitter.clone().unwrap_or_else(|| Jitter::new(self.device_key.unwrap_or_default()));
-        config.policy.hold(work, version, situation, &jitter, self.now)
+        let policy = self.assignment.as_ref().map_or(config.policy, |part| config.policy.with(&part.network));
+        policy.hold(work, version, situation, &self.jitter(), self.now)
+    }
+
+    fn jitter(&self) -> Jitter {
+        self.config.jitter.clone().unwrap_or_else(|| Jitter::new(self.device_key.unwrap_or_default()))
+    }
+
+    /// When to poll next: this device's own moment of each period, which is that of the rollout, where there is one, and of
+    /// [`AgentConfig::poll`](super::AgentConfig) otherwise; earlier where a candidate waits for less.
+    #[must_use]
+    pub fn next_poll(&self, now: i64) -> i64 {
+        let own = self.config.poll;
+        let (active, policy) = match &self.assignment {
+            Some(part) => (part.is_active(), own.with(&part.network)),
+            None => (false, own),
+        };
+        let period = if active { policy.active_s } else { policy.every_s };
+        let next = self.jitter().next_poll(now, period);
+        match self.machine.record().candidate.map(|candidate| candidate.phase) {
+            // Where only the next look can tell, an ordinary poll is the next look.
+            Some(Phase::Deferred { reason: Reason::OUTSIDE_WINDOW | Reason::NOT_ITS_TURN, retry_at, .. })
+                if retry_at > now =>
+            {
+                next.min(retry_at)
+            }
+            _ => next,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleetfoot_format::record::Version;
 use fleetfoot_update::Event as Input;
 
-use super::{Agent, Outcome};
+use super::{Agent, Outcome, Serving};
 use crate::{
     error::Error,
     live::{
@@ -49,7 +49,9 @@ impl Agent {
             Some(_) => self.step_in_shadow(Input::Resume { now })?,
             None => self.step(Input::Inferences { good: 0, bad: 0, now })?,
         };
-        Ok(self.carry(action, None)?.or(heard))
+        let outcome = self.carry(action, None)?.or(heard);
+        self.tend_reports(false);
+        Ok(outcome)
     }
 
     /// The handle of this agent, before anything serves.
@@ -69,6 +71,9 @@ impl Agent {
         }
         self.live.look_after_shadow();
         let (news, good) = (self.live.take_news(), self.live.take_good());
+        if let Some(reports) = &mut self.reports {
+            reports.compared(news.runs, news.agree);
+        }
         let mut outcome = None;
         for (sha256, reason) in news.condemned {
             let action = self.step(Input::Condemn { sha256, reason })?;
@@ -119,18 +124,23 @@ impl Agent {
             return;
         }
         let live = Arc::clone(&self.live);
-        let serving = self.serving.clone().and_then(|serving| {
-            let budget = serving.file.info().budget.p99_us;
-            live.slot(&serving.version.sha256, || Some((serving.version.clone(), serving.model, budget)))
+        let swapped = self.published.is_none_or(|before| before.serving != now.serving);
+        let serving = self.serving.clone().and_then(|Serving { version, file, model, .. }| {
+            let (budget, observer) = (file.info().budget.p99_us, self.observe(&file, &model));
+            live.slot(&version.sha256, || Some((version.clone(), model, budget, observer)))
         });
         let mut other = |version: Version| {
             live.slot(&version.sha256, || {
                 let (file, model) = self.load(&version).ok()?;
-                Some((self.describe(&version), model, file.info().budget.p99_us))
+                let (budget, observer) = (file.info().budget.p99_us, self.observe(&file, &model));
+                Some((self.describe(&version), model, budget, observer))
             })
         };
         let (fallback, shadow) = (fallback.and_then(&mut other), shadow.and_then(&mut other));
         live.publish(Roles { serving, fallback, shadow, trial: now.trial, watched: now.watched });
         self.published = Some(now);
+        if swapped {
+            self.tend_reports(true);
+        }
     }
 }

@@ -251,6 +251,8 @@ impl Agent {
         self.assignment.clone_from(&assignment);
         let part = assignment.as_ref().map(|a| Part { rollout: a.rollout.clone(), arm: a.arm });
         self.live().set_part(part);
+        // What was counted until now is about the part before.
+        self.tend_reports(true);
         if let Some(assignment) = assignment {
             self.emit(&Event::Assigned(assignment));
         }

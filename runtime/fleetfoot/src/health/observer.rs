@@ -11,12 +11,12 @@ use std::{
 
 use fleetfoot_format::{
     baseline::{Baseline, TensorSketch},
-    bundle::SectionKind,
     graph::IoType,
+    record::Reason,
 };
 use fleetfoot_health::{ErrorKind, MAX_WATCHED, Sketch, Tally};
 
-use crate::{error::Error, model::Model, session::Session, verified::VerifiedFile};
+use crate::{error::Error, model::Model, session::Session, validate, verified::VerifiedFile};
 
 /// Values of one tensor that are looked at in one run.
 const SAMPLED: usize = 8;
@@ -61,11 +61,9 @@ impl Observer {
     /// For a model of a bundle, with the bundle's baseline, where it has one.
     ///
     /// # Errors
-    /// [`Error::Format`] where the section does not hold.
+    /// [`Error::Format`] where the section does not hold, or is that of a model with other tensors.
     pub fn of(file: &VerifiedFile, model: &Model) -> Result<Self, Error> {
-        let section = file.section(SectionKind::BASELINE);
-        let baseline = section.map(|bytes| Baseline::parse(bytes.as_ref())).transpose()?;
-        Ok(Self::new(model, baseline))
+        Ok(Self::new(model, validate::baseline(file, model)?))
     }
 
     /// A probe for one session.
@@ -158,6 +156,13 @@ impl Probe {
             tally.counters.constant = tally.counters.constant.saturating_add(1);
         }
         self.last = hash;
+    }
+
+    /// Counts a run whose answer is none: values that are no numbers, or out of the range that the application expects.
+    pub(crate) fn refused(&mut self, reason: Reason) {
+        let mut tally = lock(&self.tally);
+        tally.error(ErrorKind::Answer);
+        note(&mut tally, reason == Reason::NOT_A_NUMBER, reason == Reason::OUT_OF_RANGE);
     }
 
     /// Counts a run that gave no answer.

@@ -9,20 +9,29 @@
 //! A process that dies between 1 and 2 finds the report of its part in the queue at the next start and goes on with the next part:
 //! nothing is counted twice. Nothing is sent before 2 is done, so a report that left the queue cannot come back.
 //! Where the disk refuses, the tally stays in memory and the next tick tries again.
+//!
+//! A day of reports is below [`DAY_BYTES`]. While a rollout is active a part ends with the hour where the bytes of the day that have come due so
+//! far pay for it, else with a later one: a device that is used in half of the hours of a day reports in each of them, one that is used all the
+//! time in every second or third.
 
 use std::sync::Arc;
 
-use fleetfoot_format::report::{Arm, MAX_DAY, MAX_HARDWARE_LEN, MAX_PARTS, MAX_REPORT_LEN, Report, State, TAG_LEN};
+use fleetfoot_format::{
+    baseline::Baseline,
+    report::{Arm, MAX_DAY, MAX_HARDWARE_LEN, MAX_PARTS, MAX_REPORT_LEN, Report, State, TAG_LEN},
+};
 use fleetfoot_health::Tally;
 use fleetfoot_trust::{ReportKey, Sha256};
 
 use super::{
+    ledger::{Day, Ledger},
     observer::Observer,
     open::Open,
     queue::{Key, Queue},
     send::{ReportTransport, Sent, send},
 };
 use crate::{
+    conditions::Jitter,
     error::Error,
     store::{Disk, OsDisk},
     validate::{self, number},
@@ -41,24 +50,34 @@ pub struct ReportConfig {
     pub key: Option<ReportKey>,
     /// Bytes that may wait on disk.
     pub max_bytes: u64,
+    /// Seconds over which devices are spread that have something to send, by their key: after a day so many, after an hour half an hour at most.
+    pub jitter_s: u32,
     /// The file system.
     pub disk: Arc<dyn Disk>,
+    /// Called at named points, for tests that stop the process there: `report` before one is made, `reported` before what is counted begins anew.
+    pub at: Option<fn(&str)>,
 }
 
 impl ReportConfig {
-    /// All devices, no key, 256 KiB.
+    /// All devices, no key, 256 KiB, spread over four hours.
     #[must_use]
     pub fn new(hardware: &str) -> Self {
-        let disk = Arc::new(OsDisk);
-        Self { enabled: true, one_in: 1, hardware: hardware.into(), key: None, max_bytes: 256 << 10, disk }
+        let (disk, jitter_s) = (Arc::new(OsDisk), 4 * 3600);
+        let hardware = hardware.into();
+        Self { enabled: true, one_in: 1, hardware, key: None, max_bytes: 256 << 10, jitter_s, disk, at: None }
     }
 }
+
+/// Bytes of a day of reports, tags among them.
+pub const DAY_BYTES: usize = 2048;
 
 /// What the counts of now are about. Where it changes, a part ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    /// The rollout, or nothing. While there is one, parts are hours, else days.
+    /// The rollout, or nothing.
     pub rollout: String,
+    /// The rollout is active: parts are hours, as far as [`DAY_BYTES`] go, else days.
+    pub hourly: bool,
     /// The arm in it.
     pub arm: Arm,
     /// SHA-256 of the version that serves.
@@ -85,20 +104,19 @@ impl Context {
 /// Makes reports and keeps them until they are sent.
 #[derive(Debug)]
 pub struct Reporter {
-    config: ReportConfig,
-    queue: Queue,
+    pub(super) config: ReportConfig,
+    pub(super) queue: Queue,
     device_key: [u8; 16],
     open: Option<Open>,
-    /// The hour in which this process began or took up the part.
-    since_hour: Option<i64>,
+    pub(super) ledger: Ledger,
     /// Counted, and not yet in `open`.
     unbooked: Tally,
     /// A report lies in the queue whose part is still in the file `open`: nothing may be sent before that is written.
-    unsettled: bool,
+    pub(super) unsettled: bool,
 }
 
 impl Reporter {
-    /// Goes on with what lies in `folder`, which only this reporter writes. `device_key` draws who reports; it is not sent.
+    /// Goes on with what lies in `folder`, which only this reporter writes. `device_key` draws who reports and when; it is not sent.
     ///
     /// # Errors
     /// [`Error::BadName`] for a class of hardware that is none, [`Error::File`].
@@ -112,7 +130,7 @@ impl Reporter {
             queue,
             device_key,
             open: None,
-            since_hour: None,
+            ledger: Ledger::default(),
             unbooked: Tally::default(),
             unsettled: false,
         };
@@ -120,7 +138,7 @@ impl Reporter {
             this.queue.clear()?;
             return Ok(this);
         }
-        this.open = this.queue.read_open()?.and_then(|bytes| Open::decode(&bytes));
+        (this.open, this.ledger) = this.queue.read_open()?.and_then(|bytes| Open::decode(&bytes)).unwrap_or_default();
         if let Some(open) = &mut this.open
             && this.queue.contains(key(&open.report))
         {
@@ -129,6 +147,7 @@ impl Reporter {
             open.report.part += 1;
             this.unsettled = true;
         }
+        this.take_up_late()?;
         if this.open.as_ref().is_some_and(|open| open.report.part >= MAX_PARTS) {
             this.open = None;
         }
@@ -141,23 +160,40 @@ impl Reporter {
     /// # Errors
     /// [`Error::File`], [`Error::NoRandomness`]: nothing is lost, the next tick tries again.
     pub fn tick(&mut self, observer: &Observer, context: &Context, now: i64) -> Result<(), Error> {
-        let delta = observer.take();
-        if !self.config.enabled || !self.selected(&context.rollout) {
+        self.book(&observer.take(), observer.baseline(), context, now)
+    }
+
+    /// As [`tick`](Self::tick), with what was counted.
+    pub(crate) fn book(
+        &mut self,
+        delta: &Tally,
+        baseline: Option<&Baseline>,
+        context: &Context,
+        now: i64,
+    ) -> Result<(), Error> {
+        if !self.config.enabled {
             return Ok(());
+        }
+        if !self.selected(&context.rollout) {
+            return self.end(now);
         }
         let hour_now = now.max(0) / HOUR_S;
         // Where nothing of it is stored below, it is in memory for the next tick.
-        self.unbooked.add(&delta);
+        self.unbooked.add(delta);
+        self.ledger.knows(&context.rollout);
         if self.open.as_ref().is_some_and(|open| self.is_over(open, context, hour_now)) {
-            self.close(context, hour_now)?;
+            self.close(context, now)?;
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => Open { report: self.begin(context, hour_now, None)?, tally: Tally::default() },
         };
-        self.since_hour.get_or_insert(hour_now);
+        // An hour in which nothing happened is not worth a report: the part begins with the first that did.
+        if open.tally.is_empty() {
+            self.ledger.since_hour = hour_now;
+        }
         open.tally.add(&self.unbooked.take());
-        open.report.drift = open.tally.verdicts(observer.baseline());
+        open.report.drift = open.tally.verdicts(baseline);
         (open.report.state, open.report.reason, open.report.golden) = (context.state, context.reason, context.golden);
         self.open = Some(open);
         self.save()
@@ -174,8 +210,18 @@ impl Reporter {
         if self.unsettled {
             self.save()?;
         }
-        // A file of the part that is open is a report that may still become more: a push that failed behind its rename.
-        send(&self.queue, transport, self.open.as_ref().map(|open| key(&open.report)))
+        // A file of a part that is open is a report that may still become more: a push that failed behind its rename.
+        let open = self.open.iter().map(|open| key(&open.report));
+        let kept: Vec<Key> = open.chain(self.ledger.days.iter().map(next_of)).collect();
+        send(&self.queue, transport, &kept)
+    }
+
+    /// Whether this device may send now what waits: each has its own moment after a part is over.
+    #[must_use]
+    pub fn is_its_turn(&self, now: i64) -> bool {
+        let wait = self.ledger.send_after.saturating_sub(now);
+        // A wait that is longer than any is one of a clock that went back.
+        wait <= 0 || wait > i64::from(self.config.jitter_s)
     }
 
     /// The reports that wait.
@@ -198,38 +244,81 @@ impl Reporter {
     /// A clock that goes back ends no part.
     fn is_over(&self, open: &Open, context: &Context, hour_now: i64) -> bool {
         let Report { day, part, .. } = open.report;
-        let hourly = !open.report.rollout.is_empty() && part + 1 < MAX_PARTS;
-        let hour_over = hourly && self.since_hour.is_some_and(|since| hour_now > since);
+        let hourly = context.hourly && part + 1 < MAX_PARTS && !open.tally.is_empty();
+        let hour_over = hourly && hour_now > self.ledger.since_hour && self.pays(open, hour_now);
         day_of(hour_now) > day || hour_over || !is_about(&open.report, context)
     }
 
+    /// Whether the bytes of the day that have come due by now pay for the open part, and another one of its size is left for the end of the day.
+    fn pays(&self, open: &Open, hour_now: i64) -> bool {
+        let len = self.message(&open.whole()).map_or(MAX_REPORT_LEN, |message| message.len());
+        let (spent, hours) = (self.ledger.spent as usize, usize::try_from(hour_now % 24).unwrap_or(0));
+        spent + len <= DAY_BYTES * hours / 24 && spent + 2 * len + LAST_IS_LARGER <= DAY_BYTES
+    }
+
     /// Ends the part: the report first, then the next part.
-    fn close(&mut self, context: &Context, hour_now: i64) -> Result<(), Error> {
-        let Some(open) = &self.open else { return Ok(()) };
+    fn close(&mut self, context: &Context, now: i64) -> Result<(), Error> {
+        let hour_now = now.max(0) / HOUR_S;
+        let Some((day, next, nonce)) = self.push_open(now)? else { return Ok(()) };
+        let same_day = day_of(hour_now) <= day && next < MAX_PARTS;
+        let report = self.begin(context, hour_now, same_day.then_some((day, next, nonce)))?;
+        if !same_day {
+            self.ledger.day_is_over(Day { day, nonce, part: next });
+        }
+        self.open = Some(Open { report, tally: Tally::default() });
+        self.ledger.since_hour = hour_now;
+        self.save()
+    }
+
+    /// Ends the part, and none follows: this device does not report on what comes.
+    fn end(&mut self, now: i64) -> Result<(), Error> {
+        let unbooked = self.unbooked.take();
+        if let Some(open) = &mut self.open {
+            open.tally.add(&unbooked);
+        }
+        let Some((day, next, nonce)) = self.push_open(now)? else { return Ok(()) };
+        self.ledger.day_is_over(Day { day, nonce, part: next });
+        (self.open, self.ledger.since_hour) = (None, 0);
+        self.save()
+    }
+
+    /// Puts the report of the open part into the queue. Day, next part and nonce; `None` where no part is open.
+    fn push_open(&mut self, now: i64) -> Result<Option<(u32, u8, [u8; 16])>, Error> {
+        let Some(open) = &self.open else { return Ok(None) };
         let Report { day, part, nonce, .. } = open.report;
         // The first of a day is sent even if nothing happened: that it is missing would mean something.
         let silent = part > 0 && open.tally.is_empty();
         if !silent {
-            let mut report = open.report.clone();
-            open.tally.fill(&mut report);
-            match self.message(&report) {
-                Ok(message) => self.queue.push(key(&report), &message)?,
-                Err(error) => tracing::warn!("a report that cannot be written is dropped: {error}"),
-            }
-            self.unsettled = true;
+            let whole_day = day_of(now.max(0) / HOUR_S) > day;
+            let report = open.whole();
+            self.push(&report, if whole_day { self.config.jitter_s } else { HOUR_JITTER_S }, now)?;
         }
-        let next = part + u8::from(!silent);
-        let same_day = day_of(hour_now) <= day && next < MAX_PARTS;
-        let report = self.begin(context, hour_now, same_day.then_some((day, next, nonce)))?;
-        self.open = Some(Open { report, tally: Tally::default() });
-        self.since_hour = Some(hour_now);
-        self.save()
+        Ok(Some((day, part + u8::from(!silent), nonce)))
     }
 
-    fn save(&mut self) -> Result<(), Error> {
-        if let Some(open) = &self.open {
-            self.queue.write_open(&open.encode())?;
+    /// Puts a report into the queue; until the file `open` says so, too, nothing is sent.
+    pub(super) fn push(&mut self, report: &Report, jitter_s: u32, now: i64) -> Result<(), Error> {
+        self.at("report");
+        match self.message(report) {
+            Ok(message) => {
+                let first = self.queue.is_empty()?;
+                self.queue.push(key(report), &message)?;
+                self.ledger.spent = self.ledger.spent.saturating_add(u32::try_from(message.len()).unwrap_or(u32::MAX));
+                if first {
+                    let most = jitter_s.min(self.config.jitter_s);
+                    let wait = Jitter::new(self.device_key).report_s(report.day, report.part, most);
+                    self.ledger.send_after = now.saturating_add(wait.into());
+                }
+            }
+            Err(error) => tracing::warn!("a report that cannot be written is dropped: {error}"),
         }
+        self.unsettled = true;
+        self.at("reported");
+        Ok(())
+    }
+
+    pub(super) fn save(&mut self) -> Result<(), Error> {
+        self.queue.write_open(&Open::encode(self.open.as_ref(), &self.ledger))?;
         self.unsettled = false;
         Ok(())
     }
@@ -238,13 +327,9 @@ impl Reporter {
     fn begin(&self, context: &Context, hour_now: i64, same: Option<(u32, u8, [u8; 16])>) -> Result<Report, Error> {
         let (day, part, nonce) = match same {
             Some(same) => same,
-            None => {
-                let mut nonce = [0; 16];
-                getrandom::fill(&mut nonce).map_err(|_| Error::NoRandomness)?;
-                (day_of(hour_now), 0, nonce)
-            }
+            None => (day_of(hour_now), 0, fresh_nonce()?),
         };
-        let Context { rollout, arm, bundle, state, reason, golden } = context;
+        let Context { rollout, arm, bundle, state, reason, golden, .. } = context;
         let bad = || Error::BadName { name: rollout.clone() };
         let name = Some(rollout.as_str()).filter(|name| plain(name)).and_then(|name| name.try_into().ok());
         let mut short = [0; 16];
@@ -263,6 +348,12 @@ impl Reporter {
             nonce,
             ..Report::default()
         })
+    }
+
+    pub(super) fn at(&self, point: &str) {
+        if let Some(at) = self.config.at {
+            at(point);
+        }
     }
 
     fn message(&self, report: &Report) -> Result<Vec<u8>, Error> {
@@ -288,12 +379,26 @@ fn arm_of(context: &Context) -> Option<Arm> {
     (context.rollout.is_empty() && context.arm != Arm::Holdout).then_some(Arm::None)
 }
 
-fn key(report: &Report) -> Key {
-    let [a, b, c, d, ..] = report.nonce;
-    (report.day, report.part, u32::from_be_bytes([a, b, c, d]))
+pub(super) fn key(report: &Report) -> Key {
+    key_of(report.day, report.part, &report.nonce)
 }
 
-fn day_of(hour: i64) -> u32 {
+/// The key of the report of a day behind that would be the next one.
+pub(super) fn next_of(day: &Day) -> Key {
+    key_of(day.day, day.part, &day.nonce)
+}
+
+fn key_of(day: u32, part: u8, [a, b, c, d, ..]: &[u8; 16]) -> Key {
+    (day, part, u32::from_be_bytes([*a, *b, *c, *d]))
+}
+
+pub(super) fn fresh_nonce() -> Result<[u8; 16], Error> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|_| Error::NoRandomness)?;
+    Ok(nonce)
+}
+
+pub(super) fn day_of(hour: i64) -> u32 {
     u32::try_from(hour / 24).unwrap_or(u32::MAX).min(MAX_DAY)
 }
 
@@ -302,7 +407,12 @@ fn plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-const HOUR_S: i64 = 3600;
+pub(super) const HOUR_S: i64 = 3600;
+/// Seconds over which devices are spread after an hour.
+pub(super) const HOUR_JITTER_S: u32 = 1800;
+/// By how much the last report of a day may be larger than one of its hours, bytes.
+const LAST_IS_LARGER: usize = 160;
 const SELECT_DOMAIN: &[u8] = b"ff-report-sample-v1\0";
 /// This runtime.
-const RUNTIME: (u16, u16, u16) = (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));
+pub(super) const RUNTIME: (u16, u16, u16) =
+    (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));

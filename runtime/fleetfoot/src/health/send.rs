@@ -34,11 +34,11 @@ pub struct Sent {
     pub waiting: usize,
 }
 
-/// Sends what waits, the oldest first, but for `open`.
-pub(super) fn send(queue: &Queue, transport: &dyn ReportTransport, open: Option<Key>) -> Result<Sent, Error> {
+/// Sends what waits, the oldest first, but for `kept`.
+pub(super) fn send(queue: &Queue, transport: &dyn ReportTransport, kept: &[Key]) -> Result<Sent, Error> {
     let mut sent = Sent::default();
     let mut keys = queue.keys()?;
-    keys.retain(|&key| Some(key) != open);
+    keys.retain(|key| !kept.contains(key));
     let mut rest = &keys[..];
     let mut batch_len = BATCH;
     while !rest.is_empty() {

@@ -23,7 +23,7 @@ use super::{
     slot::{Mode, Slot},
     write,
 };
-use crate::{agent::VersionInfo, error::Error, model::Model};
+use crate::{agent::VersionInfo, error::Error, health::Observer, model::Model};
 
 /// See the module.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Core {
     pub(crate) fn slot(
         &self,
         sha256: &[u8; 32],
-        load: impl FnOnce() -> Option<(VersionInfo, Arc<Model>, Option<u32>)>,
+        load: impl FnOnce() -> Option<(VersionInfo, Arc<Model>, Option<u32>, Option<Observer>)>,
     ) -> Option<Arc<Slot>> {
         let known = {
             let state = self.state();
@@ -121,8 +121,8 @@ impl Core {
             all.find(|slot| slot.version.sha256 == *sha256).cloned()
         };
         known.or_else(|| {
-            let (version, model, budget_us) = load()?;
-            Some(Arc::new(Slot::new(version, model, budget_us, self.kernels, &self.config)))
+            let (version, model, budget_us, observer) = load()?;
+            Some(Arc::new(Slot::new(version, model, budget_us, observer, self.kernels, &self.config)))
         })
     }
 
@@ -206,7 +206,7 @@ impl Core {
             self.shadow_failed(&shadow.candidate, Reason::SHADOW_HUNG);
             return None;
         }
-        (!shadow.rests()).then_some(shadow)
+        (!shadow.rests() && shadow.has_room()).then_some(shadow)
     }
 
     /// Looks whether the shadow hangs, for a time in which nobody calls.
@@ -352,6 +352,11 @@ impl Core {
     /// The verdict is durable.
     pub(crate) fn settled(&self, sha256: &[u8; 32]) {
         lock(&self.news).condemned.retain(|(condemned, _)| condemned != sha256);
+    }
+
+    /// Answers that another version gave, in all.
+    pub(crate) fn count_fallbacks(&self) -> u64 {
+        self.fallbacks.load(Ordering::Relaxed)
     }
 
     /// Good inferences of the version on trial since the last time.

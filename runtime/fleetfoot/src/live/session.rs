@@ -10,12 +10,12 @@ use fleetfoot_format::record::Reason;
 
 use super::{
     core::Core,
-    gates::Seen,
+    gates::{Seen, nanos},
     lock, output,
     shadow::Job,
-    slot::{Mode, Slot},
+    slot::{Mode, Pooled, Slot},
 };
-use crate::{agent::VersionInfo, error::Error, session::Session};
+use crate::{agent::VersionInfo, error::Error, health::ErrorKind, session::Session};
 
 /// A session of the version that served when it was made. It keeps that version; what it finds out about it counts.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct LiveSession {
     core: Arc<Core>,
     slot: Arc<Slot>,
     /// `None` after a panic.
-    session: Option<Session>,
+    session: Option<Pooled>,
 }
 
 impl LiveSession {
@@ -49,7 +49,7 @@ impl LiveSession {
     /// # Errors
     /// [`Error::Engine`] where there is no such input, [`Error::Panicked`] after a panic.
     pub fn input_mut(&mut self, index: usize) -> Result<&mut [u8], Error> {
-        self.session.as_mut().ok_or(Error::Panicked)?.input_mut(index)
+        self.session.as_mut().ok_or(Error::Panicked)?.session.input_mut(index)
     }
 
     /// Copies `bytes` into input `index`.
@@ -57,7 +57,7 @@ impl LiveSession {
     /// # Errors
     /// [`Error::Engine`] where there is no such input or the length differs, [`Error::Panicked`] after a panic.
     pub fn set_input(&mut self, index: usize, bytes: &[u8]) -> Result<(), Error> {
-        self.session.as_mut().ok_or(Error::Panicked)?.set_input(index, bytes)
+        self.session.as_mut().ok_or(Error::Panicked)?.session.set_input(index, bytes)
     }
 
     /// The bytes of output `index` of the last run.
@@ -65,7 +65,7 @@ impl LiveSession {
     /// # Errors
     /// [`Error::Engine`] where there is no such output, [`Error::Panicked`] after a panic.
     pub fn output(&self, index: usize) -> Result<&[u8], Error> {
-        self.session.as_ref().ok_or(Error::Panicked)?.output(index)
+        self.session.as_ref().ok_or(Error::Panicked)?.session.output(index)
     }
 
     /// One inference, and what it says about the version is counted. Outputs that are not numbers or out of range are outputs all
@@ -80,7 +80,7 @@ impl LiveSession {
     /// As [`run`](Self::run), with inputs that are already set and still at hand. Returns what is wrong with the outputs.
     pub(super) fn run_given(&mut self, given: Option<&[&[u8]]>) -> Result<Option<Reason>, Error> {
         let Self { core, slot, session } = self;
-        let running = session.as_mut().ok_or(Error::Panicked)?;
+        let Pooled { session: running, probe } = session.as_mut().ok_or(Error::Panicked)?;
         let judged = slot.mode() != Mode::Settled;
         let shadow = core.shadow_for(slot);
         // Inputs may be overwritten by the run.
@@ -88,6 +88,9 @@ impl LiveSession {
             shadow.is_some() || judged && (slot.can_fail || lock(&slot.counts).wants_input(&core.config.gates));
         let copy = if given.is_none() && wanted { inputs(running) } else { None };
         let input = if judged { fingerprint_inputs(running, given) } else { 0 };
+        if let Some(probe) = probe {
+            probe.before(running);
+        }
         let start = Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| running.run()));
         let took = start.elapsed();
@@ -104,6 +107,14 @@ impl LiveSession {
                 Some(Reason::BAD_INFERENCE)
             }
         };
+        if let Some(probe) = probe {
+            match (fault, &failed) {
+                (None, _) => probe.after(running, nanos(took)),
+                (Some(reason), None) => probe.refused(reason),
+                (_, Some(Error::Panicked)) => probe.failed(ErrorKind::Crash),
+                (_, Some(_)) => probe.failed(ErrorKind::Engine),
+            }
+        }
         let output = if judged && fault.is_none() { fingerprint_outputs(running) } else { 0 };
         let seen = Seen { took, input, output };
         core.judge(slot, &seen, fault, || given.map(<[&[u8]]>::concat).or_else(|| copy.clone()));
@@ -129,7 +140,7 @@ impl LiveSession {
     }
 
     pub(super) fn outputs(&self) -> Result<Arc<[Vec<u8>]>, Error> {
-        let session = self.session.as_ref().ok_or(Error::Panicked)?;
+        let session = &self.session.as_ref().ok_or(Error::Panicked)?.session;
         (0..session.model().engine().outputs().len()).map(|index| Ok(session.output(index)?.to_vec())).collect()
     }
 }

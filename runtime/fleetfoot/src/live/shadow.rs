@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     time::{Duration, Instant},
@@ -32,6 +32,7 @@ use crate::session::Session;
 pub(super) struct Shadow {
     pub(super) candidate: Arc<Slot>,
     jobs: SyncSender<Job>,
+    most_waiting: usize,
     progress: Arc<Progress>,
 }
 
@@ -42,6 +43,8 @@ struct Progress {
     busy_since: AtomicU64,
     rests_until: AtomicU64,
     over: AtomicBool,
+    /// Inferences in the queue.
+    waiting: AtomicUsize,
     dropped: AtomicU64,
     looks: Mutex<Looks>,
 }
@@ -72,12 +75,14 @@ impl Shadow {
         if candidate.arena_len() > budget.max_arena_bytes {
             return None;
         }
-        let (jobs, received) = sync_channel(budget.queue.max(1));
+        let most_waiting = budget.queue.max(1);
+        let (jobs, received) = sync_channel(most_waiting);
         let progress = Arc::new(Progress {
             start: Instant::now(),
             busy_since: AtomicU64::new(0),
             rests_until: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             looks: Mutex::default(),
         });
@@ -89,7 +94,7 @@ impl Shadow {
         };
         let thread = std::thread::Builder::new().name("fleetfoot-shadow".into());
         thread.spawn(move || worker.work(&received)).ok()?;
-        Some(Self { candidate, jobs, progress })
+        Some(Self { candidate, jobs, most_waiting, progress })
     }
 
     /// Whether its share of the time is used up for now.
@@ -97,11 +102,22 @@ impl Shadow {
         self.progress.now() < self.progress.rests_until.load(Ordering::Relaxed)
     }
 
+    /// Whether another inference finds a place in the queue. One that does not is dropped here, before it is copied.
+    pub(super) fn has_room(&self) -> bool {
+        let room = self.progress.waiting.load(Ordering::Relaxed) < self.most_waiting;
+        if !room {
+            self.progress.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        room
+    }
+
     /// Hands an inference over, or drops it.
     pub(super) fn offer(&self, job: Job) {
+        self.progress.waiting.fetch_add(1, Ordering::Relaxed);
         match self.jobs.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.progress.waiting.fetch_sub(1, Ordering::Relaxed);
                 self.progress.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -153,8 +169,10 @@ fn nanoseconds(time: Duration) -> u64 {
 
 /// Looks that find a hung inference.
 const LOOKS: u32 = 4;
-/// How often the worker looks for work: waking it up would cost the caller more than all the rest.
+/// How long the worker sleeps before it looks for work again: waking it up would cost the caller more than all the rest. Where it finds none, twice as
+/// long the next time, up to the longest: each look may take the processor away from a call, and short calls have many of them to lose.
 const NAP: Duration = Duration::from_millis(5);
+const LONGEST_NAP: Duration = Duration::from_millis(40);
 
 /// Other threads come first, as far as the operating system can be asked for that.
 fn give_way() {
@@ -177,16 +195,19 @@ struct Worker {
 impl Worker {
     fn work(self, jobs: &Receiver<Job>) {
         give_way();
-        let mut session = None;
+        let (mut session, mut nap) = (None, NAP);
         loop {
             let job = match jobs.try_recv() {
                 Ok(job) => job,
                 Err(TryRecvError::Empty) => {
-                    std::thread::sleep(NAP);
+                    std::thread::sleep(nap);
+                    nap = (nap * 2).min(LONGEST_NAP);
                     continue;
                 }
                 Err(TryRecvError::Disconnected) => return,
             };
+            nap = NAP;
+            self.progress.waiting.fetch_sub(1, Ordering::Relaxed);
             let Some(core) = self.core.upgrade() else { return };
             if self.progress.over.load(Ordering::Relaxed) {
                 return;
@@ -224,7 +245,7 @@ impl Worker {
         }
         let session = match session {
             Some(session) => session,
-            none => none.insert(self.candidate.acquire().ok()?),
+            none => none.insert(self.candidate.acquire().ok()?.session),
         };
         set_inputs(session, inputs)?;
         session.run().ok()?;
@@ -246,6 +267,7 @@ mod tests {
             busy_since: AtomicU64::new(since),
             rests_until: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             looks: Mutex::default(),
         };

@@ -16,7 +16,13 @@ use super::{
     gates::{Counts, percentile},
     lock, output,
 };
-use crate::{agent::VersionInfo, error::Error, model::Model, session::Session};
+use crate::{
+    agent::VersionInfo,
+    error::Error,
+    health::{ErrorKind, Observer, Probe},
+    model::Model,
+    session::Session,
+};
 
 /// How closely a version is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +48,18 @@ pub(crate) struct Slot {
     mode: AtomicU8,
     kernels: Kernels,
     threads: usize,
+    /// Counts for reports of health, where there are any.
+    observer: Option<Observer>,
     /// `None` once it does not serve any more.
-    idle: Mutex<Option<Vec<Session>>>,
+    idle: Mutex<Option<Vec<Pooled>>>,
     most_idle: usize,
+}
+
+/// A session, and what counts its runs for reports.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pub(super) session: Session,
+    pub(super) probe: Option<Probe>,
 }
 
 impl Slot {
@@ -52,6 +67,7 @@ impl Slot {
         version: VersionInfo,
         model: Arc<Model>,
         budget_us: Option<u32>,
+        observer: Option<Observer>,
         kernels: Kernels,
         config: &LiveConfig,
     ) -> Self {
@@ -65,6 +81,7 @@ impl Slot {
             mode: AtomicU8::new(0),
             kernels,
             threads: config.threads,
+            observer,
             idle: Mutex::new(Some(Vec::new())),
             most_idle: config.idle_sessions,
         }
@@ -83,12 +100,25 @@ impl Slot {
     }
 
     /// A session that nobody else has.
-    pub(super) fn acquire(&self) -> Result<Session, Error> {
+    pub(super) fn acquire(&self) -> Result<Pooled, Error> {
         let idle = lock(&self.idle).as_mut().and_then(Vec::pop);
-        idle.map_or_else(|| Session::with_threads(Arc::clone(&self.model), self.kernels, self.threads), Ok)
+        idle.map_or_else(
+            || {
+                let session = Session::with_threads(Arc::clone(&self.model), self.kernels, self.threads)?;
+                Ok(Pooled { session, probe: self.observer.as_ref().map(Observer::probe) })
+            },
+            Ok,
+        )
     }
 
-    pub(super) fn release(&self, session: Session) {
+    /// Counts an error outside of a run.
+    pub(super) fn failed(&self, kind: ErrorKind) {
+        if let Some(observer) = &self.observer {
+            observer.count(|tally| tally.error(kind));
+        }
+    }
+
+    pub(super) fn release(&self, session: Pooled) {
         if let Some(idle) = lock(&self.idle).as_mut()
             && idle.len() < self.most_idle
         {
@@ -119,12 +149,13 @@ impl Slot {
     /// Runs all inputs in `bytes`, one after another, and returns the first output; `None` where they do not fit, or where it
     /// fails or answers badly.
     pub(super) fn answer(&self, bytes: &[u8], ranges: &[Option<(f32, f32)>]) -> Option<Vec<u8>> {
-        let mut session = self.acquire().ok()?;
-        set_inputs(&mut session, bytes)?;
+        let mut pooled = self.acquire().ok()?;
+        let session = &mut pooled.session;
+        set_inputs(session, bytes)?;
         session.run().ok()?;
-        let good = output::fault(&session, ranges).is_none();
+        let good = output::fault(session, ranges).is_none();
         let first = session.output(0).ok().map(<[u8]>::to_vec);
-        self.release(session);
+        self.release(pooled);
         first.filter(|_| good)
     }
 
@@ -133,7 +164,8 @@ impl Slot {
         let (mut one, mut two) = (self.acquire().ok()?, other.acquire().ok()?);
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..=super::PAIRS {
-            for (session, times) in [&mut one, &mut two].into_iter().zip(&mut times) {
+            for (pooled, times) in [&mut one, &mut two].into_iter().zip(&mut times) {
+                let session = &mut pooled.session;
                 set_inputs(session, bytes)?;
                 let start = Instant::now();
                 session.run().ok()?;

@@ -33,7 +33,7 @@ use super::Lost;
 use crate::{
     error::{Error, hex},
     store::unhex,
-    validate::{Admission, Refusal, prove, validate_within},
+    validate::{Admission, Refusal, prove, validate_within, within_peak},
     verified::VerifiedFile,
 };
 
@@ -201,6 +201,9 @@ impl Request {
             Job::Goldens => prove(&file, kernels)?,
         };
         let resident_bytes = status_bytes("VmHWM:").zip(before).map(|(after, before)| after.saturating_sub(before));
+        if let (Some(resident_bytes), Job::All) = (resident_bytes, job) {
+            within_peak(&file, &admission, resident_bytes, max_memory_bytes)?;
+        }
         Ok(Admission { resident_bytes, ..admission })
     }
 }

@@ -91,9 +91,9 @@ fn agents(tree: &Tree, work: &Path, bundle: &Path) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Builds the program; each kind keeps its file.
+/// Builds the program; each kind keeps its file. They share a folder, and with it all crates that they have in common.
 fn build(tree: &Tree, work: &Path, target: &str, features: Option<&str>) -> Result<PathBuf> {
-    let folder = work.join(features.unwrap_or("without"));
+    let folder = work.join("build");
     let mut cargo = Cmd::cargo(tree, ["build", "--release", "--quiet", "--locked", "-p", "fleetfoot-size", "--target"])
         .arg(target)
         .dir(tree.root.join("devices"))
@@ -112,7 +112,10 @@ fn build(tree: &Tree, work: &Path, target: &str, features: Option<&str>) -> Resu
             .env_remove("LD_LIBRARY_PATH");
     }
     cargo.run()?;
-    Ok(folder.join(target).join("release/fleetfoot-size"))
+    let kept = work.join(format!("{}-{target}", features.unwrap_or("without")));
+    let built = folder.join(target).join("release/fleetfoot-size");
+    fs::copy(&built, &kept).map_err(|e| format!("{}: {e}", built.display()))?;
+    Ok(kept)
 }
 
 /// Bytes of the file that are loaded. The length of the file would be rounded to pages of 64 kB on AArch64.

@@ -189,7 +189,8 @@ impl Target {
                     _ if raw => (value as i32 + low).to_le_bytes(),
                     _ => {
                         let steps = (real / tensor.scale).round_ties_even() + tensor.zero_point as f32;
-                        (steps.clamp(low as f32, high as f32) as i32).to_le_bytes()
+                        // Not `clamp`, whose panic would print floats.
+                        (steps.max(low as f32).min(high as f32) as i32).to_le_bytes()
                     }
                 };
             }

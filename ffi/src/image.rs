@@ -164,9 +164,13 @@ impl Target {
             return refuse(format!("an input of {:?} takes no image: it is [1, height, width, 1 or 3]", tensor.dims));
         };
         let raw = image.std.iter().all(|&std| std == 0.0);
-        let usable = |values: &[f32; 3]| values.iter().all(|v| v.is_finite());
-        if !usable(&image.mean) || !usable(&image.std) || !raw && image.std.contains(&0.0) {
-            return refuse(format!("mean is {:?} and std is {:?}", image.mean, image.std));
+        for (what, values) in [("mean", &image.mean), ("std", &image.std)] {
+            if let Some(channel) = values.iter().position(|value| !value.is_finite()) {
+                return refuse(format!("{what} of channel {channel} is not a finite number"));
+            }
+        }
+        if let Some(channel) = image.std.iter().position(|&std| std == 0.0).filter(|_| !raw) {
+            return refuse(format!("std of channel {channel} is 0, and that of another is not"));
         }
         let (low, high) = match tensor.dtype {
             IoType::Int8 => (-128, 127),
@@ -185,7 +189,8 @@ impl Target {
                     _ if raw => (value as i32 + low).to_le_bytes(),
                     _ => {
                         let steps = (real / tensor.scale).round_ties_even() + tensor.zero_point as f32;
-                        (steps.clamp(low as f32, high as f32) as i32).to_le_bytes()
+                        // Not `clamp`, whose panic would print floats.
+                        (steps.max(low as f32).min(high as f32) as i32).to_le_bytes()
                     }
                 };
             }

@@ -1,10 +1,11 @@
 //! The check `capi`: the C interface as others get it.
 //!
 //! ```text
-//! build       the libraries, and once more without updates                -> sizes
+//! build       the libraries, and once more without updates                -> sizes, on x86-64 and AArch64
 //! install     header, shared and static library, pkg-config, CMake        -> only ff_* is exported
 //! tests       bindings/c/tests with gcc and clang, as C99 and C++11       -> run, and under sanitizers, valgrind and qemu-aarch64
 //! consumers   a program through pkg-config, one through CMake, the example
+//! at once     without updates, with a standard library of its own in which a panic ends the process  -> its size, and that it answers
 //! ```
 
 use std::{
@@ -16,13 +17,37 @@ use object::{Object, ObjectSymbol};
 
 use crate::{
     cross,
+    setup::DEBIAN_RUSTC,
     shell::{Cmd, Result, Tree},
 };
 
-/// Bytes of the stripped shared library: with models and sessions only, and with updates; both without a transport. The standard library is some
-/// 310,000 of them and the kernels of all instruction sets as many. The goals are 650,000 and 1,100,000: not met yet.
-const BUDGETS: [(&str, &[&str], u64); 2] =
-    [("models and sessions", &[], 760_000), ("with updates", &["--features", "update"], 1_345_000)];
+/// Bytes of the stripped shared library with models and sessions only, and with updates; both without a transport over HTTP.
+/// The standard library as it comes is some 300,000 of them and the kernels of all instruction sets 195,000. The goals are 650,000 and 1,100,000, and not met
+/// with that standard library: see `OWN_STD`.
+const BUDGETS: [(&str, &[&str], u64); 2] = [("models and sessions", &[], 760_000), ("with updates", UPDATE, 1_270_000)];
+/// The same with a standard library built for them; and one without updates in which a panic ends the process. The goal of the last is 350,000, and missed by
+/// 60,000: the kernels of all instruction sets are 188,000 of it.
+const OWN_STD: [(&str, &[&str], &str, u64); 3] = [
+    ("models and sessions, its own standard library", &[], UNWIND, 650_000),
+    ("with updates, its own standard library", UPDATE, UNWIND, 1_100_000),
+    ("models and sessions, its own standard library, a panic ends the process", &[], ABORT, 410_000),
+];
+const UNWIND: &str = "-Cpanic=unwind";
+const ABORT: &str = "-Cpanic=immediate-abort -Cforce-unwind-tables=no";
+const HOST: &str = "x86_64-unknown-linux-gnu";
+const UPDATE: &[&str] = &["--features", "update"];
+/// As `[profile.small]` of the workspace has it; whole-program optimization is for libraries that are not also linked into Rust.
+const SMALL: [&str; 8] = [
+    "--profile",
+    "small",
+    "--quiet",
+    "-p",
+    "fleetfoot-ffi",
+    "--crate-type",
+    "cdylib,staticlib",
+    "--no-default-features",
+];
+const LIBRARY: &str = "libfleetfoot_c.so";
 const SONAME: &str = "libfleetfoot.so.0";
 const SHARED: &str = "libfleetfoot.so.0.1.0";
 const VERSION: &str = "0.1.0";
@@ -44,7 +69,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let work = tree.target.join("capi");
     let world = world(tree)?;
     let prefix = work.join("prefix");
-    let libraries = build(tree, &["--features", "net"], None, &work)?;
+    let libraries = build(tree, UPDATE, None, &work)?;
     install(tree, &libraries, &prefix)?;
     only_ours(&prefix.join("lib").join(SHARED))?;
 
@@ -65,7 +90,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     }
     emulated(tree, &work, &world)?;
     consumers(tree, &work, &prefix, &world)?;
-    sizes(tree, &work)
+    sizes(tree, &work, &world)
 }
 
 /// The world of `tests/scenario.txt`.
@@ -76,29 +101,17 @@ pub(crate) fn world(tree: &Tree) -> Result<PathBuf> {
     Ok(world)
 }
 
-/// Builds the libraries for release and tells their folder.
+/// Builds the libraries as others get them and tells their folder.
 fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> Result<PathBuf> {
-    // Whole-program optimization is for libraries that are not also linked into Rust.
-    let args =
-        ["--release", "--quiet", "-p", "fleetfoot-ffi", "--crate-type", "cdylib,staticlib", "--no-default-features"];
-    let cargo = match target {
-        Some(_) => cross::cargo(tree, "rustc", &args),
-        None => Cmd::cargo(tree, ["rustc"]).args(args),
+    let (cargo, folder) = match target {
+        Some(target) => (cross::cargo(tree, "rustc", &SMALL), cross::target_folder(tree).join(target)),
+        None => {
+            let folder = work.join("build");
+            (Cmd::cargo(tree, ["rustc"]).args(SMALL).arg("--target-dir").arg(&folder), folder)
+        }
     };
-    let folder = work.join("build");
-    cargo
-        .args(features)
-        .env("CARGO_TARGET_DIR", &folder)
-        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
-        .env("CARGO_PROFILE_RELEASE_PACKAGE_FLEETFOOT_KERNELS_OPT_LEVEL", "3")
-        .run()?;
-    Ok(match target {
-        Some(target) => cross::target_folder(tree).join(target),
-        None => folder,
-    }
-    .join("release"))
+    cargo.args(features).env("RUSTFLAGS", flags(target)).run()?;
+    Ok(folder.join("small"))
 }
 
 /// Lays the library out as a prefix has it.
@@ -112,7 +125,7 @@ pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
     copy(&tree.root.join("ffi/include/fleetfoot.h"), &include.join("fleetfoot.h"))?;
     copy(&libraries.join("libfleetfoot_c.a"), &lib.join("libfleetfoot.a"))?;
     let shared = lib.join(SHARED);
-    copy(&libraries.join("libfleetfoot_c.so"), &shared)?;
+    copy(&libraries.join(LIBRARY), &shared)?;
     Cmd::new("strip").arg("--strip-unneeded").arg(&shared).run()?;
     link(SHARED, &lib.join(SONAME))?;
     link(SONAME, &lib.join("libfleetfoot.so"))?;
@@ -263,19 +276,80 @@ fn consumers(tree: &Tree, work: &Path, prefix: &Path, world: &Path) -> Result {
     Ok(())
 }
 
-fn sizes(tree: &Tree, work: &Path) -> Result {
+fn sizes(tree: &Tree, work: &Path, world: &Path) -> Result {
     let mut faults = Vec::new();
-    for (name, features, budget) in BUDGETS {
-        let library = build(tree, features, None, work)?.join("libfleetfoot_c.so");
+    let mut weigh = |name: &str, library: &Path, strip: &str, budget: u64| -> Result {
         let stripped = work.join("stripped.so");
-        Cmd::new("strip").args(["--strip-all", "-o"]).arg(&stripped).arg(&library).run()?;
+        Cmd::new(strip).args(["--strip-all", "-o"]).arg(&stripped).arg(library).run()?;
         let len = fs::metadata(&stripped).map_err(|e| e.to_string())?.len();
         println!("{name}: {len} bytes of {budget}");
         if len > budget {
             faults.push(format!("{name}: {len} bytes, over {budget}"));
         }
+        Ok(())
+    };
+    for (name, features, budget) in BUDGETS {
+        for (target, strip) in [(None, "strip"), (Some(cross::TARGET), "aarch64-linux-gnu-strip")] {
+            let library = build(tree, features, target, work)?.join(LIBRARY);
+            weigh(&format!("{name}, {}", target.unwrap_or("this machine")), &library, strip, budget)?;
+        }
+    }
+    if std::env::consts::ARCH == "x86_64" {
+        let first = work.join("first");
+        for (name, features, panic, budget) in OWN_STD {
+            let folder = own_std(tree, work, features, panic)?;
+            weigh(name, &folder.join(LIBRARY), "strip", budget)?;
+            // It answers, and it refuses, as any other.
+            Cmd::new("gcc")
+                .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+                .arg(tree.root.join("ffi/include"))
+                .arg(tree.root.join("bindings/c/tests/first.c"))
+                .arg("-o")
+                .arg(&first)
+                .arg(folder.join(SONAME))
+                .run()?;
+            Cmd::new(&first).arg(world).env("LD_LIBRARY_PATH", &folder).run()?;
+        }
+    } else {
+        println!("libraries with a standard library of their own are weighed only where x86-64 is the host");
     }
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+/// The library with a standard library built for it, small and without the reading of debug information that its backtraces have.
+fn own_std(tree: &Tree, work: &Path, features: &[&str], panic: &str) -> Result<PathBuf> {
+    let folder = work.join("own-std");
+    let crates = if panic == UNWIND { "-Zbuild-std=std,panic_unwind" } else { "-Zbuild-std=std,panic_abort" };
+    let std_features = if panic == UNWIND { "panic-unwind,optimize_for_size" } else { "optimize_for_size" };
+    Cmd::cargo(tree, ["rustc", "--target", HOST])
+        .args([crates, &format!("-Zbuild-std-features={std_features}")])
+        .args(SMALL)
+        .args(features)
+        .arg("--target-dir")
+        .arg(&folder)
+        .env("RUSTC", DEBIAN_RUSTC)
+        // None of this is stable yet.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", format!("{} -Zlocation-detail=none -Zunstable-options {panic}", flags(None)))
+        .env_remove("LD_LIBRARY_PATH")
+        .run()?;
+    let kept = work.join(format!("own-std-{}", if panic == UNWIND { "unwind" } else { "abort" }));
+    fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+    copy(&folder.join(HOST).join("small").join(LIBRARY), &kept.join(LIBRARY))?;
+    // The name under which programs look for it.
+    copy(&kept.join(LIBRARY), &kept.join(SONAME))?;
+    Ok(kept)
+}
+
+/// What the compiler is told beside `[profile.small]`: one implementation of the curve instead of two, and SHA-2 in its compact form where the processor
+/// has no instructions for it. See docs/decisions/009-small-builds.md.
+fn flags(target: Option<&str>) -> String {
+    let compact = "--cfg sha2_backend_soft=\"compact\"";
+    match target {
+        // There is one only.
+        Some(_) => compact.into(),
+        None => format!("{compact} --cfg curve25519_dalek_backend=\"serial\""),
+    }
 }
 
 fn fresh(dir: &Path) -> Result {

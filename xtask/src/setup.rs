@@ -126,7 +126,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rust-web-src",
-        areas: &[Area::Firmware, Area::Swift],
+        areas: &[Area::C, Area::Firmware, Area::Swift],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need { package: "qemu-system-arm", areas: &[Area::Firmware], present: || on_path("qemu-system-arm").is_some() },

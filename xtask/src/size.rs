@@ -25,11 +25,10 @@ use crate::{
 
 /// Bytes that the runtime may add.
 const BUDGET: u64 = 300_000;
-/// Bytes of a program that keeps a model up to date from a folder. The goal is 1,100,000; live handles, gates and reports are linked with every agent
-/// now, and took it over that. It does not grow further.
-const AGENT: u64 = 1_250_000;
-/// Bytes of one that does so over HTTPS. The goal is 2,400,000.
-const AGENT_TLS: u64 = 2_490_000;
+/// Bytes of a program that keeps a model up to date from a folder.
+const AGENT: u64 = 1_100_000;
+/// Bytes of one that does so over HTTPS.
+const AGENT_TLS: u64 = 2_400_000;
 const X86_64: &str = "x86_64-unknown-linux-gnu";
 /// Seconds for one emulated run.
 const TIMEOUT_S: &str = "300";
@@ -91,9 +90,9 @@ fn agents(tree: &Tree, work: &Path, bundle: &Path) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Builds the program; each kind keeps its file.
+/// Builds the program; each kind keeps its file. They share a folder, and with it all crates that they have in common.
 fn build(tree: &Tree, work: &Path, target: &str, features: Option<&str>) -> Result<PathBuf> {
-    let folder = work.join(features.unwrap_or("without"));
+    let folder = work.join("build");
     let mut cargo = Cmd::cargo(tree, ["build", "--release", "--quiet", "--locked", "-p", "fleetfoot-size", "--target"])
         .arg(target)
         .dir(tree.root.join("devices"))
@@ -112,7 +111,10 @@ fn build(tree: &Tree, work: &Path, target: &str, features: Option<&str>) -> Resu
             .env_remove("LD_LIBRARY_PATH");
     }
     cargo.run()?;
-    Ok(folder.join(target).join("release/fleetfoot-size"))
+    let kept = work.join(format!("{}-{target}", features.unwrap_or("without")));
+    let built = folder.join(target).join("release/fleetfoot-size");
+    fs::copy(&built, &kept).map_err(|e| format!("{}: {e}", built.display()))?;
+    Ok(kept)
 }
 
 /// Bytes of the file that are loaded. The length of the file would be rounded to pages of 64 kB on AArch64.

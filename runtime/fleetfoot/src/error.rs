@@ -1,7 +1,7 @@
 //! Errors of the facade: its own codes are 420 to 439 (but 435 and 436), 458, 459 and 470 to 479, the others are those of the crate that found the fault.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -150,7 +150,7 @@ pub enum Error {
         id: u64,
     },
     /// An outcome that cannot be added up.
-    #[error("an outcome is a number up to 1e12, not {value}")]
+    #[error("an outcome is a number up to 1e12, not {}", Whole(*value))]
     BadOutcome {
         /// What was given.
         value: f64,
@@ -228,6 +228,19 @@ impl Error {
             Self::Trust(inner) => inner.code(),
             Self::Format(inner) => inner.code(),
             Self::Engine(inner) => inner.code(),
+        }
+    }
+}
+
+/// A number that is too large or none, without the printing of floats, which is some 15 kB of a program.
+struct Whole(f64);
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            number if number.is_nan() => f.write_str("NaN"),
+            number if number.abs() < 1e18 => write!(f, "{}", number as i64),
+            number => write!(f, "{}1e18 or beyond", if number < 0.0 { "-" } else { "" }),
         }
     }
 }

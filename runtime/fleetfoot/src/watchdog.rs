@@ -13,11 +13,10 @@
 mod process;
 
 use std::{
-    io,
+    fmt, io, mem,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
-        mpsc::{self, RecvTimeoutError},
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -28,7 +27,7 @@ use thiserror::Error;
 
 pub use self::process::{Isolated, answer};
 pub(crate) use self::process::{Job, ask};
-use crate::error::Error;
+use crate::{error::Error, pool::lock};
 
 /// How code of a bundle is watched while a version proves itself.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ impl Default for Watchdog {
 #[non_exhaustive]
 pub enum Lost {
     /// It did not end in time.
-    #[error("no end after {} s{}", after.as_secs_f32(), if *left { "; its thread cannot be stopped and is left" } else { "" })]
+    #[error("no end after {} s{}", Seconds(*after), if *left { "; its thread cannot be stopped and is left" } else { "" })]
     Hung {
         /// How long was waited.
         after: Duration,
@@ -87,57 +86,82 @@ pub(crate) fn watched<T: Send + 'static>(
     deadline: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
+    let answer = Arc::new(Mutex::new(None));
+    let theirs = Arc::clone(&answer);
+    in_thread(deadline, Box::new(move || *lock(&theirs) = Some(work())))?;
+    let answer = lock(&answer).take();
+    // It came to its end, so the answer is there.
+    answer.ok_or_else(|| Lost::Died { how: "it said nothing".into() }.into())
+}
+
+/// What [`watched`] does, once for all kinds of work.
+fn in_thread(deadline: Duration, work: Box<dyn FnOnce() + Send>) -> Result<(), Error> {
     if HANGING.load(Ordering::Relaxed) >= MAX_HANGING {
         let source = io::Error::other("threads with code that hangs fill this process; only its restart helps");
         return Err(Error::Thread { source });
     }
-    let (send, answer) = mpsc::sync_channel(1);
-    let state = Arc::new(AtomicU8::new(RUNNING));
-    let theirs = Arc::clone(&state);
+    let watch = Arc::new(Watch { state: Mutex::new(State::Running), ended: Condvar::new() });
+    let end = End(Arc::clone(&watch));
     let run = move || {
-        let _end = End(theirs);
-        // Nobody listens any more where it took too long.
-        let _ = send.send(work());
+        let _end = end;
+        work();
     };
     let thread = thread::Builder::new().name("fleetfoot-watched".into()).stack_size(STACK_BYTES).spawn(run);
     let thread = thread.map_err(|source| Error::Thread { source })?;
-    match answer.recv_timeout(deadline) {
-        Ok(value) => {
-            let _ = thread.join();
-            Ok(value)
-        }
-        Err(RecvTimeoutError::Disconnected) => {
-            let panic = thread.join().err();
-            let text = panic
-                .as_ref()
-                .and_then(|p| p.downcast_ref::<&str>().copied().or(p.downcast_ref::<String>().map(|s| &**s)));
-            Err(Lost::Died { how: format!("it panicked: {}", text.unwrap_or("without words")) }.into())
-        }
-        Err(RecvTimeoutError::Timeout) => {
-            HANGING.fetch_add(1, Ordering::Relaxed);
-            if state.swap(LEFT, Ordering::AcqRel) == ENDED {
-                HANGING.fetch_sub(1, Ordering::Relaxed);
-            }
-            tracing::error!("code of a bundle did not end in {deadline:?}; its thread is left");
-            Err(Lost::Hung { after: deadline, left: true }.into())
-        }
+    let running = |state: &mut State| *state == State::Running;
+    let waited = watch.ended.wait_timeout_while(lock(&watch.state), deadline, running);
+    let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    if *state == State::Running {
+        *state = State::Left;
+        HANGING.fetch_add(1, Ordering::Relaxed);
+        drop(state);
+        tracing::error!("code of a bundle did not end in {} s; its thread is left", Seconds(deadline));
+        return Err(Lost::Hung { after: deadline, left: true }.into());
     }
+    drop(state);
+    let Err(panic) = thread.join() else { return Ok(()) };
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(|s| &**s));
+    Err(Lost::Died { how: format!("it panicked: {}", text.unwrap_or("without words")) }.into())
 }
 
-/// Counts a thread that was left and ends after all.
-struct End(Arc<AtomicU8>);
+/// How a thread does.
+struct Watch {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Ended,
+    /// Nobody waits for it any more.
+    Left,
+}
+
+/// Tells that the thread ends, in a panic, too. One that was left and ends after all is not counted any more.
+struct End(Arc<Watch>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        if self.0.swap(ENDED, Ordering::AcqRel) == LEFT {
+        if mem::replace(&mut *lock(&self.0.state), State::Ended) == State::Left {
             HANGING.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.0.ended.notify_one();
+    }
+}
+
+/// A time in seconds, to the millisecond, without the printing of floats, which is some 15 kB of a program.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{}", self.0.as_secs()),
+            millis => write!(f, "{}.{millis:03}", self.0.as_secs()),
         }
     }
 }
 
-const RUNNING: u8 = 0;
-const LEFT: u8 = 1;
-const ENDED: u8 = 2;
 /// Threads of this process that were left.
 static HANGING: AtomicUsize = AtomicUsize::new(0);
 /// More are not left. Each holds a processor and the memory of a model.

@@ -23,8 +23,12 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Option<()> {
         Value::Null => out.extend(b"null"),
         Value::Bool(true) => out.extend(b"true"),
         Value::Bool(false) => out.extend(b"false"),
-        Value::Number(number) if number.is_f64() => return None,
-        Value::Number(number) => out.extend(number.to_string().as_bytes()),
+        // As integers: the text of a number would bring the printing of floats into every device.
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => out.extend(number.to_string().as_bytes()),
+            (None, Some(number)) => out.extend(number.to_string().as_bytes()),
+            (None, None) => return None,
+        },
         Value::String(text) => string(text, out),
         Value::Array(items) => {
             out.push(b'[');
@@ -39,7 +43,7 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Option<()> {
         Value::Object(members) => {
             // The map may keep another order, if someone else in the program asks serde_json for it.
             let mut members: Vec<(&String, &Value)> = members.iter().collect();
-            members.sort_by_key(|(name, _)| *name);
+            members.sort_unstable_by_key(|(name, _)| *name);
             out.push(b'{');
             for (i, (name, item)) in members.into_iter().enumerate() {
                 if i > 0 {

@@ -353,5 +353,5 @@ pub fn keys_from(root: &[u8], targets: &[u8], role: &str, now: i64) -> Result<(V
 }
 
 fn listed(keys: &RoleKeys) -> Option<(Vec<[u8; 32]>, u32)> {
-    Some((keys.ed25519().into_iter().collect(), u32::try_from(keys.threshold).ok()?))
+    Some((keys.ed25519(), u32::try_from(keys.threshold).ok()?))
 }

@@ -7,6 +7,7 @@ use alloc::{
     borrow::ToOwned as _,
     collections::{BTreeMap, BTreeSet},
     string::String,
+    vec::Vec,
 };
 
 use fleetfoot_trust::verify_signature;
@@ -58,18 +59,24 @@ impl RoleKeys {
 
     /// Whether the role has other keys than `other`, whatever their identifiers.
     pub(crate) fn rotated(&self, other: &Self) -> bool {
-        let distinct = |keys: &Self| keys.keys.values().cloned().collect::<BTreeSet<_>>();
-        distinct(self) != distinct(other)
+        let has_all = |keys: &Self, of: &Self| of.keys.values().all(|key| keys.keys.values().any(|other| other == key));
+        !(has_all(self, other) && has_all(other, self))
     }
 
     /// The different Ed25519 keys.
-    pub(crate) fn ed25519(&self) -> BTreeSet<[u8; 32]> {
+    pub(crate) fn ed25519(&self) -> Vec<[u8; 32]> {
         let ed25519 = |key: &Key| match key {
             Key::Ed25519(key) => Some(*key),
             #[cfg(feature = "conformance")]
             Key::Foreign(_) => None,
         };
-        self.keys.values().filter_map(ed25519).collect()
+        let mut different = Vec::new();
+        for key in self.keys.values().filter_map(ed25519) {
+            if let Err(at) = different.binary_search(&key) {
+                different.insert(at, key);
+            }
+        }
+        different
     }
 }
 

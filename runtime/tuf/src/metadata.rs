@@ -209,8 +209,10 @@ impl Body for Snapshot {
 
     fn read(signed: &Value) -> Result<Self, &'static str> {
         let listed = signed["meta"].as_object().ok_or("meta")?;
-        let meta: BTreeMap<_, _> =
-            listed.iter().map(|(file, entry)| Ok((file.clone(), Announced::read(entry)?))).collect::<Result<_, _>>()?;
+        let mut meta = BTreeMap::new();
+        for (file, entry) in listed {
+            meta.insert(file.clone(), Announced::read(entry)?);
+        }
         if !meta.contains_key("targets.json") {
             return Err("meta of targets.json");
         }

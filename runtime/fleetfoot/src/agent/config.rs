@@ -80,6 +80,8 @@ impl AgentConfig {
     /// Defaults: limits of the default policy, no factory version, the kernels of this CPU, the file system of the operating system.
     #[must_use]
     pub fn new(store_dir: impl Into<PathBuf>, model: &str, root_json: &[u8], transport: Box<dyn Transport>) -> Self {
+        let mut facts = BTreeMap::new();
+        facts.insert("hardware".into(), hardware());
         Self {
             store_dir: store_dir.into(),
             model: model.into(),
@@ -91,7 +93,7 @@ impl AgentConfig {
             poll: PollPolicy::default(),
             conditions: None,
             jitter: None,
-            facts: [("hardware".into(), hardware())].into(),
+            facts,
             kernels: Kernels::detect(),
             watchdog: Watchdog::default(),
             environment: String::new(),

@@ -74,7 +74,9 @@ impl Agent {
                 Err(what) => self.emit(&Event::Skipped { path: target.path, what }),
             }
         }
-        offers.sort_by_key(|offer| std::cmp::Reverse(offer.version.number));
+        offers.sort_unstable_by(|a: &Announced, b| {
+            b.version.number.cmp(&a.version.number).then_with(|| a.url_path.cmp(&b.url_path))
+        });
         for offer in &offers {
             self.labels.insert(offer.version.sha256, offer.label.clone());
         }

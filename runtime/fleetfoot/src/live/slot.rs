@@ -13,7 +13,7 @@ use fleetfoot_kernels::Kernels;
 
 use super::{
     config::LiveConfig,
-    gates::{Counts, percentile},
+    gates::{Counts, nanos, percentile},
     lock, output,
 };
 use crate::{
@@ -171,7 +171,7 @@ impl Slot {
                 session.run().ok()?;
                 // The first one warms up.
                 if round > 0 {
-                    times.push(start.elapsed());
+                    times.push(nanos(start.elapsed()));
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Slot {
         other.release(two);
         let [one, two] = times.map(|mut times| {
             times.sort_unstable();
-            times[times.len() / 2]
+            Duration::from_nanos(times[times.len() / 2])
         });
         Some((one, two))
     }

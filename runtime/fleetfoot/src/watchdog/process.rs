@@ -21,7 +21,7 @@ use std::{
     io::Read as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +32,7 @@ use fleetfoot_kernels::Kernels;
 use super::Lost;
 use crate::{
     error::{Error, hex},
+    pool::lock,
     store::unhex,
     validate::{Admission, Refusal, prove, validate_within, within_peak},
     verified::VerifiedFile,
@@ -73,7 +74,8 @@ pub(crate) fn ask(
     command.arg(deadline.as_millis().to_string());
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|source| Error::Thread { source })?;
-    let (send, said) = mpsc::channel();
+    let said = Arc::new((Mutex::new(None), Condvar::new()));
+    let theirs = Arc::clone(&said);
     let stdout = child.stdout.take();
     let reader = thread::Builder::new().name("fleetfoot-reader".into()).spawn(move || {
         let mut bytes = Vec::new();
@@ -81,7 +83,8 @@ pub(crate) fn ask(
             // An error is the end of what it says.
             let _ = stdout.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes);
         }
-        let _ = send.send(bytes);
+        *lock(&theirs.0) = Some(bytes);
+        theirs.1.notify_one();
     });
     let ended = reader.map_err(|source| Error::Thread { source }).and_then(|_| wait(&mut child, deadline));
     let Some(status) = ended.inspect_err(|_| end(&mut child))? else {
@@ -89,7 +92,8 @@ pub(crate) fn ask(
         return Err(Lost::Hung { after: deadline, left: false }.into());
     };
     // A grandchild may hold the pipe open: its words are not waited for.
-    let text = said.recv_timeout(LAST_WORDS).unwrap_or_default();
+    let waited = said.1.wait_timeout_while(lock(&said.0), LAST_WORDS, |said| said.is_none());
+    let text = waited.unwrap_or_else(PoisonError::into_inner).0.take().unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     match text.lines().find_map(|line| line.strip_prefix(PREFIX)) {
         Some(line) => understand(line, path, sha256),

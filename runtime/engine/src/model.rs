@@ -54,6 +54,24 @@ impl Prepared {
     }
 }
 
+/// Where in an inference the next step lies, see [`Model::step`]. It belongs to one model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    offset: usize,
+    index: u32,
+}
+
+impl Position {
+    /// Before the first step.
+    pub const START: Self = Self { offset: 0, index: 0 };
+
+    /// The position of the next step, from 0.
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.index
+    }
+}
+
 /// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -240,6 +258,23 @@ impl<B: AsRef<[u8]>> Model<B> {
             observe(StepInfo { index });
         }
         Ok(())
+    }
+
+    /// The step at `at`, and moves `at` behind it; whether there are more. A run of steps from [`Position::START`] on is an inference,
+    /// and what lies between two of them is the caller's.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`].
+    pub fn step(&self, kernels: Kernels, at: &mut Position, arena: &mut [u8]) -> Result<bool, EngineError> {
+        let all = &self.graph.as_ref()[self.steps_start..];
+        let mut steps = Steps::new(all.get(at.offset..).unwrap_or_default(), self.n_steps.saturating_sub(at.index));
+        // `open` decoded every step of these very bytes.
+        let Some(Ok(record)) = steps.next() else { return Ok(false) };
+        let prepared = Prepared { step: step::Prepared::new(kernels, record.step, self.weights.as_ref()), cut: None };
+        self.run_steps(kernels, core::iter::once(prepared), arena, |_| ())?;
+        let (rest, left) = steps.rest();
+        *at = Position { offset: all.len() - rest.len(), index: at.index + 1 };
+        Ok(left != 0)
     }
 
     /// One inference: reads the inputs from the arena, leaves the outputs in it. Inputs may be overwritten on the way.

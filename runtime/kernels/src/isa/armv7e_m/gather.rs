@@ -1,0 +1,121 @@
+//! The cells of a panel: bytes as numbers of 16 bits, in the order in which `sxtb16` leaves those of the weights.
+
+use core::arch::asm;
+
+use crate::params::{Conv, DType};
+
+/// Two words that hold the zero point four times.
+#[inline(always)]
+pub(super) fn border(c: &Conv<'_>) -> u32 {
+    let half = c.in_zero_point as u32 & 0xffff;
+    half << 16 | half
+}
+
+/// Whether windows are gathered byte by byte, because a pixel is not whole words.
+#[inline(always)]
+pub(super) fn by_bytes(c: &Conv<'_>) -> bool {
+    !c.in_c.is_multiple_of(4)
+}
+
+/// Writes what the window at `at` sees into every `R`th pair of words of `cells`.
+#[inline(never)]
+pub(super) fn window<const R: usize>(
+    c: &Conv<'_>,
+    image: &[u8],
+    at: (usize, usize),
+    cells: &mut [u32],
+    bytes: &mut [u8],
+) {
+    let (w, in_c) = (&c.window, c.in_c);
+    let (row_len, run) = (w.in_w * in_c, w.kernel_w * in_c);
+    let left = at.1.wrapping_sub(w.pad_left);
+    let inside = w.dilation_w == 1 && left < w.in_w && w.in_w - left >= w.kernel_w;
+    let (words, mut done) = (!by_bytes(c), 0);
+    for ky in 0..w.kernel_h {
+        let y = (at.0 + ky * w.dilation_h).wrapping_sub(w.pad_top);
+        let line = if y < w.in_h { &image[y * row_len..][..row_len] } else { &[] };
+        match (words, inside && y < w.in_h) {
+            (true, true) => {
+                expand::<R>(c.in_dtype, &line[left * in_c..][..run], &mut cells[done / 2 * R..]);
+                done += run;
+            }
+            (false, true) => {
+                bytes[done..][..run].copy_from_slice(&line[left * in_c..][..run]);
+                done += run;
+            }
+            (_, false) => {
+                for kx in 0..w.kernel_w {
+                    let x = (at.1 + kx * w.dilation_w).wrapping_sub(w.pad_left);
+                    let pixel = if x < w.in_w && y < w.in_h { &line[x * in_c..][..in_c] } else { &[] };
+                    match (words, pixel.is_empty()) {
+                        (true, false) => expand::<R>(c.in_dtype, pixel, &mut cells[done / 2 * R..]),
+                        (true, true) => fill::<R>(border(c), in_c / 4, &mut cells[done / 2 * R..]),
+                        (false, false) => bytes[done..][..in_c].copy_from_slice(pixel),
+                        (false, true) => bytes[done..][..in_c].fill(c.in_zero_point as u8),
+                    }
+                    done += in_c;
+                }
+            }
+        }
+    }
+    if !words {
+        // Weights beyond the last cell are zero, whatever they meet.
+        let k4 = done.next_multiple_of(4);
+        bytes[done..k4].fill(0);
+        expand::<R>(c.in_dtype, &bytes[..k4], cells);
+    }
+}
+
+fn fill<const R: usize>(word: u32, quads: usize, cells: &mut [u32]) {
+    for quad in 0..quads {
+        cells[2 * R * quad] = word;
+        cells[2 * R * quad + 1] = word;
+    }
+}
+
+/// Four bytes become two words, one after the other, `R` pairs of words apart.
+#[inline(always)]
+pub(super) fn expand<const R: usize>(dtype: DType, bytes: &[u8], cells: &mut [u32]) {
+    let quads = bytes.len() / 4;
+    if quads == 0 {
+        return;
+    }
+    assert!(cells.len() >= 2 * R * (quads - 1) + 2, "a panel that is too short");
+    macro_rules! by {
+        ($extend:literal) => {
+            // SAFETY: reads `quads` words that need not be aligned, writes as many pairs of aligned ones; both are there.
+            unsafe {
+                asm!(
+                    "subs {n}, #4",
+                    "blo 3f",
+                    "2:",
+                    by!(one $extend), by!(one $extend), by!(one $extend), by!(one $extend),
+                    "subs {n}, #4",
+                    "bhs 2b",
+                    "3:",
+                    "adds {n}, #4",
+                    "beq 5f",
+                    "4:",
+                    by!(one $extend),
+                    "subs {n}, #1",
+                    "bne 4b",
+                    "5:",
+                    n = inout(reg) quads => _,
+                    from = inout(reg) bytes.as_ptr() => _,
+                    to = inout(reg) cells.as_mut_ptr() => _,
+                    a = out(reg) _,
+                    b = out(reg) _,
+                    step = const 8 * R,
+                    options(nostack)
+                );
+            }
+        };
+        (one $extend:literal) => {
+            concat!("ldr {a}, [{from}], #4\n", $extend, " {b}, {a}\n", $extend, " {a}, {a}, ror #8\nstrd {b}, {a}, [{to}], #{step}")
+        };
+    }
+    match dtype {
+        DType::Int8 => by!("sxtb16"),
+        DType::UInt8 => by!("uxtb16"),
+    }
+}

@@ -1,0 +1,261 @@
+//! The inner loops: pixels times two channels, and one pixel times four.
+
+use core::{arch::naked_asm, ptr};
+
+use super::finish::{Target, finish_channels, finish2, target};
+use crate::params::DType;
+
+/// Adds the products of `R` pixels (1 to 3) with the channels of `weights` and the next; finishes them where there is a target.
+///
+/// # Safety
+/// `quads` is 1 or more; `cells` are `[quads][R][2]`, `weights` two words for each of `quads`, 64 bytes apart and aligned to words;
+/// `target` has room for all, and the core an FPU.
+#[inline(always)]
+pub(super) unsafe fn pixels<const R: usize>(
+    sums: &mut [[i32; R]; 2],
+    cells: &[u32],
+    weights: *const i8,
+    quads: usize,
+    target: Option<&Target>,
+) {
+    let (sums, cells) = (sums.as_mut_ptr().cast::<i32>(), cells.as_ptr());
+    let target = target.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the caller's.
+    unsafe {
+        match R {
+            1 => pixels1(sums, cells, weights, quads, target),
+            2 => pixels2(sums, cells, weights, quads, target),
+            _ => pixels3(sums, cells, weights, quads, target),
+        }
+    }
+}
+
+/// The weights of four cells of two channels: r10 and r11 of the first, r12 and lr of the second.
+macro_rules! weights {
+    () => {
+        "ldrd r10, r12, [r2], #64
+        sxtb16 r11, r10, ror #8
+        sxtb16 r10, r10
+        sxtb16 lr, r12, ror #8
+        sxtb16 r12, r12"
+    };
+}
+
+/// Four cells of one pixel times both channels.
+macro_rules! pixel {
+    ($a:literal, $b:literal) => {
+        concat!(
+            "ldrd r0, r3, [r1], #8\n",
+            "smlad ",
+            $a,
+            ", r10, r0, ",
+            $a,
+            "\n",
+            "smlad ",
+            $b,
+            ", r12, r0, ",
+            $b,
+            "\n",
+            "smlad ",
+            $a,
+            ", r11, r3, ",
+            $a,
+            "\n",
+            "smlad ",
+            $b,
+            ", lr, r3, ",
+            $b,
+        )
+    };
+}
+
+/// A loop over fours of cells, two at a time.
+macro_rules! tile {
+    ($name:ident, $sums:literal, $len:literal, $finish:expr, $($a:literal $b:literal),+) => {
+        /// # Safety
+        /// As [`pixels`].
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            sums: *mut i32,
+            cells: *const u32,
+            weights: *const i8,
+            quads: usize,
+            target: *const Target,
+        ) {
+            naked_asm!(
+                "push {{r0, r2, r3, r4-r11, lr}}",
+                concat!("ldm r0, {{", $sums, "}}"),
+                concat!("mov r0, #", $len),
+                "mla r0, r3, r0, r1",
+                "str r0, [sp, #8]",
+                "tst r3, #1",
+                "bne 3f",
+                "2:",
+                weights!(),
+                $(pixel!($a, $b),)+
+                "3:",
+                weights!(),
+                $(pixel!($a, $b),)+
+                "ldr r0, [sp, #8]",
+                "cmp r1, r0",
+                "bne 2b",
+                "ldr r0, [sp, #48]",
+                "cmp r0, #0",
+                "beq 4f",
+                $finish,
+                "add sp, #12",
+                "pop {{r4-r11, pc}}",
+                "4:",
+                "ldr r0, [sp]",
+                concat!("stm r0, {{", $sums, "}}"),
+                "add sp, #12",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+tile!(
+    pixels3, "r4-r9", 24,
+    concat!(
+        target!("s0-s1"), "\n",
+        finish2!("r4", "r7", "s2", "s3", "s0", "s1"),
+        finish2!("r5", "r8", "s4", "s5", "s0", "s1"),
+        finish2!("r6", "r9", "s6", "s7", "s0", "s1"),
+        "strb r4, [r1]\nstrb r7, [r1, #1]\nadd r1, r2\n",
+        "strb r5, [r1]\nstrb r8, [r1, #1]\nadd r1, r2\n",
+        "strb r6, [r1]\nstrb r9, [r1, #1]",
+    ),
+    "r4" "r7", "r5" "r8", "r6" "r9"
+);
+tile!(
+    pixels2, "r4-r7", 16,
+    concat!(
+        target!("s0-s1"), "\n",
+        finish2!("r4", "r6", "s2", "s3", "s0", "s1"),
+        finish2!("r5", "r7", "s4", "s5", "s0", "s1"),
+        "strb r4, [r1]\nstrb r6, [r1, #1]\nadd r1, r2\n",
+        "strb r5, [r1]\nstrb r7, [r1, #1]",
+    ),
+    "r4" "r6", "r5" "r7"
+);
+tile!(
+    pixels1, "r4-r5", 8,
+    concat!(target!("s0-s1"), "\n", finish2!("r4", "r5", "s2", "s3", "s0", "s1"), "strb r4, [r1]\nstrb r5, [r1, #1]"),
+    "r4" "r5"
+);
+
+/// Adds the products of the words of one pixel with the channel of `weights` and the next three; finishes them where there is a target.
+///
+/// # Safety
+/// There is a word or more; `weights` are four words for each, 64 bytes apart and aligned to words; `target` has room for four, and the
+/// core an FPU.
+#[inline(always)]
+pub(super) unsafe fn line(
+    dtype: DType,
+    sums: &mut [i32; 4],
+    words: &[[u8; 4]],
+    weights: *const i8,
+    target: Option<&Target>,
+) {
+    let (sums, cells, n) = (sums.as_mut_ptr(), words.as_ptr(), words.len());
+    let target = target.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the caller's.
+    unsafe {
+        match dtype {
+            DType::Int8 => line_i8(sums, cells, weights, n, target),
+            DType::UInt8 => line_u8(sums, cells, weights, n, target),
+        }
+    }
+}
+
+/// Four cells times one channel, whose weights are overwritten.
+macro_rules! channel {
+    ($sum:literal, $w:literal) => {
+        concat!(
+            "sxtb16 r0, ",
+            $w,
+            "\n",
+            "sxtb16 ",
+            $w,
+            ", ",
+            $w,
+            ", ror #8\n",
+            "smlad ",
+            $sum,
+            ", r0, r12, ",
+            $sum,
+            "\n",
+            "smlad ",
+            $sum,
+            ", ",
+            $w,
+            ", lr, ",
+            $sum,
+        )
+    };
+}
+
+/// Four cells times four channels.
+macro_rules! channels {
+    ($extend:literal) => {
+        concat!(
+            "ldr lr, [r1], #4\n",
+            "ldrd r10, r11, [r2, #8]\n",
+            "ldrd r8, r9, [r2], #64\n",
+            $extend,
+            " r12, lr\n",
+            $extend,
+            " lr, lr, ror #8\n",
+            channel!("r4", "r8"),
+            "\n",
+            channel!("r5", "r9"),
+            "\n",
+            channel!("r6", "r10"),
+            "\n",
+            channel!("r7", "r11"),
+        )
+    };
+}
+
+macro_rules! line {
+    ($name:ident, $extend:literal) => {
+        /// # Safety
+        /// As [`line`].
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            sums: *mut i32,
+            words: *const [u8; 4],
+            weights: *const i8,
+            n: usize,
+            target: *const Target,
+        ) {
+            naked_asm!(
+                "push {{r0, r4-r11, lr}}",
+                "ldm r0, {{r4-r7}}",
+                "tst r3, #1",
+                "it ne",
+                "addne r3, #1",
+                "bne 3f",
+                "2:",
+                channels!($extend),
+                "3:",
+                channels!($extend),
+                "subs r3, #2",
+                "bne 2b",
+                "ldr r0, [sp, #40]",
+                "cmp r0, #0",
+                "beq 4f",
+                finish_channels!(),
+                "pop {{r0, r4-r11, pc}}",
+                "4:",
+                "pop {{r0}}",
+                "stm r0, {{r4-r7}}",
+                "pop {{r4-r11, pc}}",
+            )
+        }
+    };
+}
+
+line!(line_i8, "sxtb16");
+line!(line_u8, "uxtb16");

@@ -9,7 +9,7 @@ const CORES: [&str; 5] = ["cortex-m33", "cortex-m35p", "cortex-m52", "cortex-m55
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(fleetfoot_arm_dsp)");
+    println!("cargo:rustc-check-cfg=cfg(fleetfoot_arm_dsp, fleetfoot_arm_v8m)");
     let target = env::var("TARGET").unwrap_or_default();
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let stated = flags.split('\x1f').any(|flag| {
@@ -18,5 +18,8 @@ fn main() {
     });
     if target.starts_with("thumbv7em") || (target.starts_with("thumbv8m.main") && stated) {
         println!("cargo:rustc-cfg=fleetfoot_arm_dsp");
+    }
+    if target.starts_with("thumbv8m.main") {
+        println!("cargo:rustc-cfg=fleetfoot_arm_v8m");
     }
 }

@@ -46,9 +46,10 @@ enum Fault {
     Life(life::Fault),
 }
 
+static mut ARENA: Aligned<[u8; ARENA_LEN]> = Aligned([0; ARENA_LEN]);
+
 #[board::entry]
 fn main() -> ! {
-    static mut ARENA: Aligned<[u8; ARENA_LEN]> = Aligned([0; ARENA_LEN]);
     tick::start();
     // SAFETY: the only reference; this function runs once.
     let arena = unsafe { &mut (*(&raw mut ARENA)).0 };

@@ -34,9 +34,10 @@ const CASES: &[(&str, fn())] = &[
     ("sums_that_wrap", convolutions::sums_that_wrap),
 ];
 
+static mut MEMORY: [u64; HEAP_LEN / 8] = [0; HEAP_LEN / 8];
+
 #[board::entry]
 fn main() -> ! {
-    static mut MEMORY: [u64; HEAP_LEN / 8] = [0; HEAP_LEN / 8];
     // SAFETY: this function runs once, nothing else names the memory.
     unsafe { HEAP.init((&raw mut MEMORY).addr(), HEAP_LEN) };
     for kernels in Kernels::available() {

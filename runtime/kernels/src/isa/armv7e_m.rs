@@ -229,28 +229,37 @@ impl<'a> Layer<'a> {
 fn line(c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
     let layer = Layer::new(c);
     let (words, rest) = input.as_chunks::<4>();
-    for (quad, output) in output[..c.out_c].chunks_mut(4).enumerate() {
-        let n = 4 * quad;
-        let fast = layer.finish.is_fast() && rest.is_empty() && output.len() == 4;
-        let target = layer.target(n, output.as_mut_ptr());
-        // SAFETY: channels up to `c16` are there, `words` words of input, and four bytes of output.
-        let sums = unsafe {
-            let mut sums = [layer.start(n), layer.start(n + 1), layer.start(n + 2), layer.start(n + 3)];
-            if !words.is_empty() {
-                tile::line(c.in_dtype, &mut sums, words, layer.weights(n), fast.then_some(&target));
-                if fast {
-                    continue;
-                }
-            }
-            sums
-        };
-        // Weights of the last one to three cells, if there are any.
-        let last = c.weights.get(n / 16 * 16 * layer.k4 + n % 16 * 4 + 64 * words.len()..).unwrap_or_default();
-        for (i, (output, mut sum)) in output.iter_mut().zip(sums).enumerate() {
-            for (j, &x) in rest.iter().enumerate() {
-                sum = sum.wrapping_add(reference::value(c.in_dtype, x).wrapping_mul(i32::from(last[4 * i + j])));
-            }
-            *output = layer.finish.byte(sum, c.multipliers[n + i]);
-        }
+    let done =
+        if layer.finish.is_fast() && rest.is_empty() { fast_line(&layer, words, &mut output[..c.out_c]) } else { 0 };
+    for (n, output) in output.iter_mut().enumerate().skip(done) {
+        // One channel after the other: what is left over, or what the loops cannot finish.
+        // SAFETY: channels up to `c16` are there.
+        let start = unsafe { layer.start(n) };
+        let sum = (0..).zip(input).fold(start, |sum, (k, &x)| {
+            // SAFETY: `k` is below `k4`.
+            let weight = unsafe { *layer.weights(n).add(k / 4 * 64 + k % 4) };
+            sum.wrapping_add(reference::value(c.in_dtype, x).wrapping_mul(i32::from(weight)))
+        });
+        *output = layer.finish.byte(sum, c.multipliers[n]);
     }
+}
+
+/// The channels up to a multiple of four, each finished by the loop; how many.
+#[inline(never)]
+fn fast_line(layer: &Layer<'_>, words: &[[u8; 4]], output: &mut [u8]) -> usize {
+    let mut target = layer.target(0, output.as_mut_ptr());
+    let mut weights = layer.weights(0);
+    let done = if words.is_empty() { 0 } else { output.len() / 4 * 4 };
+    for n in (0..done).step_by(4) {
+        // SAFETY: channels up to `c16` are there, `words` words of input, and four bytes of output.
+        unsafe {
+            let mut sums = [layer.start(n), layer.start(n + 1), layer.start(n + 2), layer.start(n + 3)];
+            tile::line(layer.c.in_dtype, &mut sums, words, weights, Some(&target));
+        }
+        target.output = target.output.wrapping_add(4);
+        target.multipliers = target.multipliers.wrapping_add(4);
+        // To the next four of a block, or to the next block.
+        weights = weights.wrapping_add(if n % 16 == 12 { 16 * layer.k4 - 48 } else { 16 });
+    }
+    done
 }

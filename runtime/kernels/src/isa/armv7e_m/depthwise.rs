@@ -13,7 +13,7 @@ use core::{
 };
 
 use super::{
-    finish::{Finish, Target, finish_channels, finish2, target},
+    finish::{Finish, Target, core_is, finish_channels, finish2, target},
     gather::border,
 };
 use crate::{
@@ -226,6 +226,7 @@ unsafe extern "C" fn window(
     target: *const Target,
 ) {
     naked_asm!(
+        core_is!(),
         "push {{r1, r2, r4-r11, lr}}",
         "ldm r0, {{r4-r7}}",
         "ldm r1, {{r8, r9, r12}}",

@@ -162,4 +162,24 @@ macro_rules! finish_channels {
     };
 }
 
-pub(super) use {finish_channels, finish2, target};
+/// What the assembler must know: with optimization at link time it forgets what the core has.
+#[cfg(all(target_abi = "eabihf", not(fleetfoot_arm_v8m)))]
+macro_rules! core_is {
+    () => {
+        ".fpu fpv4-sp-d16"
+    };
+}
+#[cfg(fleetfoot_arm_v8m)]
+macro_rules! core_is {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+#[cfg(not(any(target_abi = "eabihf", fleetfoot_arm_v8m)))]
+macro_rules! core_is {
+    () => {
+        ""
+    };
+}
+
+pub(super) use {core_is, finish_channels, finish2, target};

@@ -28,34 +28,31 @@ pub(super) fn window<const R: usize>(
 ) {
     let (w, in_c) = (&c.window, c.in_c);
     let (row_len, run) = (w.in_w * in_c, w.kernel_w * in_c);
-    let left = at.1.wrapping_sub(w.pad_left);
-    let inside = w.dilation_w == 1 && left < w.in_w && w.in_w - left >= w.kernel_w;
     let (words, mut done) = (!by_bytes(c), 0);
+    // Columns of the kernel inside the image; with dilation each one is a run of its own.
+    let (left, runs) = (at.1.wrapping_sub(w.pad_left), if w.dilation_w == 1 { 1 } else { w.kernel_w });
     for ky in 0..w.kernel_h {
         let y = (at.0 + ky * w.dilation_h).wrapping_sub(w.pad_top);
-        let line = if y < w.in_h { &image[y * row_len..][..row_len] } else { &[] };
-        match (words, inside && y < w.in_h) {
-            (true, true) => {
-                expand::<R>(c.in_dtype, &line[left * in_c..][..run], &mut cells[done / 2 * R..]);
-                done += run;
+        for kx in 0..runs {
+            let (first, len) = (left.wrapping_add(kx * w.dilation_w), run / runs);
+            // Cells before the image, and those inside.
+            let before = if first > usize::MAX / 2 { (first.wrapping_neg() * in_c).min(len) } else { 0 };
+            let from = if before == 0 { first * in_c } else { 0 };
+            let inside = if y < w.in_h { row_len.saturating_sub(from).min(len - before) } else { 0 };
+            let line = if inside > 0 { &image[y * row_len + from..][..inside] } else { &[] };
+            if words {
+                fill::<R>(border(c), before / 4, &mut cells[done / 2 * R..]);
+                let rest = done + before;
+                expand::<R>(c.in_dtype, line, cells.get_mut(rest / 2 * R..).unwrap_or_default());
+                let rest = rest + inside;
+                fill::<R>(border(c), (len - before - inside) / 4, cells.get_mut(rest / 2 * R..).unwrap_or_default());
+            } else {
+                let (start, rest) = bytes[done..][..len].split_at_mut(before);
+                let (middle, end) = rest.split_at_mut(inside);
+                start.iter_mut().chain(end).for_each(|byte| *byte = c.in_zero_point as u8);
+                copy(line, middle);
             }
-            (false, true) => {
-                bytes[done..][..run].copy_from_slice(&line[left * in_c..][..run]);
-                done += run;
-            }
-            (_, false) => {
-                for kx in 0..w.kernel_w {
-                    let x = (at.1 + kx * w.dilation_w).wrapping_sub(w.pad_left);
-                    let pixel = if x < w.in_w && y < w.in_h { &line[x * in_c..][..in_c] } else { &[] };
-                    match (words, pixel.is_empty()) {
-                        (true, false) => expand::<R>(c.in_dtype, pixel, &mut cells[done / 2 * R..]),
-                        (true, true) => fill::<R>(border(c), in_c / 4, &mut cells[done / 2 * R..]),
-                        (false, false) => bytes[done..][..in_c].copy_from_slice(pixel),
-                        (false, true) => bytes[done..][..in_c].fill(c.in_zero_point as u8),
-                    }
-                    done += in_c;
-                }
-            }
+            done += len;
         }
     }
     if !words {
@@ -66,6 +63,39 @@ pub(super) fn window<const R: usize>(
     }
 }
 
+/// Copies a few bytes: a call would take longer.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: reads and writes as many bytes as both have; words need not be aligned.
+    unsafe {
+        asm!(
+            "subs {n}, #4",
+            "blo 3f",
+            "2:",
+            "ldr {word}, [{from}], #4",
+            "str {word}, [{to}], #4",
+            "subs {n}, #4",
+            "bhs 2b",
+            "3:",
+            "adds {n}, #4",
+            "beq 5f",
+            "4:",
+            "ldrb {word}, [{from}], #1",
+            "strb {word}, [{to}], #1",
+            "subs {n}, #1",
+            "bne 4b",
+            "5:",
+            n = inout(reg) from.len() => _,
+            from = inout(reg) from.as_ptr() => _,
+            to = inout(reg) to.as_mut_ptr() => _,
+            word = out(reg) _,
+            options(nostack)
+        );
+    }
+}
+
+#[inline(always)]
 fn fill<const R: usize>(word: u32, quads: usize, cells: &mut [u32]) {
     for quad in 0..quads {
         cells[2 * R * quad] = word;

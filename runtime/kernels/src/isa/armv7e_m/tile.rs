@@ -2,7 +2,7 @@
 
 use core::{arch::naked_asm, ptr};
 
-use super::finish::{Target, finish_channels, finish2, target};
+use super::finish::{Target, core_is, finish_channels, finish2, target};
 use crate::params::DType;
 
 /// Adds the products of `R` pixels (1 to 3) with the channels of `weights` and the next; finishes them where there is a target.
@@ -83,6 +83,7 @@ macro_rules! tile {
             target: *const Target,
         ) {
             naked_asm!(
+                core_is!(),
                 "push {{r0, r2, r3, r4-r11, lr}}",
                 concat!("ldm r0, {{", $sums, "}}"),
                 concat!("mov r0, #", $len),
@@ -231,6 +232,7 @@ macro_rules! line {
             target: *const Target,
         ) {
             naked_asm!(
+                core_is!(),
                 "push {{r0, r4-r11, lr}}",
                 "ldm r0, {{r4-r7}}",
                 "tst r3, #1",

@@ -75,7 +75,7 @@ fn run(board: &Board, elf: &Path, (network, bundle): (&str, &Path), ratchet: &mu
     print!("{printed}");
     let number = |line: &str, before: &str| {
         let missing = || format!("{}, {network}: the board printed no '{line}... {before}'", board.machine);
-        let line = printed.lines().filter(|text| text.starts_with(line)).last().ok_or_else(missing)?;
+        let line = printed.lines().rfind(|text| text.starts_with(line)).ok_or_else(missing)?;
         let words = line.split(before).next().and_then(|text| text.trim_end().rsplit(' ').next());
         words.and_then(|word| word.parse::<u64>().ok()).ok_or_else(missing)
     };

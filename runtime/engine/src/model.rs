@@ -36,6 +36,8 @@ pub struct Model<B> {
     steps_start: usize,
     n_steps: u32,
     tensors_len: usize,
+    /// Whether all multipliers of convolutions are below 1.
+    below_one: bool,
     inputs: heapless::Vec<Tensor, MAX_IO>,
     outputs: heapless::Vec<Tensor, MAX_IO>,
 }
@@ -94,13 +96,13 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// An [`EngineError`] that names the step and the operand at fault.
     pub fn open(graph: B, weights: B) -> Result<Self, EngineError> {
         let parsed = Graph::parse(graph.as_ref())?;
-        check::graph(&parsed, weights.as_ref())?;
+        let below_one = check::graph(&parsed, weights.as_ref())?;
         let steps_start = graph.as_ref().len() - parsed.step_bytes().len();
         let n_steps = parsed.n_steps();
         let tensors_len = parsed.arena_len() as usize;
         let (inputs, outputs) = (tensors(parsed.inputs()), tensors(parsed.outputs()));
         drop(parsed);
-        Ok(Self { graph, weights, steps_start, n_steps, tensors_len, inputs, outputs })
+        Ok(Self { graph, weights, steps_start, n_steps, tensors_len, below_one, inputs, outputs })
     }
 
     /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch; `usize::MAX` if that cannot be counted.
@@ -179,7 +181,9 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// The steps decoded, for [`run_prepared`](Self::run_prepared).
     pub fn prepare(&self, kernels: Kernels) -> impl Iterator<Item = Prepared> {
         let weights = self.weights.as_ref();
-        self.records().map(move |r| Prepared { step: step::Prepared::new(kernels, r.step, weights), cut: None })
+        let below_one = self.below_one;
+        let prepared = move |step| step::Prepared::new(kernels, step, weights, below_one);
+        self.records().map(move |r| Prepared { step: prepared(r.step), cut: None })
     }
 
     /// As [`prepare`](Self::prepare), for [`run_forked`](Self::run_forked) with up to `threads` threads, at most
@@ -270,8 +274,8 @@ impl<B: AsRef<[u8]>> Model<B> {
         let mut steps = Steps::new(all.get(at.offset..).unwrap_or_default(), self.n_steps.saturating_sub(at.index));
         // `open` decoded every step of these very bytes.
         let Some(Ok(record)) = steps.next() else { return Ok(false) };
-        let prepared = Prepared { step: step::Prepared::new(kernels, record.step, self.weights.as_ref()), cut: None };
-        self.run_steps(kernels, core::iter::once(prepared), arena, |_| ())?;
+        let step = step::Prepared::new(kernels, record.step, self.weights.as_ref(), self.below_one);
+        self.run_steps(kernels, core::iter::once(Prepared { step, cut: None }), arena, |_| ())?;
         let (rest, left) = steps.rest();
         *at = Position { offset: all.len() - rest.len(), index: at.index + 1 };
         Ok(left != 0)

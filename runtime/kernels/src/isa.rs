@@ -124,6 +124,7 @@ pub(crate) trait Op {
     /// Whether it uses dot products. All else runs on AVX2 where an instruction set adds nothing but those.
     const DOTS: bool = false;
     /// Whether it is a convolution. All else is there once on microcontrollers, for the sake of flash.
+    #[cfg_attr(not(fleetfoot_arm_dsp), allow(dead_code, reason = "asked for there"))]
     const WEIGHTED: bool = false;
     /// Runs on `isa`. Always `#[inline(always)]`, so that it is compiled with `isa`'s instructions.
     fn eval<I: Isa>(self, isa: I) -> Self::Out;

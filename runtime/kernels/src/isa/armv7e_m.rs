@@ -247,19 +247,21 @@ fn line(c: &Conv<'_>, input: &[u8], output: &mut [u8]) {
 /// The channels up to a multiple of four, each finished by the loop; how many.
 #[inline(never)]
 fn fast_line(layer: &Layer<'_>, words: &[[u8; 4]], output: &mut [u8]) -> usize {
-    let mut target = layer.target(0, output.as_mut_ptr());
-    let mut weights = layer.weights(0);
+    let c = layer.c;
     let done = if words.is_empty() { 0 } else { output.len() / 4 * 4 };
-    for n in (0..done).step_by(4) {
-        // SAFETY: channels up to `c16` are there, `words` words of input, and four bytes of output.
-        unsafe {
-            let mut sums = [layer.start(n), layer.start(n + 1), layer.start(n + 2), layer.start(n + 3)];
-            tile::line(layer.c.in_dtype, &mut sums, words, weights, Some(&target));
-        }
-        target.output = target.output.wrapping_add(4);
-        target.multipliers = target.multipliers.wrapping_add(4);
-        // To the next four of a block, or to the next block.
-        weights = weights.wrapping_add(if n % 16 == 12 { 16 * layer.k4 - 48 } else { 16 });
+    for n in (0..done).step_by(16) {
+        let mut block = tile::Line {
+            target: layer.target(n, output[n..].as_mut_ptr()),
+            bias: c.bias[n..].as_ptr(),
+            sums: c.sums[n..].as_ptr(),
+            in_zero_point: c.in_zero_point,
+            n: words.len(),
+            words: words.as_ptr(),
+            weights: layer.weights(n),
+            quads: (done - n).min(16) / 4,
+        };
+        // SAFETY: a block of channels up to `c16` is there, `words` words of input, and four bytes of output for each of `quads`.
+        unsafe { tile::line(c.in_dtype, &mut block) };
     }
     done
 }

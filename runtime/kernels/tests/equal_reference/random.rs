@@ -1,6 +1,6 @@
 //! What is drawn: sizes, windows, bytes with extremes. Seeded: a failure names its case.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec;
 
 use fleetfoot_kernels::{DType, Window};
 

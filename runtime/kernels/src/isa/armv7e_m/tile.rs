@@ -146,26 +146,33 @@ tile!(
     "r4" "r5"
 );
 
-/// Adds the products of the words of one pixel with the channel of `weights` and the next three; finishes them where there is a target.
+/// One pixel times up to 16 channels of a block. Read and moved on by assembler.
+#[repr(C)]
+pub(super) struct Line {
+    pub(super) target: Target,
+    pub(super) bias: *const i32,
+    pub(super) sums: *const i32,
+    pub(super) in_zero_point: i32,
+    /// Words of the pixel, 1 or more.
+    pub(super) n: usize,
+    pub(super) words: *const [u8; 4],
+    /// Four words of weights for each word of the pixel, 64 bytes apart and aligned to words.
+    pub(super) weights: *const i8,
+    /// Fours of channels, 1 to 4.
+    pub(super) quads: usize,
+}
+
+/// Multiplies and finishes.
 ///
 /// # Safety
-/// There is a word or more; `weights` are four words for each, 64 bytes apart and aligned to words; `target` has room for four, and the
-/// core an FPU.
+/// Everything that `line` names is there, and the core has an FPU.
 #[inline(always)]
-pub(super) unsafe fn line(
-    dtype: DType,
-    sums: &mut [i32; 4],
-    words: &[[u8; 4]],
-    weights: *const i8,
-    target: Option<&Target>,
-) {
-    let (sums, cells, n) = (sums.as_mut_ptr(), words.as_ptr(), words.len());
-    let target = target.map_or(ptr::null(), ptr::from_ref);
+pub(super) unsafe fn line(dtype: DType, line: &mut Line) {
     // SAFETY: the caller's.
     unsafe {
         match dtype {
-            DType::Int8 => line_i8(sums, cells, weights, n, target),
-            DType::UInt8 => line_u8(sums, cells, weights, n, target),
+            DType::Int8 => line_i8(line),
+            DType::UInt8 => line_u8(line),
         }
     }
 }
@@ -224,36 +231,52 @@ macro_rules! line {
         /// # Safety
         /// As [`line`].
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(
-            sums: *mut i32,
-            words: *const [u8; 4],
-            weights: *const i8,
-            n: usize,
-            target: *const Target,
-        ) {
+        unsafe extern "C" fn $name(line: &mut Line) {
             naked_asm!(
                 core_is!(),
                 "push {{r0, r4-r11, lr}}",
-                "ldm r0, {{r4-r7}}",
-                "tst r3, #1",
-                "it ne",
-                "addne r3, #1",
-                "bne 3f",
+                // Bias less what the zero point of the input adds.
+                "5:",
+                "ldr r0, [sp]",
+                "ldrd r1, r2, [r0, #16]",
+                "ldm r1!, {{r4-r7}}",
+                "ldm r2!, {{r8-r11}}",
+                "strd r1, r2, [r0, #16]",
+                "ldrd r12, r3, [r0, #24]",
+                "mls r4, r8, r12, r4",
+                "mls r5, r9, r12, r5",
+                "mls r6, r10, r12, r6",
+                "mls r7, r11, r12, r7",
+                "ldrd r1, r2, [r0, #32]",
+                "b 3f",
                 "2:",
                 channels!($extend),
+                "subs r3, #1",
                 "3:",
-                channels!($extend),
-                "subs r3, #2",
+                "tst r3, #3",
                 "bne 2b",
-                "ldr r0, [sp, #40]",
-                "cmp r0, #0",
+                "cmp r3, #0",
                 "beq 4f",
-                finish_channels!(),
-                "pop {{r0, r4-r11, pc}}",
+                "2:",
+                channels!($extend),
+                channels!($extend),
+                channels!($extend),
+                channels!($extend),
+                "subs r3, #4",
+                "bne 2b",
                 "4:",
-                "pop {{r0}}",
-                "stm r0, {{r4-r7}}",
-                "pop {{r4-r11, pc}}",
+                "ldr r0, [sp]",
+                finish_channels!(),
+                "add r1, #4",
+                "add r3, #16",
+                "str r1, [r0]",
+                "str r3, [r0, #8]",
+                "ldrd r1, r2, [r0, #36]",
+                "add r1, #16",
+                "subs r2, #1",
+                "strd r1, r2, [r0, #36]",
+                "bne 5b",
+                "pop {{r0, r4-r11, pc}}",
             )
         }
     };

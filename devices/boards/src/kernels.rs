@@ -15,12 +15,17 @@ mod guarded;
 #[path = "../../../runtime/kernels/tests/equal_reference/random.rs"]
 mod random;
 
+// The allocator's critical section.
+#[cfg(target_arch = "arm")]
+use cortex_m as _;
 use embedded_alloc::LlffHeap;
 use fleetfoot_kernels::Kernels;
+#[cfg(target_arch = "riscv32")]
+use riscv as _;
 use semihosting::println;
 
-/// Bytes for weights, inputs and outputs of a case.
-const HEAP_LEN: usize = 384 * 1024;
+/// Bytes for weights, inputs and outputs of a case, and what lies between them. The boards with a Cortex-M4, M7 and M33 have 4 MB.
+const HEAP_LEN: usize = 3 * 1024 * 1024;
 
 #[global_allocator]
 static HEAP: LlffHeap = LlffHeap::empty();

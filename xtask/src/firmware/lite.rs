@@ -36,7 +36,7 @@ pub(super) fn check(tree: &Tree, work: &Path, board: &Board, bundle: &Path) -> R
     let without = program("lite-baseline", &["--features", "baseline"])?;
     let with = program("lite-verifier", &[])?;
     no_allocator(&with)?;
-    board.run(&with).run()?;
+    board.count(&with).run()?;
     let mut files_len = 0;
     for file in [&first, &trust, &header, &directive] {
         files_len += fs::metadata(file).map_err(|e| format!("{}: {e}", file.display()))?.len();

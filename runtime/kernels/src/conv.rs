@@ -37,6 +37,7 @@ pub(crate) struct Block<'a> {
     /// One for each channel, and up to the next multiple of 16.
     pub(crate) bias: &'a [i32],
     /// As `bias`.
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code, reason = "read there"))]
     pub(crate) sums: &'a [i32],
     /// As `bias`.
     pub(crate) multipliers: &'a [f32],

@@ -122,6 +122,7 @@ pub(crate) trait Op {
     /// What the operation returns.
     type Out;
     /// Whether it uses dot products. All else runs on AVX2 where an instruction set adds nothing but those.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "asked for there"))]
     const DOTS: bool = false;
     /// Whether it is a convolution. All else is there once on microcontrollers, for the sake of flash.
     #[cfg_attr(not(fleetfoot_arm_dsp), allow(dead_code, reason = "asked for there"))]

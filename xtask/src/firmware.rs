@@ -1,14 +1,18 @@
-//! The check `firmware`: the device side without heap or OS, built for a Cortex-M4 and run on an emulated board.
+//! The check `firmware`: the device side without heap or OS on emulated boards.
 //!
 //! ```text
-//! fleetfoot keys new, fleetfoot pack  ->  bundle and public key of this run
-//! cargo build (devices/boards/mps2-an386)  ->  an ELF file with both inside
-//! its symbols: no allocator            its run: every golden case, exit status 0
-//! once more with a damaged bundle: exit status 1
-//! lite files of the same release (lite.rs)        accepted, and with any change refused; instructions and flash
+//! fleetfoot keys new, fleetfoot pack  ->  bundles of the networks and the public key of this run
+//! devices/boards, program golden      ->  its symbols: no allocator            its run with each network: every golden case
+//!                                         instructions, arena, stack: not above devices/ratchet.csv
+//!                                         once more with a damaged bundle: exit status 1
+//! program kernels                     ->  the core's kernels equal the reference
+//! program lite (lite.rs)              ->  lite files accepted, and with any change refused; instructions and flash
+//! the libraries alone                 ->  build for cores without atomics and without DSP
 //! ```
 
+mod boards;
 pub(crate) mod lite;
+mod ratchet;
 
 use std::{
     fs,
@@ -17,40 +21,89 @@ use std::{
 
 use object::{Object, ObjectSymbol};
 
-use crate::{
-    setup::{self, DEBIAN_RUSTC},
-    shell::{Cmd, Result, Tree},
-};
-
-const TARGET: &str = "thumbv7em-none-eabihf";
-/// Seconds for one emulated run.
-const TIMEOUT_S: u32 = 300;
+use crate::shell::{Cmd, Result, Tree};
+use boards::{BOARDS, Board};
+use ratchet::Ratchet;
 
 pub(crate) fn check(tree: &Tree) -> Result {
     let work = tree.target.join("firmware");
-    let (bundle, key) = bundle(tree, &work)?;
-    let elf = build(tree, &work, &bundle, &key)?;
-    no_allocator(&elf)?;
-    board(&elf).run()?;
+    let (networks, key) = bundles(tree, &work)?;
+    let mut ratchet = Ratchet::default();
+    for board in BOARDS {
+        println!("\n--- {} ---", board.machine);
+        let elf = golden(tree, &work, board, &key)?;
+        for (network, bundle) in &networks {
+            run(board, &elf, (network, bundle), &mut ratchet)?;
+        }
+    }
+    let [board, ..] = BOARDS else { return Err("no board".into()) };
 
-    println!("the same with one bit of the bundle changed: the board must refuse it");
+    println!("\nthe same with one bit of the bundle changed: the board must refuse it");
+    let [(_, bundle), ..] = &networks[..] else { return Err("no network".into()) };
     let damaged = work.join("damaged.ff");
     let file = |e: std::io::Error| format!("{}: {e}", damaged.display());
-    let mut bytes = fs::read(&bundle).map_err(file)?;
+    let mut bytes = fs::read(bundle).map_err(file)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&damaged, bytes).map_err(file)?;
-    board(&build(tree, &work, &damaged, &key)?).expect(1)?;
-    lite::check(tree, &work, &bundle)
+    board.run_with(&kept(&work, board, "golden"), &damaged)?.expect(1)?;
+
+    board.cargo(tree, &work, "kernels")?.args(["--features", "heap"]).run()?;
+    board.run(&board.elf(&work, "kernels")).run()?;
+    lite::check(tree, &work, board, bundle)?;
+    ratchet.check(tree)
 }
 
-/// The emulated board with `elf` in its memory. The exit code is that of the firmware.
-fn board(elf: &Path) -> Cmd {
-    Cmd::new("timeout")
-        .args(["-k", "5", &TIMEOUT_S.to_string(), "qemu-system-arm", "-M", "mps2-an386", "-cpu", "cortex-m4"])
-        .args(["-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"])
-        .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
-        .arg(elf)
+/// Builds the program for a board; each keeps its file.
+fn golden(tree: &Tree, work: &Path, board: &Board, key: &Path) -> Result<PathBuf> {
+    let kept = kept(work, board, "golden");
+    if !board.shares() {
+        board.cargo(tree, work, "golden")?.env("FF_KEY", key).run()?;
+        fs::copy(board.elf(work, "golden"), &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+        no_allocator(&kept)?;
+    }
+    Ok(kept)
+}
+
+fn kept(work: &Path, board: &Board, bin: &str) -> PathBuf {
+    work.join(format!("{}-{bin}.elf", board.program))
+}
+
+/// Runs a network on a board and notes what it cost.
+fn run(board: &Board, elf: &Path, (network, bundle): (&str, &Path), ratchet: &mut Ratchet) -> Result {
+    let printed = board.run_with(elf, bundle)?.read()?;
+    print!("{printed}");
+    let number = |line: &str, before: &str| {
+        let missing = || format!("{}, {network}: the board printed no '{line}... {before}'", board.machine);
+        let line = printed.lines().rfind(|text| text.starts_with(line)).ok_or_else(missing)?;
+        let words = line.split(before).next().and_then(|text| text.trim_end().rsplit(' ').next());
+        words.and_then(|word| word.parse::<u64>().ok()).ok_or_else(missing)
+    };
+    for (what, line, before) in [
+        ("instructions", "golden 1/", "instructions"),
+        ("arena_bytes", "arena ", "bytes,"),
+        ("open_instructions", "opened:", "instructions"),
+        ("stack_of_verify_bytes", "verified ", "bytes of stack"),
+        ("stack_of_inference_bytes", "steps:", "bytes of stack"),
+    ] {
+        ratchet.add(board.machine, network, what, number(line, before)?);
+    }
+    Ok(())
+}
+
+/// A network and the file of its bundle.
+type Network = (&'static str, PathBuf);
+
+/// The networks of this run, smallest first, and the public key of their signer.
+fn bundles(tree: &Tree, work: &Path) -> Result<(Vec<Network>, PathBuf)> {
+    let (kws, key) = bundle(tree, work)?;
+    let Some(shared) = tree.shared() else { return Ok((vec![("digits", kws)], key)) };
+    let mut networks = vec![("kws", kws)];
+    for name in ["ad", "ic", "vww"] {
+        let model = shared.join(format!("models/mlperf-tiny/{name}_int8"));
+        networks.push((name, pack(tree, work, name, &model)?));
+    }
+    Ok((networks, key))
 }
 
 /// Packs and signs a model with a key made for this run.
@@ -60,16 +113,6 @@ pub(crate) fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
         fs::remove_dir_all(work.join("keys")).map_err(|e| format!("{}: {e}", work.display()))?;
     }
     fs::create_dir_all(work).map_err(|e| format!("{}: {e}", work.display()))?;
-    let (model, golden, name) = match tree.shared() {
-        Some(shared) => {
-            let dir = shared.join("models/mlperf-tiny");
-            (dir.join("kws_int8.tflite"), dir.join("kws_int8.golden.npz"), "kws")
-        }
-        None => {
-            let dir = tree.root.join("examples/digits");
-            (dir.join("digits_v2.tflite"), dir.join("digits_v2.golden.npz"), "digits")
-        }
-    };
     let keys = work.join("keys");
     let made = Cmd::new(&program)
         .args(["--json", "keys", "new", "--plain", "--role", "releases", "--out"])
@@ -77,18 +120,27 @@ pub(crate) fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
         .read()?;
     let public = work.join("public-key.bin");
     fs::write(&public, public_key(&made)?).map_err(|e| format!("{}: {e}", public.display()))?;
-    let bundle = work.join("model.ff");
-    Cmd::new(&program)
+    let bundle = match tree.shared() {
+        Some(shared) => pack(tree, work, "kws", &shared.join("models/mlperf-tiny/kws_int8"))?,
+        None => pack(tree, work, "digits", &tree.root.join("examples/digits/digits_v2"))?,
+    };
+    Ok((bundle, public))
+}
+
+/// Packs `model`.tflite with the cases of `model`.golden.npz.
+fn pack(tree: &Tree, work: &Path, name: &str, model: &Path) -> Result<PathBuf> {
+    let bundle = work.join(format!("{name}.ff"));
+    Cmd::new(tree.program()?)
         .arg("pack")
-        .arg(&model)
+        .arg(model.with_extension("tflite"))
         .args(["--name", name, "--version", "1.0.0", "--golden"])
-        .arg(&golden)
+        .arg(model.with_extension("golden.npz"))
         .arg("--key")
-        .arg(keys.join("releases.key"))
+        .arg(work.join("keys/releases.key"))
         .arg("-o")
         .arg(&bundle)
         .run()?;
-    Ok((bundle, public))
+    Ok(bundle)
 }
 
 /// The 32 bytes of the public key in what `keys new --json` printed.
@@ -100,35 +152,12 @@ fn public_key(json: &str) -> Result<Vec<u8>> {
     (0..64).step_by(2).map(byte).collect()
 }
 
-fn build(tree: &Tree, work: &Path, bundle: &Path, key: &Path) -> Result<PathBuf> {
-    cargo(tree, work, "golden")?.env("FF_BUNDLE", bundle).env("FF_KEY", key).run()?;
-    Ok(elf(work, "golden"))
-}
-
-fn elf(work: &Path, bin: &str) -> PathBuf {
-    work.join(TARGET).join("release").join(bin)
-}
-
-/// The command that builds the program `bin` for the board.
-fn cargo(tree: &Tree, work: &Path, bin: &str) -> Result<Cmd> {
-    // In the folder of the firmware, for the sake of its .cargo/config.toml.
-    Ok(Cmd::cargo(tree, ["build", "--release", "--target", TARGET, "-Zbuild-std=core", "--bin", bin])
-        .dir(tree.root.join("devices"))
-        .arg("--target-dir")
-        .arg(work)
-        .env("RUSTC", DEBIAN_RUSTC)
-        // Building `core` ourselves is not stable yet; nothing else here needs it.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env_remove("LD_LIBRARY_PATH")
-        .path(&setup::rust_lld_dir()?))
-}
-
 /// A program that links without an allocator cannot allocate; a symbol would show that one came in.
 fn no_allocator(elf: &Path) -> Result {
     let bytes = fs::read(elf).map_err(|e| format!("{}: {e}", elf.display()))?;
     let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", elf.display()))?;
     let names: Vec<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
-    if !names.iter().any(|name| name.contains("Reset")) {
+    if !names.iter().any(|name| name.contains("_start")) {
         return Err(format!("{}: stripped, so that symbols prove nothing", elf.display()));
     }
     match names

@@ -3,7 +3,7 @@
 //! | area | needs | from |
 //! |---|---|---|
 //! | aarch64 | an AArch64 standard library, linker, C library, `qemu-aarch64` | Debian packages |
-//! | firmware | the sources of `core`, `rust-lld`, `qemu-system-arm` | Debian packages, the Rust toolchain |
+//! | firmware | the sources of `core`, `rust-lld`, `qemu-system-arm`, `qemu-system-riscv32` | Debian packages, the Rust toolchain |
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
 //! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
 //! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines and JUnit from Maven Central) | Debian packages |
@@ -128,6 +128,11 @@ const NEEDS: &[Need] = &[
         package: "rust-web-src",
         areas: &[Area::C, Area::Firmware, Area::Swift],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
+    },
+    Need {
+        package: "qemu-system-misc",
+        areas: &[Area::Firmware],
+        present: || on_path("qemu-system-riscv32").is_some(),
     },
     Need { package: "qemu-system-arm", areas: &[Area::Firmware], present: || on_path("qemu-system-arm").is_some() },
     Need { package: "clang", areas: &[Area::C], present: || on_path("clang++").is_some() },

@@ -119,6 +119,7 @@ impl Cmd {
         let output = self.inner.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.map_err(|e| format!("{}: {e}", self.shown))?;
         if !output.status.success() {
+            print!("{}", String::from_utf8_lossy(&output.stdout));
             return Err(format!("{}: {}", output.status, self.shown));
         }
         String::from_utf8(output.stdout).map_err(|e| format!("{}: {e}", self.shown))

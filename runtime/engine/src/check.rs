@@ -22,15 +22,15 @@ use crate::{
     written::{MOST, Written},
 };
 
-/// Proves every bound of `graph` over `weights`.
-pub(crate) fn graph(graph: &Graph<'_>, weights: &[u8]) -> Result<(), EngineError> {
+/// Proves every bound of `graph` over `weights`; whether all multipliers of convolutions are below 1.
+pub(crate) fn graph(graph: &Graph<'_>, weights: &[u8]) -> Result<bool, EngineError> {
     if weights.len() as u64 != u64::from(graph.weights_len()) {
         return Err(EngineError::WeightsLength { need: u64::from(graph.weights_len()), have: weights.len() as u64 });
     }
     if !weights.as_ptr().addr().is_multiple_of(16) {
         return Err(EngineError::WeightsMisaligned);
     }
-    let mut at = At { place: Place::Input(0), graph, written: Written::default() };
+    let mut at = At { place: Place::Input(0), graph, written: Written::default(), below_one: true };
     for (index, io) in (0..).zip(graph.inputs()) {
         at.place = Place::Input(index);
         at.io(io)?;
@@ -48,7 +48,7 @@ pub(crate) fn graph(graph: &Graph<'_>, weights: &[u8]) -> Result<(), EngineError
         at.io(io)?;
         at.reads("output", io.span, len(io))?;
     }
-    Ok(())
+    Ok(at.below_one)
 }
 
 /// Bytes of an input or output of the model.
@@ -61,6 +61,7 @@ struct At<'g> {
     place: Place,
     graph: &'g Graph<'g>,
     written: Written,
+    below_one: bool,
 }
 
 impl At<'_> {
@@ -173,6 +174,7 @@ impl At<'_> {
         self.within("zero point of the weights", c.weight_zero_point, -128, 127)?;
         self.clamp(c.out_dtype, c.out_zero_point, c.lo, c.hi)?;
         let params = step::conv(c, weights).map_err(|fault| self.fault(fault))?;
+        self.below_one &= params.below_one;
         params.multipliers[..params.out_c].iter().try_for_each(|&m| self.multiplier(m))?;
         let flawless = if in_c == 0 { constants::depthwise(&params) } else { constants::dense(&params) };
         flawless.map_err(|flaw| {

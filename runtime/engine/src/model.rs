@@ -36,6 +36,8 @@ pub struct Model<B> {
     steps_start: usize,
     n_steps: u32,
     tensors_len: usize,
+    /// Whether all multipliers of convolutions are below 1.
+    below_one: bool,
     inputs: heapless::Vec<Tensor, MAX_IO>,
     outputs: heapless::Vec<Tensor, MAX_IO>,
 }
@@ -51,6 +53,24 @@ impl Prepared {
     /// Bytes of scratch, whole or in parts.
     fn most_scratch_len(&self) -> usize {
         self.cut.map_or(0, |cut| cut.scratch_len()).max(self.step.scratch_len)
+    }
+}
+
+/// Where in an inference the next step lies, see [`Model::step`]. It belongs to one model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    offset: usize,
+    index: u32,
+}
+
+impl Position {
+    /// Before the first step.
+    pub const START: Self = Self { offset: 0, index: 0 };
+
+    /// The position of the next step, from 0.
+    #[must_use]
+    pub const fn index(&self) -> u32 {
+        self.index
     }
 }
 
@@ -76,13 +96,13 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// An [`EngineError`] that names the step and the operand at fault.
     pub fn open(graph: B, weights: B) -> Result<Self, EngineError> {
         let parsed = Graph::parse(graph.as_ref())?;
-        check::graph(&parsed, weights.as_ref())?;
+        let below_one = check::graph(&parsed, weights.as_ref())?;
         let steps_start = graph.as_ref().len() - parsed.step_bytes().len();
         let n_steps = parsed.n_steps();
         let tensors_len = parsed.arena_len() as usize;
         let (inputs, outputs) = (tensors(parsed.inputs()), tensors(parsed.outputs()));
         drop(parsed);
-        Ok(Self { graph, weights, steps_start, n_steps, tensors_len, inputs, outputs })
+        Ok(Self { graph, weights, steps_start, n_steps, tensors_len, below_one, inputs, outputs })
     }
 
     /// Bytes of arena that [`run`](Self::run) needs with `kernels`: tensors and scratch; `usize::MAX` if that cannot be counted.
@@ -161,7 +181,9 @@ impl<B: AsRef<[u8]>> Model<B> {
     /// The steps decoded, for [`run_prepared`](Self::run_prepared).
     pub fn prepare(&self, kernels: Kernels) -> impl Iterator<Item = Prepared> {
         let weights = self.weights.as_ref();
-        self.records().map(move |r| Prepared { step: step::Prepared::new(kernels, r.step, weights), cut: None })
+        let below_one = self.below_one;
+        let prepared = move |step| step::Prepared::new(kernels, step, weights, below_one);
+        self.records().map(move |r| Prepared { step: prepared(r.step), cut: None })
     }
 
     /// As [`prepare`](Self::prepare), for [`run_forked`](Self::run_forked) with up to `threads` threads, at most
@@ -240,6 +262,23 @@ impl<B: AsRef<[u8]>> Model<B> {
             observe(StepInfo { index });
         }
         Ok(())
+    }
+
+    /// The step at `at`, and moves `at` behind it; whether there are more. A run of steps from [`Position::START`] on is an inference,
+    /// and what lies between two of them is the caller's.
+    ///
+    /// # Errors
+    /// [`EngineError::ArenaTooSmall`].
+    pub fn step(&self, kernels: Kernels, at: &mut Position, arena: &mut [u8]) -> Result<bool, EngineError> {
+        let all = &self.graph.as_ref()[self.steps_start..];
+        let mut steps = Steps::new(all.get(at.offset..).unwrap_or_default(), self.n_steps.saturating_sub(at.index));
+        // `open` decoded every step of these very bytes.
+        let Some(Ok(record)) = steps.next() else { return Ok(false) };
+        let step = step::Prepared::new(kernels, record.step, self.weights.as_ref(), self.below_one);
+        self.run_steps(kernels, core::iter::once(Prepared { step, cut: None }), arena, |_| ())?;
+        let (rest, left) = steps.rest();
+        *at = Position { offset: all.len() - rest.len(), index: at.index + 1 };
+        Ok(left != 0)
     }
 
     /// One inference: reads the inputs from the arena, leaves the outputs in it. Inputs may be overwritten on the way.

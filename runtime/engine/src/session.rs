@@ -2,7 +2,10 @@
 
 use fleetfoot_kernels::Kernels;
 
-use crate::{error::EngineError, model::Model};
+use crate::{
+    error::EngineError,
+    model::{Model, Position},
+};
 
 /// One model in one arena. A session runs one inference at a time.
 #[derive(Debug)]
@@ -10,6 +13,7 @@ pub struct Session<'m, B> {
     model: &'m Model<B>,
     kernels: Kernels,
     arena: &'m mut [u8],
+    at: Position,
 }
 
 impl<'m, B: AsRef<[u8]>> Session<'m, B> {
@@ -22,7 +26,7 @@ impl<'m, B: AsRef<[u8]>> Session<'m, B> {
         if have < need {
             return Err(EngineError::ArenaTooSmall { need, have });
         }
-        Ok(Self { model, kernels, arena })
+        Ok(Self { model, kernels, arena, at: Position::START })
     }
 
     /// The bytes of input `index`, to be written before every [`run`](Self::run).
@@ -51,7 +55,31 @@ impl<'m, B: AsRef<[u8]>> Session<'m, B> {
     /// # Errors
     /// None after [`new`](Self::new) succeeded.
     pub fn run(&mut self) -> Result<(), EngineError> {
+        self.at = Position::START;
         self.model.run(self.kernels, self.arena)
+    }
+
+    /// One layer of an inference; whether there are more. For firmware that has something else to do in between. The inputs must be there before
+    /// the first, the outputs after the last; a [`run`](Self::run) begins anew.
+    ///
+    /// ```
+    /// # use fleetfoot_engine::{EngineError, Session};
+    /// # fn example(session: &mut Session<'_, &[u8]>, mut serve_the_radio: impl FnMut()) -> Result<(), EngineError> {
+    /// while session.step()? {
+    ///     serve_the_radio();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// None after [`new`](Self::new) succeeded.
+    pub fn step(&mut self) -> Result<bool, EngineError> {
+        let more = self.model.step(self.kernels, &mut self.at, self.arena)?;
+        if !more {
+            self.at = Position::START;
+        }
+        Ok(more)
     }
 
     /// The bytes of output `index` of the last run.

@@ -44,9 +44,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(kernels: Kernels, step: Step, weights: &[u8]) -> Self {
+    /// `below_one` where all multipliers of the model are: then those of the step need no look.
+    pub(crate) fn new(kernels: Kernels, step: Step, weights: &[u8], below_one: bool) -> Self {
+        let known = |c| if below_one { conv_known(c, weights, true) } else { conv(c, weights) };
         let (scratch_len, below_one) = match &step {
-            Step::Conv(c) | Step::FullyConnected(c) | Step::Depthwise(c) => match conv(c, weights) {
+            Step::Conv(c) | Step::FullyConnected(c) | Step::Depthwise(c) => match known(c) {
                 Ok(c) if matches!(step, Step::Depthwise(_)) => (kernels.depthwise_scratch_len(&c), c.below_one),
                 Ok(c) => (kernels.conv_scratch_len(&c), c.below_one),
                 Err(_) => (0, false),

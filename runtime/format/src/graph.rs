@@ -547,6 +547,12 @@ impl<'a> Steps<'a> {
     pub const fn new(bytes: &'a [u8], n_steps: u32) -> Self {
         Self { rest: bytes, left: n_steps, done: false }
     }
+
+    /// The encoded steps that are left, and how many they are: from there a holder can go on later.
+    #[must_use]
+    pub const fn rest(&self) -> (&'a [u8], u32) {
+        (self.rest, self.left)
+    }
 }
 
 impl<'a> Iterator for Steps<'a> {

@@ -37,6 +37,7 @@ pub(crate) struct Block<'a> {
     /// One for each channel, and up to the next multiple of 16.
     pub(crate) bias: &'a [i32],
     /// As `bias`.
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code, reason = "read there"))]
     pub(crate) sums: &'a [i32],
     /// As `bias`.
     pub(crate) multipliers: &'a [f32],
@@ -65,6 +66,7 @@ pub(crate) struct ConvScratch<'a>(pub(crate) &'a Conv<'a>);
 impl Op for ConvScratch<'_> {
     type Out = usize;
     const DOTS: bool = true;
+    const WEIGHTED: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> usize {
@@ -83,6 +85,7 @@ pub(crate) struct RunConv<'a> {
 impl Op for RunConv<'_> {
     type Out = ();
     const DOTS: bool = true;
+    const WEIGHTED: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
@@ -207,7 +210,7 @@ fn gather_row<I: Isa>(isa: I, c: &Conv<'_>, input: &[u8], y: usize, pixels: Rang
 
 /// The sum over a window, zero point taken off: what the zero point of the weights multiplies.
 #[inline(always)]
-fn window_sum(c: &Conv<'_>, input: &[u8], y: usize, x: usize) -> i32 {
+pub(crate) fn window_sum(c: &Conv<'_>, input: &[u8], y: usize, x: usize) -> i32 {
     let w = &c.window;
     let mut sum = 0i32;
     for ky in 0..w.kernel_h {

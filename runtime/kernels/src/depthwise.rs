@@ -17,6 +17,7 @@ pub(crate) struct DepthwiseScratch<'a>(pub(crate) &'a Conv<'a>);
 
 impl Op for DepthwiseScratch<'_> {
     type Out = usize;
+    const WEIGHTED: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) -> usize {
@@ -34,6 +35,7 @@ pub(crate) struct RunDepthwise<'a> {
 
 impl Op for RunDepthwise<'_> {
     type Out = ();
+    const WEIGHTED: bool = true;
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {

@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(fleetfoot_arm_dsp)]
+mod armv7e_m;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +32,8 @@ mod vnni;
 #[cfg(target_arch = "x86_64")]
 mod x86_tables;
 
+#[cfg(fleetfoot_arm_dsp)]
+pub(crate) use armv7e_m::Armv7eM;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -118,7 +122,11 @@ pub(crate) trait Op {
     /// What the operation returns.
     type Out;
     /// Whether it uses dot products. All else runs on AVX2 where an instruction set adds nothing but those.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "asked for there"))]
     const DOTS: bool = false;
+    /// Whether it is a convolution. All else is there once on microcontrollers, for the sake of flash.
+    #[cfg_attr(not(fleetfoot_arm_dsp), allow(dead_code, reason = "asked for there"))]
+    const WEIGHTED: bool = false;
     /// Runs on `isa`. Always `#[inline(always)]`, so that it is compiled with `isa`'s instructions.
     fn eval<I: Isa>(self, isa: I) -> Self::Out;
 }
@@ -140,6 +148,8 @@ pub(crate) enum Selected {
     Dotprod(Dotprod),
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
+    #[cfg(fleetfoot_arm_dsp)]
+    Armv7eM(Armv7eM),
     Scalar(Scalar),
 }
 
@@ -160,6 +170,8 @@ impl Selected {
             Dotprod::new().map(Self::Dotprod),
             #[cfg(target_arch = "aarch64")]
             Neon::new().map(Self::Neon),
+            #[cfg(fleetfoot_arm_dsp)]
+            Armv7eM::new().map(Self::Armv7eM),
             Some(Self::Scalar(Scalar)),
         ]
         .into_iter()
@@ -180,6 +192,8 @@ impl Selected {
             Self::Dotprod(_) => "dotprod",
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
+            #[cfg(fleetfoot_arm_dsp)]
+            Self::Armv7eM(_) => "armv7e-m",
             Self::Scalar(_) => "scalar",
         }
     }
@@ -255,6 +269,11 @@ impl Selected {
                 // SAFETY: `isa` exists, so the CPU has NEON.
                 unsafe { enter(isa, op) }
             }
+            // The whole program is compiled for a core that has the extension.
+            #[cfg(fleetfoot_arm_dsp)]
+            Self::Armv7eM(isa) if O::WEIGHTED => op.eval(isa),
+            #[cfg(fleetfoot_arm_dsp)]
+            Self::Armv7eM(_) => op.eval(Scalar),
             Self::Scalar(isa) => op.eval(isa),
         }
     }

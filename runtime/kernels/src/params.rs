@@ -133,7 +133,8 @@ impl Conv<'_> {
     /// Whether every one of `multipliers` is below 1. Worth asking once, not for every inference.
     #[must_use]
     pub fn below_one(multipliers: &[f32]) -> bool {
-        multipliers.iter().fold(true, |below, &m| below & (m < 1.0))
+        // Numbers from 0 on are in the order of their bits; all others are above them.
+        multipliers.iter().fold(0, |most, &m| m.to_bits().max(most)) < 1.0f32.to_bits()
     }
 
     /// Length of the dot product of one output of a convolution (not depthwise).

@@ -13,16 +13,16 @@ use std::{
 
 use object::{Object, ObjectSegment};
 
-use super::{board, cargo, elf, no_allocator};
+use super::{boards::Board, no_allocator};
 use crate::shell::{Cmd, Result, Tree};
 
 /// Bytes of flash that verifier and layouts may add to a program. Guards the budget of the trust path on a microcontroller.
 const BUDGET: u64 = 40_000;
 
-pub(super) fn check(tree: &Tree, work: &Path, bundle: &Path) -> Result {
+pub(super) fn check(tree: &Tree, work: &Path, board: &Board, bundle: &Path) -> Result {
     let [first, trust, header, directive] = files(tree, work, bundle)?;
     let program = |name: &str, features: &[&str]| -> Result<PathBuf> {
-        let built = cargo(tree, work, "lite")?.args(features);
+        let built = board.cargo(tree, work, "lite")?.args(features);
         built
             .env("FF_FIRST", &first)
             .env("FF_TRUST", &trust)
@@ -30,13 +30,13 @@ pub(super) fn check(tree: &Tree, work: &Path, bundle: &Path) -> Result {
             .env("FF_DIRECTIVE", &directive)
             .run()?;
         let kept = work.join(name);
-        fs::copy(elf(work, "lite"), &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+        fs::copy(board.elf(work, "lite"), &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
         Ok(kept)
     };
     let without = program("lite-baseline", &["--features", "baseline"])?;
     let with = program("lite-verifier", &[])?;
     no_allocator(&with)?;
-    board(&with).run()?;
+    board.count(&with).run()?;
     let mut files_len = 0;
     for file in [&first, &trust, &header, &directive] {
         files_len += fs::metadata(file).map_err(|e| format!("{}: {e}", file.display()))?.len();

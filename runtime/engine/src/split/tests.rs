@@ -38,7 +38,7 @@ fn check(step: &Step, weights: &[u8], arena: &[u8], threads: usize, fork: &impl 
     let mut by = None;
     for kernels in Kernels::available() {
         let mut whole = arena.to_vec();
-        let prepared = step::Prepared::new(kernels, *step, weights);
+        let prepared = step::Prepared::new(kernels, *step, weights, false);
         let mut scratch = vec![0x5a; prepared.scratch_len];
         step::run(kernels, &prepared, weights, &mut whole, &mut scratch).unwrap();
         let Some(cut) = Cut::into_parts(kernels, step, weights, threads) else { continue };

@@ -1,12 +1,14 @@
 //! One case on every instruction set against the reference.
 
+use alloc::vec;
+
 use fleetfoot_kernels::Kernels;
 
 use crate::guarded::Guarded;
 
 /// Runs `fast` on every instruction set, `slow` once, and compares outputs of `n` bytes.
 pub(super) fn check(
-    case: &dyn std::fmt::Debug,
+    case: &dyn core::fmt::Debug,
     n: usize,
     slow: impl FnOnce(&mut [u8]),
     fast: impl Fn(Kernels, &mut [u8]),

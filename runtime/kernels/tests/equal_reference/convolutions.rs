@@ -1,5 +1,7 @@
 //! Convolutions, depthwise and not, pointwise and fully connected layers: what packs weights and adds up products.
 
+use alloc::{vec, vec::Vec};
+
 use fleetfoot_kernels::{Conv, Kernels, Window, reference};
 
 use crate::{compare::check, guarded::Guarded, random::Random};
@@ -42,7 +44,7 @@ impl Layer {
                 *weight = 0;
             }
         }
-        let multiplier = r.multiplier(f64::from(k as u32).sqrt() * (5000.0 + 50.0 * f64::from(zero_point.abs())));
+        let multiplier = r.multiplier(f64::from((k as u32).isqrt()) * (5000.0 + 50.0 * f64::from(zero_point.abs())));
         let channel = |n: usize| n < out_c;
         Self {
             depthwise,
@@ -104,8 +106,8 @@ fn weight_zero_point(r: &mut Random) -> i32 {
     r.pick(&[0, 0, any, -128, 127])
 }
 
-#[test]
-fn conv() {
+#[cfg_attr(not(target_os = "none"), test)]
+pub(super) fn conv() {
     let mut r = Random(1);
     for _ in 0..500 {
         let window = r.window(1..=5, 3);
@@ -116,8 +118,8 @@ fn conv() {
     }
 }
 
-#[test]
-fn pointwise_and_fully_connected() {
+#[cfg_attr(not(target_os = "none"), test)]
+pub(super) fn pointwise_and_fully_connected() {
     let mut r = Random(2);
     for _ in 0..400 {
         let pixels = r.extent(1, 70);
@@ -134,8 +136,8 @@ fn pointwise_and_fully_connected() {
     }
 }
 
-#[test]
-fn depthwise() {
+#[cfg_attr(not(target_os = "none"), test)]
+pub(super) fn depthwise() {
     let mut r = Random(3);
     for round in 0..900 {
         let window = if round % 2 == 0 {
@@ -170,8 +172,8 @@ fn depthwise() {
 }
 
 /// Kernel, stride and channels for which instruction sets have loops of their own, at sizes around those of their tiles.
-#[test]
-fn shapes_of_the_reference_networks() {
+#[cfg_attr(not(target_os = "none"), test)]
+pub(super) fn shapes_of_the_reference_networks() {
     let mut r = Random(6);
     let window = |r: &mut Random, (kernel_h, kernel_w): (usize, usize), stride: usize, widest: usize| {
         let (pad_top, pad_left) = (r.extent(0, kernel_h / 2), r.extent(0, kernel_w / 2));
@@ -240,8 +242,8 @@ fn shapes_of_the_reference_networks() {
 }
 
 /// Products beyond 32 bits: multipliers of 1 and more.
-#[test]
-fn large_multipliers() {
+#[cfg_attr(not(target_os = "none"), test)]
+pub(super) fn large_multipliers() {
     let mut r = Random(7);
     for multiplier in [0.999_999_94, 1.0, 1.5, 255.9] {
         for depthwise in [false, true] {
@@ -258,8 +260,8 @@ fn large_multipliers() {
 }
 
 /// The largest sums: all inputs and weights at an end, accumulators that wrap.
-#[test]
-fn sums_that_wrap() {
+#[cfg_attr(not(target_os = "none"), test)]
+pub(super) fn sums_that_wrap() {
     let mut r = Random(4);
     for (weight, bias) in [(-128, i32::MIN), (-128, i32::MAX), (-127, 0), (-128, 0), (127, i32::MAX), (127, i32::MIN)] {
         let window = Window::pointwise(7);

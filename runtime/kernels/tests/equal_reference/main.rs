@@ -1,7 +1,10 @@
 //! Every operation on every instruction set of this machine equals the reference, byte for byte, over many random shapes.
 //!
 //! Inputs, weights, scratch and outputs end where a page ends and the next cannot be touched: a read or write one byte beyond
-//! a slice ends the run. The generator is seeded: a failure names its case.
+//! a slice ends the run. The generator is seeded: a failure names its case. The convolutions are also part of a firmware
+//! (`devices/boards/src/kernels.rs`), which compares the kernels of microcontrollers.
+
+extern crate alloc;
 
 mod compare;
 mod convolutions;

@@ -1,5 +1,7 @@
 //! What is drawn: sizes, windows, bytes with extremes. Seeded: a failure names its case.
 
+use alloc::vec;
+
 use fleetfoot_kernels::{DType, Window};
 
 use crate::guarded::Guarded;
@@ -60,10 +62,10 @@ impl Random {
 
     pub(super) fn multiplier(&mut self, sum: f64) -> f32 {
         // So that results spread over the whole range.
-        (2.0f64.powi(self.within(-2, 9)) / sum.max(1.0) * f64::from(self.within(128, 255))) as f32 / 256.0
+        (f64::from(1u32 << self.within(0, 11)) / 4.0 / sum.max(1.0) * f64::from(self.within(128, 255))) as f32 / 256.0
     }
 
-    pub(super) fn window(&mut self, kernels: std::ops::RangeInclusive<usize>, dilation: usize) -> Window {
+    pub(super) fn window(&mut self, kernels: core::ops::RangeInclusive<usize>, dilation: usize) -> Window {
         let mut axis = || loop {
             let kernel = self.extent(*kernels.start(), *kernels.end());
             let (stride, dilation) = (self.extent(1, 3), self.extent(1, dilation));

@@ -4,10 +4,10 @@
 //! | no access | old contents ......... [the slice] | no access |
 //! ```
 //! A vector load that reads one byte beyond a row, or a store that writes one, ends the test with a fault of the memory
-//! system, on every instruction set and without a sanitizer. Where there are no such pages (not Unix), it is a plain vector.
+//! system, on every instruction set and without a sanitizer. Where there are no such pages (not Unix), it is a plain vector with room around.
 #![allow(unreachable_pub, reason = "the root of a test has no outside")]
 
-use std::ops::{Deref, DerefMut};
+use core::ops::{Deref, DerefMut};
 
 /// A slice of plain numbers whose last byte is the last byte of a page.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Guarded<T: Copy> {
     pages: Pages,
     offset: usize,
     len: usize,
-    element: std::marker::PhantomData<T>,
+    element: core::marker::PhantomData<T>,
 }
 
 impl<T: Copy> Guarded<T> {
@@ -23,7 +23,7 @@ impl<T: Copy> Guarded<T> {
     pub fn copy_of(values: &[T]) -> Self {
         let bytes = size_of_val(values);
         let pages = Pages::new(bytes);
-        let mut this = Self { offset: pages.len - bytes, pages, len: values.len(), element: std::marker::PhantomData };
+        let mut this = Self { offset: pages.len - bytes, pages, len: values.len(), element: core::marker::PhantomData };
         this.copy_from_slice(values);
         this
     }
@@ -33,7 +33,7 @@ impl Guarded<u8> {
     /// `len` bytes `fill` against the page behind it, or against the page before it.
     pub fn filled(fill: u8, len: usize, at_end: bool) -> Self {
         let pages = Pages::new(len);
-        let element = std::marker::PhantomData;
+        let element = core::marker::PhantomData;
         let mut whole = Self { offset: 0, len: pages.len, pages, element };
         whole.fill(fill);
         Self { offset: if at_end { whole.len - len } else { 0 }, len, ..whole }
@@ -52,14 +52,14 @@ impl<T: Copy> Deref for Guarded<T> {
     fn deref(&self) -> &[T] {
         // SAFETY: `offset` and `len` lie inside the pages, which are this object's and live as long; a multiple of the size of `T`
         // before the end of a page is aligned, plain numbers may have any bits.
-        unsafe { std::slice::from_raw_parts(self.pages.at(self.offset).cast(), self.len) }
+        unsafe { core::slice::from_raw_parts(self.pages.at(self.offset).cast(), self.len) }
     }
 }
 
 impl<T: Copy> DerefMut for Guarded<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`; nobody else has the pages.
-        unsafe { std::slice::from_raw_parts_mut(self.pages.at(self.offset).cast(), self.len) }
+        unsafe { core::slice::from_raw_parts_mut(self.pages.at(self.offset).cast(), self.len) }
     }
 }
 
@@ -131,16 +131,21 @@ fn a_byte_beyond_cannot_be_read() {
 
 #[cfg(not(unix))]
 mod pages {
+    use alloc::{vec, vec::Vec};
+
+    /// Words around what was asked for: a write into them is seen, a read is not.
+    const AROUND: usize = 8;
+
     /// Memory without guards, aligned for every element.
     #[derive(Debug)]
     pub struct Pages {
-        words: std::cell::UnsafeCell<Vec<u64>>,
+        words: core::cell::UnsafeCell<Vec<u64>>,
         pub len: usize,
     }
 
     impl Pages {
         pub fn new(bytes: usize) -> Self {
-            let words = vec![0u64; bytes.div_ceil(8).max(1)];
+            let words = vec![0u64; bytes.div_ceil(8) + AROUND];
             Self { len: 8 * words.len(), words: words.into() }
         }
 
@@ -151,7 +156,7 @@ mod pages {
 
         pub fn bytes(&self) -> &[u8] {
             // SAFETY: the words of this object, as bytes.
-            unsafe { std::slice::from_raw_parts(self.at(0), self.len) }
+            unsafe { core::slice::from_raw_parts(self.at(0), self.len) }
         }
     }
 }

@@ -12,16 +12,15 @@
 #![no_std]
 #![no_main]
 
+#[allow(dead_code, reason = "the slot and the painted stack are those of `golden`")]
+mod board;
 mod tick;
 
-use cortex_m_rt::entry;
 use semihosting::println;
 
-#[entry]
+#[board::entry]
 fn main() -> ! {
-    if let Some(board) = cortex_m::Peripherals::take() {
-        tick::start(board.SYST);
-    }
+    tick::start();
     let start = tick::now();
     let status = check::run();
     println!("{} instructions in all", tick::now() - start);

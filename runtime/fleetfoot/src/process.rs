@@ -7,6 +7,7 @@
 use fleetfoot_engine as engine;
 use fleetfoot_format::{
     bundle::SectionKind,
+    graph::IoType,
     postprocess::Postprocess,
     preprocess::{Cell, Preprocess, Program},
     raw_golden::{Case, Raw, cells},
@@ -158,6 +159,39 @@ impl Session {
             Preprocess::Table(_) => Some(preprocess::row(program, tensor, row.iter().copied(), input)),
             _ => None,
         })
+    }
+
+    /// Real numbers into input `index`, quantized as QUANTIZE does it (`docs/preprocessing.md`); a float32 input takes them as they are.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] where there is no such input, [`Error::Preprocess`] where it has another length or is of integers that are not quantized.
+    pub fn set_input_f32(&mut self, index: usize, values: &[f32]) -> Result<(), Error> {
+        self.set_reals(index, values.len(), values.iter().copied())
+    }
+
+    /// As [`set_input_f32`](Self::set_input_f32), from the bits of half-precision numbers, which single precision holds exactly.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_input_f16(&mut self, index: usize, bits: &[u16]) -> Result<(), Error> {
+        self.set_reals(index, bits.len(), bits.iter().map(|&bits| preprocess::f16_to_f32(bits)))
+    }
+
+    fn set_reals(&mut self, index: usize, have: usize, values: impl Iterator<Item = f32>) -> Result<(), Error> {
+        let input = self.model.engine().input(index)?;
+        let door = tensor(input);
+        let (size, need) = (input.dtype.size(), input.span.len as usize / input.dtype.size());
+        if !matches!(input.dtype, IoType::Int8 | IoType::UInt8 | IoType::Float32) {
+            return Err(PreprocessError::ElementType { have: input.dtype }.into());
+        }
+        if need != have {
+            return Err(PreprocessError::Buffer { what: "the input", need, have }.into());
+        }
+        let bytes = &mut self.arena.as_mut()[input.span.range()];
+        for (element, value) in bytes.chunks_exact_mut(size).zip(values) {
+            element.copy_from_slice(&door.element(value)[..size]);
+        }
+        Ok(())
     }
 
     /// The outputs of the last run, read as the bundle says.

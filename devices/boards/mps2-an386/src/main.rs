@@ -6,6 +6,7 @@
 //!
 //! bytes -> Keys::verify -> Verified<Bundle> -> Model::open in place -> Session in a static arena
 //!       -> each golden case: input, run, SHA-256 of the outputs, equal?
+//!       -> each raw golden case: prepared, run, equal? (raw.rs)
 //!       -> the same bundle as an update: offered, written, validated, tried, active (life.rs)
 //! ```
 //! It prints through semihosting and exits with 0 or 1. There is no allocator: an allocation anywhere below would not link.
@@ -13,6 +14,7 @@
 #![no_main]
 
 mod life;
+mod raw;
 mod tick;
 
 use cortex_m_rt::entry;
@@ -38,6 +40,7 @@ enum Fault {
     Trust(u16),
     Format(u16),
     Engine(u16),
+    Preprocess(u16),
     Golden { failed: usize },
     Life(life::Fault),
 }
@@ -75,6 +78,7 @@ fn run(arena: &mut [u8]) -> Result<(), Fault> {
     let kernels = Kernels::detect();
     println!("arena {} bytes of {}, kernels {}", model.arena_len(kernels), arena.len(), kernels.name());
 
+    println!("{} raw golden cases", raw::check_raw(&bundle, &model, kernels, arena)?);
     let candidate =
         Version { sha256: sha256(bundle.bytes()), number: header.number, len: header.total_len, attempt: 1, epoch: 0 };
     life::check(candidate, || match check_golden(&model, kernels, arena, &golden) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fleetfoot::{Answer, Kernels, Model, Session, format::preprocess::Preprocess};
 use fleetfoot_format::raw_golden::{Case, Raw};
-use fleetfoot_quantize::{RawInput, read_raw};
+use fleetfoot_quantize::{Data, RawInput, is_raw, read_raw};
 use fleetfoot_trust::sha256;
 use serde_json::{Value, json};
 
@@ -26,6 +26,18 @@ pub(crate) fn read(path: &Path, model: &Model) -> Result<Vec<RawInput>, Failure>
         }
     }
     Ok(inputs)
+}
+
+/// Samples of a file, or raw ones of a folder or a file where there are settings that prepare them.
+pub(crate) fn open_data(path: &Path, preprocess: Option<&[u8]>) -> Result<Data, Failure> {
+    let raw = path.is_dir() || is_raw(path);
+    match preprocess {
+        Some(section) if raw => Ok(Data::open_raw(path, section)?),
+        None if raw => Err(Failure::usage("raw inputs need preprocessing, and there is none")
+            .in_file(path)
+            .help("say in bundle.yaml how they become the input of the model: `preprocess`")),
+        _ => Ok(Data::open(path)?),
+    }
 }
 
 /// The bytes that the model takes for each of `inputs`.
@@ -154,10 +166,9 @@ pub(crate) fn rows(answer: &Answer) -> Vec<Vec<String>> {
 /// An answer for programs.
 pub(crate) fn json(answer: &Answer) -> Value {
     match answer {
-        Answer::Classes(classes) => classes
-            .iter()
-            .map(|c| json!({ "index": c.index, "value": c.score, "label": c.label }))
-            .collect(),
+        Answer::Classes(classes) => {
+            classes.iter().map(|c| json!({ "index": c.index, "value": c.score, "label": c.label })).collect()
+        }
         Answer::Values { values, unit } => json!({ "values": values, "unit": unit }),
         Answer::Boxes(boxes) => boxes
             .iter()
@@ -183,7 +194,9 @@ pub(crate) fn read_config(path: &Path) -> Result<fleetfoot_config::Config, Failu
     let mut config = fleetfoot_config::read(&text).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
         let what = format!("{} problems{}", problems.len(), lines.concat());
-        Failure::usage(what).in_file(path).help("`fleetfoot schema bundle` prints the JSON Schema of this file for editors")
+        Failure::usage(what)
+            .in_file(path)
+            .help("`fleetfoot schema bundle` prints the JSON Schema of this file for editors")
     })?;
     let beside = |file: &mut String| {
         if let Some(folder) = path.parent() {

@@ -60,7 +60,10 @@ fn a_photo_is_the_golden_digit_that_it_was_made_of() {
     let world = world(DIGITS);
     let input = photo(&world);
     let packed = pack(&world, &[]).ok().json();
-    assert_eq!((&packed["model"], &packed["version"], &packed["number"]), (&json!("digits"), &json!("1.2.0"), &json!(7)));
+    assert_eq!(
+        (&packed["model"], &packed["version"], &packed["number"]),
+        (&json!("digits"), &json!("1.2.0"), &json!(7))
+    );
     assert_eq!(packed["raw_golden_cases"], 1);
     let ran = world.run(&["--json", "run", "d.ff", "--input", "three.png"]).ok().json();
     // The same tensor, given as it is.
@@ -86,7 +89,8 @@ fn a_photo_is_the_golden_digit_that_it_was_made_of() {
 fn npy(values: &[i8]) -> Vec<u8> {
     use npyz::WriterBuilder as _;
     let mut out = Vec::new();
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&[1, 8, 8, 1]).writer(&mut out).begin_nd().expect("begun");
+    let mut writer =
+        npyz::WriteOptions::new().default_dtype().shape(&[1, 8, 8, 1]).writer(&mut out).begin_nd().expect("begun");
     writer.extend(values.iter().copied()).expect("written");
     writer.finish().expect("finished");
     out
@@ -98,9 +102,22 @@ fn a_device_admits_a_version_by_its_raw_goldens() {
     photo(&world);
     world
         .run(&[
-            "repo", "init", "--repo", "repo", "--model", "digits", "--root-key", "keys/root.key", "--targets-key",
-            "keys/targets.key", "--releases-key", "keys/releases.pub", "--snapshot-key", "keys/snapshot.key",
-            "--timestamp-key", "keys/timestamp.key",
+            "repo",
+            "init",
+            "--repo",
+            "repo",
+            "--model",
+            "digits",
+            "--root-key",
+            "keys/root.key",
+            "--targets-key",
+            "keys/targets.key",
+            "--releases-key",
+            "keys/releases.pub",
+            "--snapshot-key",
+            "keys/snapshot.key",
+            "--timestamp-key",
+            "keys/timestamp.key",
         ])
         .ok();
     pack(&world, &[]).ok();
@@ -119,12 +136,24 @@ fn every_problem_has_its_line_and_a_way_out() {
         ("budget:\n  p99_us: fast", 2, "a whole number from 1 on"),
         ("preprocess:\n  image:\n    channels: rgb\n    values: pixels", 4, "only `levels`"),
         ("preprocess:\n  image:\n    channels: cmyk\n    values: levels", 3, "rgb, bgr or grey"),
-        ("preprocess:\n  image:\n    channels: rgb\n    values: levels\n    steps:\n      - resize: {width: 8, height: 8, filter: bilinear}", 6, "bilinear_half_pixel"),
+        (
+            "preprocess:\n  image:\n    channels: rgb\n    values: levels\n    steps:\n      - resize: {width: 8, height: 8, filter: bilinear}",
+            6,
+            "bilinear_half_pixel",
+        ),
         ("preprocess:\n  image: {channels: rgb, values: levels, steps: [turn]}", 2, "a step was expected"),
         ("preprocess:\n  image: {channels: rgb, normalise: {std: 0}}", 2, "what divides is not 0"),
         ("preprocess: {image: {channels: rgb, values: levels}, table: {columns: []}}", 1, "one kind of input"),
-        ("preprocess:\n  audio: {rate_hz: 16000, samples: 16000,\n    mel: {frame: 480, hop: 320, fft: 500, energy: power, bands: 40, floor: 1e-6}}", 3, "a power of two"),
-        ("preprocess:\n  audio: {rate_hz: 16000, samples: 16000,\n    mel: {frame: 480, hop: 320, fft: 256, energy: power, bands: 40, floor: 1e-6}}", 3, "a longer fft"),
+        (
+            "preprocess:\n  audio: {rate_hz: 16000, samples: 16000,\n    mel: {frame: 480, hop: 320, fft: 500, energy: power, bands: 40, floor: 1e-6}}",
+            3,
+            "a power of two",
+        ),
+        (
+            "preprocess:\n  audio: {rate_hz: 16000, samples: 16000,\n    mel: {frame: 480, hop: 320, fft: 256, energy: power, bands: 40, floor: 1e-6}}",
+            3,
+            "a longer fft",
+        ),
         ("preprocess:\n  table:\n    columns:\n      - age: {std: 0}", 4, "a number other than 0"),
         ("preprocess:\n  table:\n    columns:\n      - colour: {one_hot: [red, red]}", 4, "all different"),
         ("postprocess:\n  classes: {top: 0}", 2, "from 1 to 1000"),
@@ -134,7 +163,11 @@ fn every_problem_has_its_line_and_a_way_out() {
         let world = world(settings);
         let ran = pack(&world, &["--name", "d", "--version", "1"]);
         assert_eq!(ran.code, 2, "{settings}: {}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("line {line}, ")) && ran.stderr.contains(words), "{settings}\n{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("line {line}, ")) && ran.stderr.contains(words),
+            "{settings}\n{}",
+            ran.stderr
+        );
     }
     let both = world("name: Digits\nversion: '?'\n");
     let told = pack(&both, &[]).stderr;
@@ -150,7 +183,10 @@ fn settings_that_do_not_fit_the_model_or_the_input() {
         assert!(ran.code == 2 && ran.stderr.contains(words), "{settings}: {} {}", ran.code, ran.stderr);
     };
     refused(&image("channels: rgb, values: levels"), "channels of a pixel");
-    refused(&image("channels: grey, values: levels, steps: [{resize: {width: 9, height: 8, filter: area}}]"), "9 x 8 after all steps");
+    refused(
+        &image("channels: grey, values: levels, steps: [{resize: {width: 9, height: 8, filter: area}}]"),
+        "9 x 8 after all steps",
+    );
     refused("name: d\nversion: v1\npostprocess: {classes: {output: 3}}", "output 3");
     refused("name: d\nversion: v1\ngolden: x.png", "needs preprocessing");
     let world = world(&image("channels: grey, values: levels, steps: [{centre_crop: {width: 8, height: 8}}]"));
@@ -171,7 +207,12 @@ fn a_recording_and_a_table_become_the_input_too() {
          mel: {frame: 120, hop: 120, fft: 128, energy: power, bands: 8, floor: 1e-6}}}\npostprocess: {classes: {top: 1}}",
     );
     let wav = |name: &str, rate: u32, channels: u16| {
-        let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let spec = hound::WavSpec {
+            channels,
+            sample_rate: rate,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
         let mut writer = hound::WavWriter::create(audio.path(name), spec).expect("begun");
         for t in 0..1000i32 {
             let sample = (f64::from(t) * 0.35).sin() * 9000.0;

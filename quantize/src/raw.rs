@@ -13,9 +13,11 @@ use std::{
 };
 
 use fleetfoot_format::{
+    FormatError,
     preprocess::{Cell, Program},
     raw_golden::{Raw, row},
 };
+use fleetfoot_preprocess::PreprocessError;
 use thiserror::Error;
 
 /// A raw input: what it is and its bytes, as the section *raw golden* holds them.
@@ -29,7 +31,7 @@ pub struct RawInput {
     pub bytes: Vec<u8>,
 }
 
-/// Why a file is no raw input: codes 575 to 579.
+/// Why a file is no raw input: codes 575 to 578.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RawError {
@@ -59,6 +61,17 @@ pub enum RawError {
         /// Columns that are there.
         have: Vec<String>,
     },
+    /// A file does not become the input of the model.
+    #[error("{}: {source}", path.display())]
+    Prepare {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PreprocessError,
+    },
+    /// The settings do not decode.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// It holds nothing.
     #[error("{}: there is no input in it", path.display())]
     Empty {
@@ -76,6 +89,8 @@ impl RawError {
             Self::Decode { .. } => 576,
             Self::Column { .. } => 577,
             Self::Empty { .. } => 578,
+            Self::Prepare { source, .. } => source.code(),
+            Self::Format(inner) => inner.code(),
         }
     }
 }

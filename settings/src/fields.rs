@@ -187,7 +187,6 @@ impl<'a> Fields<'a> {
             _ => Err("a number above 0"),
         }
     }
-
 }
 
 /// Edit distance of two short words.

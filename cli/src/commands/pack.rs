@@ -95,17 +95,22 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let config = args.config.as_deref().map(processing::read_config).transpose()?.unwrap_or_default();
     let named = |flag: &Option<String>, setting: &Option<String>, what: &str| {
         let found = flag.clone().or_else(|| setting.clone());
-        found.ok_or_else(|| Failure::usage(format!("the bundle has no {what}")).help(format!("give --{what}, or `{what}` in the settings")))
+        found.ok_or_else(|| {
+            Failure::usage(format!("the bundle has no {what}"))
+                .help(format!("give --{what}, or `{what}` in the settings"))
+        })
     };
-    let (name, version) =
-        (named(&args.name, &config.name, "name")?, named(&args.version, &config.version, "version")?);
+    let (name, version) = (named(&args.name, &config.name, "name")?, named(&args.version, &config.version, "version")?);
     let models::Imported { plan, source_sha256, source_format } = models::import(&args.model)?;
     let labels = labels(args.labels.as_deref(), &config)?;
     let all_golden =
         if args.golden.is_empty() { config.golden.iter().map(PathBuf::from).collect() } else { args.golden.clone() };
-    let (raw_files, prepared_files): (Vec<PathBuf>, Vec<PathBuf>) = all_golden.into_iter().partition(|file| is_raw(file));
+    let (raw_files, prepared_files): (Vec<PathBuf>, Vec<PathBuf>) =
+        all_golden.into_iter().partition(|file| is_raw(file));
     if prepared_files.len() > 1 {
-        return Err(Failure::usage("one .npz of golden vectors is taken, any number of raw inputs").in_file(&prepared_files[1]));
+        return Err(
+            Failure::usage("one .npz of golden vectors is taken, any number of raw inputs").in_file(&prepared_files[1])
+        );
     }
     let golden = prepared_files.into_iter().next();
     let raw = raw_goldens(args, &config, &plan, &labels, &raw_files)?;
@@ -221,10 +226,11 @@ fn raw_goldens(
 ) -> Result<Option<RawGoldens>, Failure> {
     let labels = labels.iter().flat_map(|text| text.lines()).map(String::from).collect();
     let (preprocess, postprocess) = (config.preprocess.as_deref(), config.postprocess.as_deref());
-    let model = fleetfoot::Model::open_unsigned(plan)?.with_processing(preprocess, postprocess, labels).map_err(|e| {
-        let failure = Failure::from(e);
-        args.config.iter().fold(failure, |failure, path| failure.in_file(path))
-    })?;
+    let model =
+        fleetfoot::Model::open_unsigned(plan)?.with_processing(preprocess, postprocess, labels).map_err(|e| {
+            let failure = Failure::from(e);
+            args.config.iter().fold(failure, |failure, path| failure.in_file(path))
+        })?;
     if preprocess.is_none() {
         return match files.first() {
             Some(file) => Err(Failure::usage("a raw input needs preprocessing, and the bundle has none")

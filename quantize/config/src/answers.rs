@@ -79,7 +79,11 @@ fn boxes(fields: &mut Fields<'_>) -> Option<Written> {
     let overlap = inner.optional("overlap", real).map_or(0.5, |(overlap, _)| overlap);
     let top = inner.optional("top", short).map_or(10, |(top, _)| top);
     if matches!(coding, Some(Coding::Anchors { .. })) != anchors.is_some() {
-        inner.problem_at("anchors", "coding and anchors do not agree".into(), "`coding: anchors` with a list of [y, x, height, width], or neither");
+        inner.problem_at(
+            "anchors",
+            "coding and anchors do not agree".into(),
+            "`coding: anchors` with a list of [y, x, height, width], or neither",
+        );
     }
     inner.finish();
     let anchors = anchors.unwrap_or_default();
@@ -91,7 +95,8 @@ fn boxes(fields: &mut Fields<'_>) -> Option<Written> {
 const CODINGS: &str = "top_left_bottom_right, left_top_right_bottom, centre_size or anchors";
 
 fn output(fields: &mut Fields<'_>, name: &'static str, default: u8) -> u8 {
-    let index = |node: &Node| whole(node).ok().filter(|&n| n < 8).map(|n| n as u8).ok_or("the index of an output, from 0");
+    let index =
+        |node: &Node| whole(node).ok().filter(|&n| n < 8).map(|n| n as u8).ok_or("the index of an output, from 0");
     fields.optional(name, index).map_or(default, |(index, _)| index)
 }
 

@@ -90,7 +90,11 @@ fn mel(fields: &mut Fields<'_>, rate_hz: u32) -> Option<OwnedMel> {
     let floor = inner.required("floor", Fields::number_of, "the least energy that is told from silence, such as 1e-6");
     let cepstra = inner.optional("cepstra", whole).map_or(0, |(cepstra, _)| cepstra);
     if low < 0.0 || low >= high || high > rate_hz as f32 / 2.0 {
-        inner.problem_at("high_hz", format!("bands from {low} to {high} Hz are not possible"), "0 <= low_hz < high_hz <= rate_hz / 2");
+        inner.problem_at(
+            "high_hz",
+            format!("bands from {low} to {high} Hz are not possible"),
+            "0 <= low_hz < high_hz <= rate_hz / 2",
+        );
     }
     let (frame, hop, fft, magnitude, bands) = (frame?, hop?, fft?, magnitude?, bands?);
     if frame > 1 << fft {

@@ -19,7 +19,10 @@ pub(crate) fn image(fields: &mut Fields<'_>) -> Option<Image> {
         let (what, hint) = if raw {
             ("values and normalise exclude each other", "`values: levels` takes 0 to 255 as they are")
         } else {
-            ("is missing", "`normalise: {divide: 255, mean: .., std: ..}`, or `values: levels` for 0 to 255 as they are")
+            (
+                "is missing",
+                "`normalise: {divide: 255, mean: .., std: ..}`, or `values: levels` for 0 to 255 as they are",
+            )
         };
         inner.problem_at("normalise", what.into(), hint);
     }
@@ -60,11 +63,13 @@ fn steps(fields: &mut Fields<'_>) -> Option<heapless::Vec<ImageStep, MAX_IMAGE_S
     for (node, path) in fields.list("steps") {
         let step = match only(node) {
             Some(("centre_square", None)) => Some(ImageStep::CentreSquare),
-            Some(("centre_crop", Some(inner))) => fields.element(inner, &format!("{path}.centre_crop")).and_then(|mut inner| {
-                let (width, height) = size(&mut inner);
-                inner.finish();
-                Some(ImageStep::CentreCrop { width: width?, height: height? })
-            }),
+            Some(("centre_crop", Some(inner))) => {
+                fields.element(inner, &format!("{path}.centre_crop")).and_then(|mut inner| {
+                    let (width, height) = size(&mut inner);
+                    inner.finish();
+                    Some(ImageStep::CentreCrop { width: width?, height: height? })
+                })
+            }
             Some(("crop", Some(inner))) => fields.element(inner, &format!("{path}.crop")).and_then(|mut inner| {
                 let left = inner.required("left", whole, "columns that are left out on the left");
                 let top = inner.required("top", whole, "rows that are left out above");
@@ -78,12 +83,14 @@ fn steps(fields: &mut Fields<'_>) -> Option<heapless::Vec<ImageStep, MAX_IMAGE_S
                 inner.finish();
                 Some(ImageStep::Resize { width: width?, height: height?, filter: filter? })
             }),
-            Some(("resize_shorter", Some(inner))) => fields.element(inner, &format!("{path}.resize_shorter")).and_then(|mut inner| {
-                let length = inner.required("length", count, "of the shorter side, in pixels");
-                let filter = filter(&mut inner);
-                inner.finish();
-                Some(ImageStep::ResizeShorter { length: length?, filter: filter? })
-            }),
+            Some(("resize_shorter", Some(inner))) => {
+                fields.element(inner, &format!("{path}.resize_shorter")).and_then(|mut inner| {
+                    let length = inner.required("length", count, "of the shorter side, in pixels");
+                    let filter = filter(&mut inner);
+                    inner.finish();
+                    Some(ImageStep::ResizeShorter { length: length?, filter: filter? })
+                })
+            }
             _ => {
                 fields.problem(node, &path_of(&path), "a step was expected".into(), HINT);
                 None
@@ -91,7 +98,11 @@ fn steps(fields: &mut Fields<'_>) -> Option<heapless::Vec<ImageStep, MAX_IMAGE_S
         };
         whole_list &= step.is_some_and(|step| steps.push(step).is_ok());
         if steps.is_full() && !whole_list {
-            fields.problem_at("steps", format!("more than {MAX_IMAGE_STEPS} steps"), "join crops that follow one another");
+            fields.problem_at(
+                "steps",
+                format!("more than {MAX_IMAGE_STEPS} steps"),
+                "join crops that follow one another",
+            );
             return None;
         }
     }
@@ -108,7 +119,8 @@ fn size(fields: &mut Fields<'_>) -> (Option<u32>, Option<u32>) {
 }
 
 fn filter(fields: &mut Fields<'_>) -> Option<Filter> {
-    const NAMES: &str = "nearest, bilinear_half_pixel, bilinear_align_corners, bilinear_antialias or area: the one of the training";
+    const NAMES: &str =
+        "nearest, bilinear_half_pixel, bilinear_align_corners, bilinear_antialias or area: the one of the training";
     let parse = |node: &Node| match &node.value {
         Value::Text(text) => match text.as_str() {
             "nearest" => Ok(Filter::Nearest),

@@ -6,7 +6,9 @@ use fleetfoot_settings::{Fields, Node, Value};
 pub(crate) fn text(node: &Node) -> Result<String, &'static str> {
     match &node.value {
         Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Err("text; write it in quotes, so that it is not taken for something else"),
+        Value::Number(_) | Value::Bool(_) => {
+            Err("text; write it in quotes, so that it is not taken for something else")
+        }
         _ => Err("text was expected"),
     }
 }

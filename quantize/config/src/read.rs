@@ -98,9 +98,12 @@ fn processing(fields: &mut Fields<'_>) -> Option<Vec<u8>> {
         inner.problem_at("", "one kind of input was expected".into(), HINT);
     }
     let made = match kinds {
-        [true, ..] => image::image(&mut inner).map(|image| section(&mut inner, "image", &Preprocess::Image(image), &[])),
-        [_, true, _] => audio::audio(&mut inner)
-            .map(|made| section(&mut inner, "audio", &Preprocess::Audio(made.settings()), &[])),
+        [true, ..] => {
+            image::image(&mut inner).map(|image| section(&mut inner, "image", &Preprocess::Image(image), &[]))
+        }
+        [_, true, _] => {
+            audio::audio(&mut inner).map(|made| section(&mut inner, "audio", &Preprocess::Audio(made.settings()), &[]))
+        }
         [.., true] => table::table(&mut inner).map(|columns| {
             let columns: Vec<Column<'_>> = columns.iter().map(table::Owned::column).collect();
             let table = Preprocess::Table(preprocess::Table { columns: columns.len() as u16 });

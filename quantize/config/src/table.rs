@@ -19,14 +19,10 @@ enum OwnedEncode {
 impl Owned {
     pub(crate) fn column(&self) -> Column<'_> {
         let encode = match &self.encode {
-            OwnedEncode::Number { mean, std, missing } => {
-                Encode::Number { mean: *mean, std: *std, missing: *missing }
+            OwnedEncode::Number { mean, std, missing } => Encode::Number { mean: *mean, std: *std, missing: *missing },
+            OwnedEncode::OneHot { categories, unknown_is_zeros, missing_is_zeros } => {
+                Encode::OneHot { categories, unknown_is_zeros: *unknown_is_zeros, missing_is_zeros: *missing_is_zeros }
             }
-            OwnedEncode::OneHot { categories, unknown_is_zeros, missing_is_zeros } => Encode::OneHot {
-                categories,
-                unknown_is_zeros: *unknown_is_zeros,
-                missing_is_zeros: *missing_is_zeros,
-            },
         };
         Column { name: &self.name, encode }
     }

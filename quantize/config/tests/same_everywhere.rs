@@ -50,7 +50,8 @@ fn images() {
         let filter = filters[numbers.below(5) as usize];
         let (width, height) = (1 + numbers.below(9), 1 + numbers.below(9));
         let (channels, count) = [("rgb", 3), ("bgr", 3), ("grey", 1)][numbers.below(3) as usize];
-        let values = ["values: levels", "normalise: {divide: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"];
+        let values =
+            ["values: levels", "normalise: {divide: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"];
         let values = values[numbers.below(2) as usize];
         let square = ["centre_square, ", ""][numbers.below(2) as usize];
         let yaml = format!(
@@ -115,7 +116,8 @@ fn recordings() {
         let mut scratch = vec![0; scratch_len(settings)];
         for _ in 0..334 {
             let loud = numbers.below(16);
-            let samples: Vec<i16> = (0..200 + numbers.below(60)).map(|_| (numbers.next() >> 16) as i16 >> loud).collect();
+            let samples: Vec<i16> =
+                (0..200 + numbers.below(60)).map(|_| (numbers.next() >> 16) as i16 >> loud).collect();
             let dtype = TYPES[numbers.below(3) as usize];
             let tensor = Tensor { dtype, dims: &dims, scale: 0.031, zero_point: -3 };
             let mut out = vec![0; tensor.elements() as usize * dtype.size()];

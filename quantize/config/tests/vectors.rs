@@ -13,7 +13,9 @@ fn the_same_as_others() {
     let mut seen = 0;
     for line in vectors.lines().filter(|line| line.starts_with("mel ")) {
         let fields: Vec<&str> = line.split(' ').collect();
-        let [_, power, frame, hop, fft, bands, low, high, cepstra, samples, expected] = fields[..] else { panic!("{line}") };
+        let [_, power, frame, hop, fft, bands, low, high, cepstra, samples, expected] = fields[..] else {
+            panic!("{line}")
+        };
         let samples: Vec<i16> = samples.split(',').map(|n| n.parse().unwrap()).collect();
         let expected: Vec<f32> = expected.split(',').map(|n| n.parse().unwrap()).collect();
         let energy = if power == "1" { "magnitude" } else { "power" };

@@ -103,6 +103,12 @@ impl Model {
         self.processing.program()
     }
 
+    /// The section *preprocess* as the bundle has it.
+    #[must_use]
+    pub fn preprocess_section(&self) -> Option<&[u8]> {
+        self.processing.preprocess.as_ref().map(AsRef::as_ref)
+    }
+
     /// What the bundle says about answers.
     #[must_use]
     pub fn postprocess(&self) -> Option<Postprocess<'_>> {

@@ -128,9 +128,7 @@ impl<'a> Postprocess<'a> {
                 in_range(whole && finite, "anchors")?;
                 let usable = |s: &f32| s.is_finite() && *s != 0.0;
                 match boxes.coding {
-                    Coding::Anchors { scales } => {
-                        in_range(!anchors.is_empty() && scales.iter().all(usable), "anchors")
-                    }
+                    Coding::Anchors { scales } => in_range(!anchors.is_empty() && scales.iter().all(usable), "anchors"),
                     _ => in_range(anchors.is_empty(), "anchors"),
                 }
             }

@@ -155,8 +155,7 @@ pub fn write(cases: &[(Case, &[u8])]) -> Result<alloc::vec::Vec<u8>, FormatError
             limit: MAX_RAW_GOLDEN_CASES as u64,
         })?;
     }
-    let mut out =
-        postcard::to_allocvec(&head).map_err(|_| FormatError::Malformed { what: "raw golden section" })?;
+    let mut out = postcard::to_allocvec(&head).map_err(|_| FormatError::Malformed { what: "raw golden section" })?;
     cases.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
     RawGolden::parse(&out)?;
     Ok(out)

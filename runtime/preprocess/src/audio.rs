@@ -12,11 +12,7 @@
 
 use fleetfoot_format::preprocess::{Audio, Features, Mel};
 
-use crate::{
-    door::Tensor,
-    error::PreprocessError,
-    fft,
-};
+use crate::{door::Tensor, error::PreprocessError, fft};
 
 /// Numbers of scratch that [`audio`] needs.
 #[must_use]

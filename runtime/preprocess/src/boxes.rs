@@ -76,12 +76,7 @@ pub fn boxes(
 }
 
 /// The highest score that comes behind `last`, and its place.
-fn next(
-    settings: &Boxes<'_>,
-    scores: &Output<'_>,
-    classes: usize,
-    last: Option<(f32, usize)>,
-) -> Option<(f32, usize)> {
+fn next(settings: &Boxes<'_>, scores: &Output<'_>, classes: usize, last: Option<(f32, usize)>) -> Option<(f32, usize)> {
     let mut best: Option<(f32, usize)> = None;
     for at in 0..scores.len() {
         if settings.background && at.is_multiple_of(classes) {
@@ -114,12 +109,7 @@ fn decode(settings: &Boxes<'_>, places: &Output<'_>, index: usize) -> Option<Det
             let anchors = settings.anchors.as_chunks::<4>().0.get(4 * index..4 * index + 4)?;
             let anchor = |i: usize| f32::from_le_bytes(anchors[i]);
             let [y, x, h, w] = core::array::from_fn(|i| four[i] / scales[i]);
-            around(
-                y * anchor(2) + anchor(0),
-                x * anchor(3) + anchor(1),
-                exp(h) * anchor(2),
-                exp(w) * anchor(3),
-            )
+            around(y * anchor(2) + anchor(0), x * anchor(3) + anchor(1), exp(h) * anchor(2), exp(w) * anchor(3))
         }
     };
     Some(Detection { class: 0, score: 0.0, top, left, bottom, right })
@@ -218,7 +208,8 @@ mod tests {
             let mut kept: Vec<Detection> = Vec::new();
             for at in order {
                 let p = &places[at / 2 * 4..][..4];
-                let one = Detection { class: at % 2, score: scores[at], top: p[0], left: p[1], bottom: p[2], right: p[3] };
+                let one =
+                    Detection { class: at % 2, score: scores[at], top: p[0], left: p[1], bottom: p[2], right: p[3] };
                 if !kept.iter().any(|k| k.class == one.class && overlap(k, &one, 0.5)) {
                     kept.push(one);
                 }

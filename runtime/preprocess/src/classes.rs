@@ -65,7 +65,9 @@ mod tests {
     #[test]
     fn the_highest_first_and_the_lower_index_of_equal_ones() {
         let raw = Classes { output: 0, softmax: false, top: 3, threshold: -1.0 };
-        let of = |bytes: &[i8], room| best(&raw, bytes, room).iter().map(|c| (c.index, c.score)).collect::<std::vec::Vec<_>>();
+        let of = |bytes: &[i8], room| {
+            best(&raw, bytes, room).iter().map(|c| (c.index, c.score)).collect::<std::vec::Vec<_>>()
+        };
         assert_eq!(of(&[3, 5, 1, 5, -100], 9), [(1, 2.0), (3, 2.0), (0, 1.0)]);
         assert_eq!(of(&[3, 5, 1, 5, -100], 1), [(1, 2.0)]);
         assert_eq!(of(&[-100, -50], 9), []);
@@ -87,7 +89,8 @@ mod tests {
         };
         for _ in 0..300 {
             let bytes: std::vec::Vec<i8> = (0..1 + next() % 40).map(|_| next().cast_signed() / 16).collect();
-            let settings = Classes { output: 0, softmax: next() % 2 == 0, top: 1 + u16::from(next() % 8), threshold: -2.0 };
+            let settings =
+                Classes { output: 0, softmax: next() % 2 == 0, top: 1 + u16::from(next() % 8), threshold: -2.0 };
             let got: std::vec::Vec<usize> = best(&settings, &bytes, 100).iter().map(|c| c.index).collect();
             let kept = |&i: &usize| settings.softmax || (f32::from(bytes[i]) - 1.0) * 0.5 >= -2.0;
             let mut order: std::vec::Vec<usize> = (0..bytes.len()).filter(kept).collect();

@@ -40,7 +40,9 @@ pub enum PreprocessError {
         height: u32,
     },
     /// A rectangle lies outside the image.
-    #[error("a crop of {width} x {height} pixels at ({left}, {top}) does not lie in an image of {in_width} x {in_height}")]
+    #[error(
+        "a crop of {width} x {height} pixels at ({left}, {top}) does not lie in an image of {in_width} x {in_height}"
+    )]
     Crop {
         /// First column.
         left: u32,

@@ -9,12 +9,7 @@ use fleetfoot_format::{
     preprocess::{Channels, Image, ImageStep, PixelValues},
 };
 
-use crate::{
-    door::Tensor,
-    error::PreprocessError,
-    filter,
-    geometry::Geometry,
-};
+use crate::{door::Tensor, error::PreprocessError, filter, geometry::Geometry};
 
 /// Pixels from wherever they are: a decoded file, a frame of a camera.
 pub trait Pixels {
@@ -187,7 +182,10 @@ mod tests {
         assert_eq!(of(Channels::Bgr, PixelValues::Levels, IoType::Int8), [130, 129, 128, 127, 126, 125]);
         let real = PixelValues::Real { divide: 127.5, mean: [1.0; 3], std: [1.0, 1.0, 2.0] };
         // -1, about -0.992 and about -0.492 in steps of 1/128 around -1.
-        assert_eq!(of(Channels::Rgb, real, IoType::Int8)[..3].iter().map(|b| b.cast_signed()).collect::<std::vec::Vec<_>>(), [-128, -128, -64]);
+        assert_eq!(
+            of(Channels::Rgb, real, IoType::Int8)[..3].iter().map(|b| b.cast_signed()).collect::<std::vec::Vec<_>>(),
+            [-128, -128, -64]
+        );
         let floats = of(Channels::Rgb, real, IoType::Float32);
         let first: std::vec::Vec<f32> = floats.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
         assert_eq!(first[..3], [-1.0, 1.0 / 127.5 - 1.0, (2.0 / 127.5 - 1.0) / 2.0]);

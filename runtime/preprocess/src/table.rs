@@ -32,9 +32,7 @@ pub fn row<'a>(
     };
     for (column, (settings, cell)) in program.columns().zip(cells).enumerate() {
         let encoded = match settings.encode {
-            Encode::Number { mean, std, missing } => {
-                number(cell, missing).map(|value| put((value - mean) / std))
-            }
+            Encode::Number { mean, std, missing } => number(cell, missing).map(|value| put((value - mean) / std)),
             Encode::OneHot { categories, unknown_is_zeros, missing_is_zeros } => {
                 word(cell, categories, unknown_is_zeros, missing_is_zeros).map(|which| {
                     let count = settings.encode.features();

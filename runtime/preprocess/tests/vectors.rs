@@ -38,7 +38,11 @@ fn the_same_as_others() {
         let differing = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
         let far = got.iter().zip(&expected).filter(|&(&a, &b)| a.abs_diff(b) > most).count();
         assert_eq!(far, 0, "{name} {w}x{h} to {width}x{height}: {differing} of {} differ", got.len());
-        assert!(differing <= 2 + got.len() / 50, "{name} {w}x{h} to {width}x{height}: {differing} of {} differ", got.len());
+        assert!(
+            differing <= 2 + got.len() / 50,
+            "{name} {w}x{h} to {width}x{height}: {differing} of {} differ",
+            got.len()
+        );
         seen += 1;
     }
     assert_eq!(seen, 36);

@@ -46,8 +46,13 @@ pub(crate) fn check_raw(
         let instructions = tick::now() - start;
         session.set_input(0, prepared).map_err(engine)?;
         session.run().map_err(engine)?;
-        let equal = sha256(prepared) == expected.input_sha256 && output_sha256(model, &session)? == expected.output_sha256;
-        println!("raw golden {}/{n} {}: prepared in {instructions} instructions", case + 1, if equal { "ok" } else { "WRONG" });
+        let equal =
+            sha256(prepared) == expected.input_sha256 && output_sha256(model, &session)? == expected.output_sha256;
+        println!(
+            "raw golden {}/{n} {}: prepared in {instructions} instructions",
+            case + 1,
+            if equal { "ok" } else { "WRONG" }
+        );
         if !equal {
             return Err(Fault::Golden { failed: 1 });
         }

@@ -158,7 +158,7 @@ fn every_problem_has_its_line_and_a_way_out() {
         ("preprocess:\n  table:\n    columns:\n      - colour: {one_hot: [red, red]}", 4, "all different"),
         ("postprocess:\n  classes: {top: 0}", 2, "from 1 to 1000"),
         ("postprocess:\n  boxes: {coding: anchors, threshold: 0.5}", 2, "do not agree"),
-        ("name: [", 1, "YAML"),
+        ("name: a: b", 1, "YAML"),
     ] {
         let world = world(settings);
         let ran = pack(&world, &["--name", "d", "--version", "1"]);

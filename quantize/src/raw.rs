@@ -169,7 +169,7 @@ fn wav(path: &Path) -> Result<RawInput, RawError> {
             reader.samples::<f32>().map(|x| x.map(sample)).collect::<Result<_, _>>()
         }
         hound::SampleFormat::Int => {
-            let sample = |x: i32| if shift >= 0 { x >> shift } else { x << -shift } as i16;
+            let sample = |x: i32| (x >> shift.max(0) << (-shift).max(0)) as i16;
             reader.samples::<i32>().map(|x| x.map(sample)).collect::<Result<_, _>>()
         }
     }

@@ -24,7 +24,8 @@ use crate::{
 pub(crate) struct Args {
     /// A bundle (.ff), an int8 model (.ffm) or a raw quantized model (.tflite, .onnx).
     model: PathBuf,
-    /// Samples `x` and labels `y` (.npz), or, for a bundle with preprocessing, a folder with a folder of raw inputs for each class, in the order of their names. Samples of the type of the input are taken as they are, others are numbers that
+    /// Samples `x` and labels `y` (.npz), or, for a bundle with preprocessing, a folder with a folder of raw inputs for each class, in the order of their
+    /// names. Samples of the type of the input are taken as they are, others are numbers that
     /// are quantized as the input is.
     #[arg(long)]
     data: PathBuf,

@@ -19,7 +19,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "fleetfoot-format",
             "fleetfoot-import",
             "fleetfoot-plan",
-            "fleetfoot-preprocess",
             "fleetfoot-quantize",
             "fleetfoot-repository",
             "fleetfoot-rollout",

@@ -65,14 +65,11 @@ pub(crate) fn audio(fields: &mut Fields<'_>) -> Option<Owned> {
     let samples = inner.required("samples", count, "how many are looked at, such as 16000 for a second of 16 kHz");
     let mean = inner.optional("mean", real).map_or(0.0, |(mean, _)| mean);
     let std = inner.optional("std", divisor).map_or(1.0, |(std, _)| std);
-    let mel = if inner.has("mel") {
-        let mel = mel(&mut inner, rate_hz.unwrap_or(16_000));
-        inner.finish();
-        Some(mel?)
-    } else {
-        inner.finish();
-        None
-    };
+    let (wanted, mel) = (inner.has("mel"), mel(&mut inner, rate_hz.unwrap_or(16_000)));
+    inner.finish();
+    if wanted && mel.is_none() {
+        return None;
+    }
     Some(Owned { rate_hz: rate_hz?, samples: samples?, mean, std, mel })
 }
 

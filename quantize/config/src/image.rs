@@ -26,7 +26,8 @@ pub(crate) fn image(fields: &mut Fields<'_>) -> Option<Image> {
         };
         inner.problem_at("normalise", what.into(), hint);
     }
-    let values = if normalise { real_values(&mut inner) } else { Some(PixelValues::Levels) };
+    let real = real_values(&mut inner);
+    let values = if normalise { real } else { Some(PixelValues::Levels) };
     inner.finish();
     Some(Image { steps: steps?, channels: channels?, values: values? })
 }

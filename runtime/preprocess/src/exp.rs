@@ -14,7 +14,7 @@ pub fn exp(x: f32) -> f32 {
     let x = if x > 88.0 { 88.0 } else { x };
     let n = round_half_even(x * core::f32::consts::LOG2_E);
     let whole = n as f32;
-    let r = x - whole * 0.693_359_375;
+    let r = x - whole * 0.693_359_4;
     let r = r - whole * -2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     for term in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5] {

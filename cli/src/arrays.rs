@@ -48,10 +48,10 @@ pub(crate) fn read_optional(path: &Path, name: &str) -> Result<Option<Array>, Fa
         }
         "png" | "jpg" | "jpeg" | "bmp" => read_image(path).map(Some),
         "wav" | "csv" => Err(Failure::usage(format!(
-            "{}: {extension} needs preprocessing, which no bundle carries yet",
+            "{}: {extension} needs preprocessing, and this model has none",
             path.display()
         ))
-        .help("convert it to the model's quantized input as .npy or .npz")),
+        .help("pack it with a bundle.yaml that says how (`preprocess`), or convert it to the model's quantized input as .npy or .npz")),
         _ => Err(Failure::usage(format!("{}: not a file of data that is known", path.display()))
             .help("give .npz, .npy, .png, .jpg or .bmp")),
     }

@@ -126,6 +126,7 @@ impl From<fleetfoot::Error> for Failure {
                 Exit::Trust
             }
             _ if error.is_disk_full() => Exit::Unexpected,
+            E::Preprocess(_) | E::NotInBundle { .. } => Exit::Usage,
             E::Format(_) | E::Engine(_) => Exit::Unsupported,
             E::Refused(_) => Exit::Refused,
             E::Transport(_) | E::Missing { .. } => Exit::Network,

@@ -1,5 +1,5 @@
 //! The program `fleetfoot`. One file per command in `commands/`; what they share stands here beside them:
-//! `failure` (exit codes and advice), `arrays` (files of data), `models` (files of models).
+//! `failure` (exit codes and advice), `arrays` (files of data), `models` (files of models), `processing` (raw inputs and answers).
 #![forbid(unsafe_code)]
 
 mod arrays;
@@ -8,6 +8,7 @@ mod demo;
 mod failure;
 mod models;
 mod output;
+mod processing;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ enum Command {
     Keys(c::keys::Command),
     Quantize(c::quantize::Args),
     Pack(c::pack::Args),
+    Schema(c::schema::Args),
     Verify(c::verify::Args),
     Inspect(c::inspect::Args),
     Run(c::run::Args),
@@ -96,6 +98,7 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Quantize(args) => c::quantize::run(&args, output),
         Command::Eval(args) => c::eval::run(&args, output),
         Command::Pack(args) => c::pack::run(&args, output),
+        Command::Schema(args) => c::schema::run(&args, output),
         Command::Verify(args) => c::verify::run(&args, output),
         Command::Inspect(args) => c::inspect::run(&args, output),
         Command::Run(args) => c::run::run(&args, output),

@@ -264,7 +264,8 @@ typedef struct ff_image {
 } ff_image;
 
 /* Makes an image the content of an input of shape [1, h, w, 3] (RGB) or [1, h, w, 1] (grey): turned, stretched to h x w, normalised, quantized with the
- * scale of the input. In one pass, with integers: all devices get the same bytes. A buffer that is bound to this input is unbound. */
+ * scale of the input. In one pass, with integers: all devices get the same bytes. A buffer that is bound to this input is unbound.
+ * Where the bundle says itself how an image becomes its input, it is turned and then prepared as the bundle says: filter, mean and std are not looked at. */
 FF_API ff_status ff_session_set_image(ff_session *session, uint32_t index, const ff_image *image, ff_error *error);
 
 /* ---- runtimes: a store, and models that are kept up to date. Not in a library that was built without updates. ------------------- */

@@ -4,8 +4,11 @@
 //! output (x, y) -> place in the turned image, half a pixel is the centre -> place in the image -> pixel(s) -> table of 256 -> input
 //! ```
 //! All of it is integer arithmetic but the tables, so every device gets the same bytes.
+//!
+//! Where the bundle says itself how an image becomes its input, that is what is done: turned, then cropped, resized and normalised as the bundle says, by
+//! the crate `fleetfoot-preprocess`. Filter, mean and std of the call are not looked at then.
 
-use fleetfoot::{engine, format::graph::IoType};
+use fleetfoot::{engine, format::graph::IoType, preprocess::Pixels};
 
 use crate::{
     door::{bytes, door, null, read},
@@ -30,9 +33,13 @@ pub unsafe extern "C" fn ff_session_set_image(
         bound.sound()?;
         // SAFETY: the header's contract of `image`.
         let image = unsafe { read(image)? };
-        let (tensor, to) = bound.input_mut(index)?;
         // SAFETY: the header wants the planes to be as large as format, height and stride say.
         let source = unsafe { Source::new(&image)? };
+        if bound.prepare(index, &source)? {
+            bound.unbind_input(index);
+            return Ok(());
+        }
+        let (tensor, to) = bound.input_mut(index)?;
         fill(&source, &Target::new(&image, &tensor).map_err(|fault| fault.at(index))?, to);
         bound.unbind_input(index);
         Ok(())
@@ -135,6 +142,16 @@ impl Source<'_> {
         let (first, second) = (self.planes[1][at], self.planes[1][at + 1]);
         let (u, v) = if self.format == Format::Nv12 { (first, second) } else { (second, first) };
         from_yuv(self.full_range, luma, u, v)
+    }
+}
+
+impl Pixels for Source<'_> {
+    fn size(&self) -> (u32, u32) {
+        self.turned()
+    }
+
+    fn rgb(&self, x: u32, y: u32) -> [u8; 3] {
+        self.rgb(x, y)
     }
 }
 

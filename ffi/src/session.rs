@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use fleetfoot::{Kernels, Session, engine};
+use fleetfoot::{Kernels, Session, engine, preprocess::Pixels};
 
 use crate::{
     arena::{Arena, Port},
@@ -103,6 +103,15 @@ impl Bound {
     pub(crate) fn input_mut(&mut self, index: u32) -> Result<(engine::Tensor, &mut [u8]), Fault> {
         let tensor = self.session.model().engine().input(index as usize).map_err(fleetfoot::Error::from)?.clone();
         Ok((tensor, self.session.input_mut(index as usize)?))
+    }
+
+    /// Makes `pixels` the content of input `index` as the bundle says; `false` where it says nothing about that.
+    pub(crate) fn prepare(&mut self, index: u32, pixels: &impl Pixels) -> Result<bool, Fault> {
+        if index != 0 || self.session.model().preprocess().is_none() {
+            return Ok(false);
+        }
+        self.session.set_image(pixels)?;
+        Ok(true)
     }
 
     /// A bound input that is written by us would be overwritten by the next run.

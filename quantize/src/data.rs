@@ -1,14 +1,26 @@
-//! Samples from `.npz` and `.npy`, one at a time: memory does not depend on how many there are.
+//! Samples from `.npz` and `.npy`, or raw ones from folders and tables through the bundle's own preprocessing, one at a time: memory does not depend on how
+//! many there are.
 
 use std::{
+    cell::OnceCell,
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
 };
 
+use fleetfoot_format::{
+    FormatError,
+    graph::IoType,
+    preprocess::{Preprocess, Program},
+    raw_golden::{Raw, cells},
+};
+use fleetfoot_preprocess::{PreprocessError, Rgb, Tensor, audio, image, row, scratch_len};
 use npyz::{NpyFile, npz::NpzArchive};
 
-use crate::float_error::QuantizeError as Error;
+use crate::{
+    float_error::QuantizeError as Error,
+    raw::{RawError, RawInput, raw_files, read_raw},
+};
 
 /// The array of samples of a file: `x` or `input` of an `.npz`, the only array of an `.npy`.
 #[derive(Debug)]
@@ -18,16 +30,39 @@ pub struct Data {
     name: Option<String>,
     dtype: String,
     shape: Vec<usize>,
+    raw: Option<RawData>,
+}
+
+/// Files with raw inputs, and how they become samples.
+#[derive(Debug)]
+struct RawData {
+    files: Vec<PathBuf>,
+    /// The section *preprocess*.
+    section: Vec<u8>,
+    /// Shape of the input of the model, once [`Data::count`] was asked.
+    input: OnceCell<Vec<usize>>,
 }
 
 impl Data {
+    /// Raw inputs: a folder of images or recordings, or a file of them or a `.csv`, with the section *preprocess* that makes samples of them.
+    ///
+    /// # Errors
+    /// [`Error::Raw`].
+    pub fn open_raw(path: &Path, section: &[u8]) -> Result<Self, Error> {
+        Program::parse(section).map_err(RawError::from)?;
+        let files = if path.is_dir() { raw_files(path)? } else { vec![path.to_owned()] };
+        let raw = RawData { files, section: section.to_vec(), input: OnceCell::new() };
+        let (path, dtype, shape) = (path.to_owned(), "f4".into(), Vec::new());
+        Ok(Self { path, name: None, dtype, shape, raw: Some(raw) })
+    }
+
     /// Opens a file and reads what it says of its samples, not the samples.
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::NoArray`] or [`Error::DataType`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let fault = |source| Error::Data { path: path.to_owned(), source };
-        let mut data = Self { path: path.to_owned(), name: None, dtype: String::new(), shape: Vec::new() };
+        let mut data = Self { path: path.to_owned(), name: None, dtype: String::new(), shape: Vec::new(), raw: None };
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
             let archive = NpzArchive::open(path).map_err(fault)?;
             let have: Vec<String> = archive.array_names().map(str::to_owned).collect();
@@ -71,6 +106,9 @@ impl Data {
     /// # Errors
     /// [`Error::DataShape`] if they have another shape, [`Error::Empty`] if there is none.
     pub fn count(&self, input: &[usize]) -> Result<usize, Error> {
+        if let Some(raw) = &self.raw {
+            return raw.count(input);
+        }
         let inner = if input.first() == Some(&1) { &input[1..] } else { input };
         let count = match &self.shape[..] {
             shape if shape == input || shape == inner => 1,
@@ -93,6 +131,9 @@ impl Data {
         limit: usize,
         mut each: impl FnMut(usize, &[f32]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        if let Some(raw) = &self.raw {
+            return raw.each(limit, &mut each);
+        }
         self.with(|file| {
             let order = file.order();
             if order != npyz::Order::C && file.shape().len() > 1 {
@@ -146,13 +187,16 @@ impl Data {
         .map_err(|source| Error::Data { path: self.path.clone(), source })
     }
 
-    /// The labels beside the samples: the array `y` of the archive.
+    /// The labels beside the samples: the array `y` of the archive; of a folder the place of the folder that a file is in, among all such folders by name.
     ///
     /// # Errors
     /// [`Error::NoArray`], [`Error::DataType`], [`Error::LabelCount`], or [`Error::Label`] for one that is not below `classes`.
     pub fn labels(&self, samples: usize, classes: usize) -> Result<Vec<i64>, Error> {
         let fault = |source| Error::Data { path: self.path.clone(), source };
         let missing = |have| Error::NoArray { path: self.path.clone(), wanted: "y", have };
+        if let Some(raw) = &self.raw {
+            return raw.labels(&self.path, classes).ok_or_else(|| missing(Vec::new()));
+        }
         if self.name.is_none() {
             return Err(missing(Vec::new()));
         }
@@ -206,6 +250,106 @@ impl Data {
                 then(NpyFile::new(reader).map_err(fault)?)
             }
         }
+    }
+}
+
+impl RawData {
+    fn count(&self, input: &[usize]) -> Result<usize, Error> {
+        let _ = self.input.set(input.to_vec());
+        let program = self.program()?;
+        // Only tables hold more than one.
+        let mut count = 0;
+        for file in &self.files {
+            count += match program.preprocess {
+                Preprocess::Table(_) => read_raw(file, Some(&program))?.len(),
+                _ => 1,
+            };
+        }
+        Ok(count)
+    }
+
+    fn each(&self, limit: usize, each: &mut dyn FnMut(usize, &[f32]) -> Result<(), Error>) -> Result<(), Error> {
+        let program = self.program()?;
+        let inputs = self.files.iter().map(|file| read_raw(file, Some(&program)).map(|inputs| (file, inputs)));
+        let mut number = 0;
+        for found in inputs {
+            let (file, inputs) = found?;
+            for input in inputs {
+                if number == limit {
+                    return Ok(());
+                }
+                let prepared = self.sample(&program, &input);
+                let sample = prepared.map_err(|source| RawError::Prepare { path: file.clone(), source })?;
+                each(number, &sample)?;
+                number += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The real numbers of a sample, in the order of the network.
+    fn sample(&self, program: &Program<'_>, input: &RawInput) -> Result<Vec<f32>, PreprocessError> {
+        let shape: Vec<u32> = self.input.get().into_iter().flatten().map(|&d| d as u32).collect();
+        // Networks of images have their channels in front, or last.
+        let first = matches!((&program.preprocess, &shape[..]), (Preprocess::Image(image), &[_, c, _, last])
+            if c as usize == image.channels.count() && last != c);
+        let dims = match shape[..] {
+            [n, c, h, w] if first => vec![n, h, w, c],
+            _ => shape,
+        };
+        let tensor = Tensor { dtype: IoType::Float32, dims: &dims, scale: 1.0, zero_point: 0 };
+        let mut bytes = vec![0; usize::try_from(tensor.elements()).unwrap_or(usize::MAX).saturating_mul(4)];
+        match (&program.preprocess, input.raw) {
+            (Preprocess::Image(settings), Raw::Pixels { width, height }) => {
+                image(settings, &tensor, &Rgb::new(width, height, &input.bytes)?, &mut bytes)?;
+            }
+            (Preprocess::Audio(settings), Raw::Samples { .. }) => {
+                if settings.rate_hz != input.rate_hz {
+                    return Err(PreprocessError::Rate { need_hz: settings.rate_hz, have_hz: input.rate_hz });
+                }
+                let samples: Vec<i16> = input.bytes.as_chunks().0.iter().map(|&s| i16::from_le_bytes(s)).collect();
+                audio(settings, &tensor, &samples, &mut vec![0; scratch_len(settings)], &mut bytes)?;
+            }
+            (Preprocess::Table(_), Raw::Row { .. }) => {
+                let cells: Vec<_> = cells(&input.bytes).flatten().collect();
+                row(program, &tensor, cells.into_iter(), &mut bytes)?;
+            }
+            (_, raw) => {
+                let have = match raw {
+                    Raw::Pixels { .. } => "an image",
+                    Raw::Samples { .. } => "audio",
+                    Raw::Row { .. } => "a row",
+                };
+                return Err(PreprocessError::Kind { need: "something else", have });
+            }
+        }
+        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        Ok(match dims[..] {
+            [_, h, w, c] if first => {
+                let (pixels, c) = (h as usize * w as usize, c as usize);
+                (0..c)
+                    .flat_map(|channel| (0..pixels).map(move |pixel| pixel * c + channel))
+                    .map(|at| values[at])
+                    .collect()
+            }
+            _ => values,
+        })
+    }
+
+    /// By the folders that files are in; `None` where they are in none, or in more than there are classes.
+    fn labels(&self, root: &Path, classes: usize) -> Option<Vec<i64>> {
+        let parents: Vec<&Path> = self.files.iter().map(|file| file.parent()).collect::<Option<_>>()?;
+        let mut names = parents.clone();
+        names.sort_unstable();
+        names.dedup();
+        if names.contains(&root) || names.len() > classes || !root.is_dir() {
+            return None;
+        }
+        parents.iter().map(|parent| names.iter().position(|name| name == parent).map(|at| at as i64)).collect()
+    }
+
+    fn program(&self) -> Result<Program<'_>, Error> {
+        Ok(Program::parse(&self.section).map_err(|e: FormatError| RawError::from(e))?)
     }
 }
 

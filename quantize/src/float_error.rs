@@ -20,6 +20,9 @@ pub enum QuantizeError {
     /// The quantized network does not run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A raw input cannot be read, or does not become a sample.
+    #[error(transparent)]
+    Raw(#[from] crate::raw::RawError),
     /// The float reference does not run the network.
     #[error("the float reference cannot {doing}: {what}")]
     Reference {
@@ -157,6 +160,7 @@ impl QuantizeError {
             Self::Import(inner) => inner.code(),
             Self::Plan(inner) => inner.code(),
             Self::Engine(inner) => inner.code(),
+            Self::Raw(inner) => inner.code(),
             Self::Reference { .. } => 560,
             Self::Quantized => 561,
             Self::Inputs { .. } => 562,

@@ -20,6 +20,7 @@ mod histogram;
 mod pack;
 mod passes;
 mod ranges;
+mod raw;
 mod reference;
 mod report;
 
@@ -33,5 +34,6 @@ pub use float_error::QuantizeError;
 pub use golden::{Case, run as run_goldens, seeded_inputs};
 pub use pack::{Pack, pack};
 pub use ranges::Method;
+pub use raw::{RawError, RawInput, is_raw, raw_files, read_raw};
 pub use reference::Reference;
 pub use report::LayerReport;

@@ -31,6 +31,8 @@ pub struct Pack<'a> {
     pub baseline: Option<&'a Baseline>,
     /// Labels of output 0, one per line.
     pub labels: Option<&'a str>,
+    /// Further sections, such as *preprocess*; they are written behind the others, as they are.
+    pub further: &'a [(SectionKind, &'a [u8])],
     /// Where the model comes from.
     pub provenance: Provenance<'a>,
     /// Public keys of all who will sign, in any order; at least one.
@@ -57,6 +59,7 @@ pub fn pack(pack: &Pack<'_>) -> Result<Vec<u8>, PackError> {
     parts.push((SectionKind::PROVENANCE, &provenance));
     let baseline = pack.baseline.map(baseline::write).transpose()?;
     parts.extend(baseline.as_deref().map(|bytes| (SectionKind::BASELINE, bytes)));
+    parts.extend(pack.further);
 
     let header = Header {
         model: pack.model,

@@ -88,6 +88,7 @@ fn pack(number: u64, plan: &Plan, golden: &[Case], signer: [u8; 32]) -> Vec<u8> 
         golden,
         baseline: None,
         labels,
+        further: &[],
         provenance,
         signers,
     };

@@ -44,6 +44,7 @@ fn digits() -> (Vec<u8>, Keys) {
         golden: &golden,
         labels: Some("0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"),
         baseline: None,
+        further: &[],
         provenance: Provenance { source_sha256: sha256(&source), source_format: "tflite", tool: "test" },
         signers: &public,
     })

@@ -115,6 +115,7 @@ fn links_between_the_texts_lead_somewhere() {
         "docs/errors.md",
         "docs/formats.md",
         "docs/numerics.md",
+        "docs/preprocessing.md",
         "docs/security.md",
     ];
     for name in texts {

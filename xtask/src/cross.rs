@@ -17,7 +17,8 @@ const CPUS: [(&str, &str); 3] = [("cortex-a53", "neon"), ("cortex-a76", "dotprod
 /// Seconds for one test binary; an emulator that hangs must not hang the run.
 const TIMEOUT_S: u32 = 900;
 /// The packages (and the one test of each, or all) whose results could depend on the CPU.
-const TESTS: [(&str, Option<&str>); 2] = [("fleetfoot-kernels", None), ("fleetfoot-tests", Some("goldens"))];
+const TESTS: [(&str, Option<&str>); 3] =
+    [("fleetfoot-kernels", None), ("fleetfoot-tests", Some("goldens")), ("fleetfoot-config", Some("same_everywhere"))];
 
 pub(crate) fn check(tree: &Tree) -> Result {
     let mut failed = Vec::new();

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fleetfoot-cli",
         &[
             "fleetfoot",
+            "fleetfoot-config",
             "fleetfoot-format",
             "fleetfoot-import",
             "fleetfoot-plan",
@@ -30,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The C interface: what the facade can do, and nothing more.
     ("fleetfoot-ffi", &["fleetfoot"]),
     // Its simulator runs the device's state machine.
-    ("fleetfoot-rollout", &["fleetfoot-update", "fleetfoot-format"]),
+    ("fleetfoot-rollout", &["fleetfoot-settings", "fleetfoot-update", "fleetfoot-format"]),
     ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
@@ -39,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "fleetfoot-import",
             "fleetfoot-plan",
+            "fleetfoot-preprocess",
             "fleetfoot-engine",
             "fleetfoot-kernels",
             "fleetfoot-health",
@@ -47,6 +49,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("fleetfoot-import", &["fleetfoot-plan", "fleetfoot-format"]),
+    // bundle.yaml: settings into sections.
+    ("fleetfoot-config", &["fleetfoot-settings", "fleetfoot-format"]),
     // Shows the client to the public conformance suite; no device has it.
     ("fleetfoot-tuf-client", &["fleetfoot", "fleetfoot-tuf", "fleetfoot-trust"]),
     (
@@ -54,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "fleetfoot-engine",
             "fleetfoot-plan",
+            "fleetfoot-preprocess",
             "fleetfoot-tuf",
             "fleetfoot-update",
             "fleetfoot-health",
@@ -68,6 +73,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-engine", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-plan", &["fleetfoot-kernels", "fleetfoot-format"]),
     ("fleetfoot-health", &["fleetfoot-format"]),
+    ("fleetfoot-preprocess", &["fleetfoot-format"]),
+    // What people write as YAML; it knows nothing of what it is about.
+    ("fleetfoot-settings", &[]),
     ("fleetfoot-trust", &["fleetfoot-format"]),
     ("fleetfoot-kernels", &[]),
     ("fleetfoot-format", &[]),

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! fleetfoot keys new, fleetfoot pack  ->  bundles of the networks and the public key of this run
-//! devices/boards, program golden      ->  its symbols: no allocator            its run with each network: every golden case
+//! devices/boards, program golden      ->  its symbols: no allocator
+//!                                         its run with each network: every golden case, those from raw inputs among them
 //!                                         instructions, arena, stack: not above devices/ratchet.csv
 //!                                         once more with a damaged bundle: exit status 1
 //! program kernels                     ->  the core's kernels equal the reference
 //! program lite (lite.rs)              ->  lite files accepted, and with any change refused; instructions and flash
-//! the libraries alone                 ->  build for cores without atomics and without DSP
 //! ```
 
 mod boards;
@@ -101,7 +101,7 @@ fn bundles(tree: &Tree, work: &Path) -> Result<(Vec<Network>, PathBuf)> {
     let mut networks = vec![("kws", kws)];
     for name in ["ad", "ic", "vww"] {
         let model = shared.join(format!("models/mlperf-tiny/{name}_int8"));
-        networks.push((name, pack(tree, work, name, &model)?));
+        networks.push((name, pack(tree, work, name, &model, None)?));
     }
     Ok((networks, key))
 }
@@ -121,17 +121,24 @@ pub(crate) fn bundle(tree: &Tree, work: &Path) -> Result<(PathBuf, PathBuf)> {
     let public = work.join("public-key.bin");
     fs::write(&public, public_key(&made)?).map_err(|e| format!("{}: {e}", public.display()))?;
     let bundle = match tree.shared() {
-        Some(shared) => pack(tree, work, "kws", &shared.join("models/mlperf-tiny/kws_int8"))?,
-        None => pack(tree, work, "digits", &tree.root.join("examples/digits/digits_v2"))?,
+        Some(shared) => pack(tree, work, "kws", &shared.join("models/mlperf-tiny/kws_int8"), Some(KEYWORDS))?,
+        None => pack(tree, work, "digits", &tree.root.join("examples/digits/digits_v2"), Some(DIGITS))?,
     };
     Ok((bundle, public))
 }
 
-/// Packs `model`.tflite with the cases of `model`.golden.npz.
-fn pack(tree: &Tree, work: &Path, name: &str, model: &Path) -> Result<PathBuf> {
+/// Packs `model`.tflite with the cases of `model`.golden.npz, and with the preprocessing of `settings`.
+fn pack(tree: &Tree, work: &Path, name: &str, model: &Path, settings: Option<&str>) -> Result<PathBuf> {
     let bundle = work.join(format!("{name}.ff"));
-    Cmd::new(tree.program()?)
-        .arg("pack")
+    let mut pack = Cmd::new(tree.program()?);
+    if let Some(settings) = settings {
+        let file = work.join(format!("{name}.yaml"));
+        fs::write(&file, settings).map_err(|e| format!("{}: {e}", file.display()))?;
+        pack = pack.args(["pack", "--config"]).arg(&file);
+    } else {
+        pack = pack.arg("pack");
+    }
+    pack
         .arg(model.with_extension("tflite"))
         .args(["--name", name, "--version", "1.0.0", "--golden"])
         .arg(model.with_extension("golden.npz"))
@@ -142,6 +149,13 @@ fn pack(tree: &Tree, work: &Path, name: &str, model: &Path) -> Result<PathBuf> {
         .run()?;
     Ok(bundle)
 }
+
+/// How a second of 16 kHz becomes what the keyword model hears. Its golden cases are noise that `pack` makes up.
+const KEYWORDS: &str = "preprocess: {audio: {rate_hz: 16000, samples: 16000, mel: {frame: 480, hop: 320, fft: 512, energy: magnitude, \
+                        bands: 40, low_hz: 20, high_hz: 4000, floor: 1e-6, cepstra: 10}}}\n";
+/// How a picture becomes a digit's.
+const DIGITS: &str = "preprocess: {image: {channels: grey, normalise: {divide: 255}, steps: [centre_square, \
+                      {resize: {width: 8, height: 8, filter: area}}]}}\n";
 
 /// The 32 bytes of the public key in what `keys new --json` printed.
 fn public_key(json: &str) -> Result<Vec<u8>> {

@@ -14,6 +14,7 @@ use crate::{
     failure::Failure,
     models,
     output::Output,
+    processing,
 };
 
 /// Measure the accuracy of a model on labelled data.
@@ -23,7 +24,8 @@ use crate::{
 pub(crate) struct Args {
     /// A bundle (.ff), an int8 model (.ffm) or a raw quantized model (.tflite, .onnx).
     model: PathBuf,
-    /// Samples `x` and labels `y` (.npz). Samples of the type of the input are taken as they are, others are numbers that
+    /// Samples `x` and labels `y` (.npz), or, for a bundle with preprocessing, a folder with a folder of raw inputs for each class, in the order of their
+    /// names. Samples of the type of the input are taken as they are, others are numbers that
     /// are quantized as the input is.
     #[arg(long)]
     data: PathBuf,
@@ -35,7 +37,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let loaded = models::load(&args.model, &args.key, output)?;
     let mut session = Session::new(loaded.model.clone(), Kernels::detect())?;
-    let data = Data::open(&args.data)?;
+    let data = processing::open_data(&args.data, loaded.model.preprocess_section())?;
     let bar = Bar::new("evaluating", output);
     let (evaluated, correct) = correct(&mut session, &data, |_, _| Ok(()), &mut |done, of| bar.set(done, of))?;
     drop(bar);

@@ -16,6 +16,7 @@ pub(crate) mod repo;
 pub(crate) mod rollout;
 pub(crate) mod rotate;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod verify;

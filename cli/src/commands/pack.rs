@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use fleetfoot_config::{Config, Labels};
 use fleetfoot_format::{
     baseline::Baseline,
-    bundle::{Budget, Provenance},
+    bundle::{Budget, Provenance, SectionKind},
+    limits::MAX_RAW_GOLDEN_CASES,
+    raw_golden,
 };
-use fleetfoot_quantize::{Pack, baseline, pack, run_goldens, seeded_inputs};
+use fleetfoot_quantize::{Pack, baseline, is_raw, pack, run_goldens, seeded_inputs};
 use fleetfoot_trust::{SigningKey, sha256, sign_bundle};
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
@@ -17,10 +19,13 @@ use crate::{
     failure::{Exit, Failure},
     models,
     output::Output,
+    processing,
 };
 
 /// Golden cases that are made up where no file of them is given.
 const SEEDED_CASES: usize = 4;
+/// The same where they begin at raw inputs.
+const SEEDED_RAW_CASES: usize = 2;
 /// Golden cases that are taken from a file at most.
 const FILE_CASES: usize = fleetfoot_format::limits::MAX_GOLDEN_CASES;
 
@@ -31,24 +36,25 @@ const FILE_CASES: usize = fleetfoot_format::limits::MAX_GOLDEN_CASES;
 pub(crate) struct Args {
     /// The model: .tflite or .onnx, quantized, or .ffm.
     model: PathBuf,
-    /// Settings as YAML: `number`, `labels` (a file), `golden` (a file), `budget: {p99_us, arena_bytes}`; flags win.
+    /// Settings as YAML (`bundle.yaml`): name, version, budgets, labels, pre- and postprocessing; flags win.
     #[arg(long)]
     config: Option<PathBuf>,
     /// Name of the model.
-    #[arg(long)]
-    name: String,
+    #[arg(long, required_unless_present = "config")]
+    name: Option<String>,
     /// Release label, such as 1.2.0.
-    #[arg(long)]
-    version: String,
+    #[arg(long, required_unless_present = "config")]
+    version: Option<String>,
     /// Release number; rises with every release. By default the next after those in --repo, else 1.
     #[arg(long)]
     number: Option<u64>,
     /// The repository that the next release number is looked up in.
     #[arg(long, env = "FLEETFOOT_REPO")]
     repo: Option<PathBuf>,
-    /// Golden vectors (.npz): `input` is run; `output`, where it is there, must be equal.
+    /// Golden vectors (.npz): `input` is run; `output`, where it is there, must be equal. With preprocessing also raw inputs, 16 at most: images, .wav,
+    /// rows of a .csv.
     #[arg(long)]
-    golden: Option<PathBuf>,
+    golden: Vec<PathBuf>,
     /// Data that the model was made for (.npz with `input`, or `x`): how its values and the answers are spread goes into the bundle, and devices
     /// report how far theirs are from it. 100 samples or more.
     #[arg(long)]
@@ -79,22 +85,6 @@ pub(crate) struct Args {
     output: PathBuf,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    number: Option<u64>,
-    labels: Option<PathBuf>,
-    golden: Option<PathBuf>,
-    budget: ConfigBudget,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ConfigBudget {
-    p99_us: Option<u32>,
-    arena_bytes: Option<u32>,
-}
-
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     if args.target != "portable" {
         return Err(Failure::new(
@@ -102,12 +92,32 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             format!("--target {}: only 'portable' is there today", args.target),
         ));
     }
-    let config = read_config(args.config.as_deref())?;
+    let config = args.config.as_deref().map(processing::read_config).transpose()?.unwrap_or_default();
+    let named = |flag: &Option<String>, setting: &Option<String>, what: &str| {
+        let found = flag.clone().or_else(|| setting.clone());
+        found.ok_or_else(|| {
+            Failure::usage(format!("the bundle has no {what}"))
+                .help(format!("give --{what}, or `{what}` in the settings"))
+        })
+    };
+    let (name, version) = (named(&args.name, &config.name, "name")?, named(&args.version, &config.version, "version")?);
     let models::Imported { plan, source_sha256, source_format } = models::import(&args.model)?;
-    let golden = args.golden.clone().or(config.golden);
-    let (inputs, expected) = match &golden {
-        Some(path) => read_golden(path, &plan)?,
-        None => (seeded_inputs(&plan, SEEDED_CASES)?, None),
+    let labels = labels(args.labels.as_deref(), &config)?;
+    let all_golden =
+        if args.golden.is_empty() { config.golden.iter().map(PathBuf::from).collect() } else { args.golden.clone() };
+    let (raw_files, prepared_files): (Vec<PathBuf>, Vec<PathBuf>) =
+        all_golden.into_iter().partition(|file| is_raw(file));
+    if prepared_files.len() > 1 {
+        return Err(
+            Failure::usage("one .npz of golden vectors is taken, any number of raw inputs").in_file(&prepared_files[1])
+        );
+    }
+    let golden = prepared_files.into_iter().next();
+    let raw = raw_goldens(args, &config, &plan, &labels, &raw_files)?;
+    let (inputs, expected) = match (&golden, &raw) {
+        (Some(path), _) => read_golden(path, &plan)?,
+        (None, Some(raw)) => (raw.prepared.clone(), None),
+        (None, None) => (seeded_inputs(&plan, SEEDED_CASES)?, None),
     };
     let cases = run_goldens(&plan, &inputs, expected.as_deref()).map_err(|e| {
         let failure = Failure::from(e);
@@ -116,14 +126,16 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             None => failure,
         }
     })?;
-    let sketches = match &args.baseline {
-        Some(path) => Some(read_baseline(path, &plan)?),
+    let sketches = match args.baseline.clone().or(config.baseline.as_ref().map(PathBuf::from)) {
+        Some(path) => Some(read_baseline(&path, &plan)?),
         None => None,
     };
-    let labels = match args.labels.clone().or(config.labels) {
-        Some(path) => Some(std::fs::read_to_string(&path).map_err(|e| Failure::io("read", &path, &e))?),
-        None => None,
-    };
+    let card = config.card.as_ref().map(|file| read_text(Path::new(file))).transpose()?;
+    let mut further: Vec<(SectionKind, &[u8])> = Vec::new();
+    further.extend(config.preprocess.as_deref().map(|bytes| (SectionKind::PREPROCESS, bytes)));
+    further.extend(config.postprocess.as_deref().map(|bytes| (SectionKind::POSTPROCESS, bytes)));
+    further.extend(raw.as_ref().map(|raw| (SectionKind::RAW_GOLDEN, &raw.section[..])));
+    further.extend(card.as_deref().map(|text| (SectionKind::CARD, text.as_bytes())));
     let signing: Vec<SigningKey> = keys::load_private(&args.key, args.passphrase_file.as_deref())?;
     let mut signers: Vec<[u8; 32]> = signing.iter().map(SigningKey::public).collect();
     for path in &args.signer {
@@ -131,11 +143,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     }
     let number = match args.number.or(config.number) {
         Some(number) => number,
-        None => next_number(args.repo.as_deref(), &args.name)?,
+        None => next_number(args.repo.as_deref(), &name)?,
     };
     let mut bytes = pack(&Pack {
-        model: &args.name,
-        version: &args.version,
+        model: &name,
+        version: &version,
         number,
         plan: &plan,
         budget: Budget {
@@ -145,6 +157,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         golden: &cases,
         baseline: sketches.as_ref(),
         labels: labels.as_deref(),
+        further: &further,
         provenance: Provenance { source_sha256, source_format, tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")) },
         signers: &signers,
     })?;
@@ -158,8 +171,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         format!(
             "{}: {} {} (release {number}), {} bytes, {} golden cases, {} of {} signatures\nsha256 {digest}\narena {} bytes (lower bound {}), weights {} bytes, {} MACs{removed}",
             args.output.display(),
-            args.name,
-            args.version,
+            name,
+            version,
             bytes.len(),
             cases.len(),
             signing.len(),
@@ -172,8 +185,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     };
     output.result(people, || {
         json!({
-            "bundle": args.output, "model": args.name, "version": args.version, "number": number, "bytes": bytes.len(),
-            "digest": digest, "golden_cases": cases.len(), "signatures": signing.len(), "signers": signers.len(),
+            "bundle": args.output, "model": name, "version": version, "number": number, "bytes": bytes.len(),
+            "digest": digest, "golden_cases": cases.len(), "raw_golden_cases": raw.as_ref().map_or(0, |raw| raw.prepared.len()), "signatures": signing.len(), "signers": signers.len(),
             "arena_bytes": plan.arena_len, "arena_lower_bound_bytes": plan.arena_lower_bound,
             "weights_bytes": plan.weights.len(), "macs": plan.macs,
             "removed_channels": plan.removed.channels, "removed_macs": plan.removed.macs,
@@ -182,15 +195,62 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     })
 }
 
-fn read_config(path: Option<&Path>) -> Result<Config, Failure> {
-    let Some(path) = path else { return Ok(Config::default()) };
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::io("read", path, &e))?;
-    let mut config: Config = serde_saphyr::from_str(&text).map_err(|e| Failure::usage(e).in_file(path))?;
-    // Paths in the file are relative to it.
-    let beside = |file: PathBuf| path.parent().map_or(file.clone(), |folder| folder.join(&file));
-    config.labels = config.labels.map(beside);
-    config.golden = config.golden.map(beside);
-    Ok(config)
+fn read_text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|e| Failure::io("read", path, &e))
+}
+
+fn labels(flag: Option<&Path>, config: &Config) -> Result<Option<String>, Failure> {
+    match (flag, &config.labels) {
+        (Some(path), _) => read_text(path).map(Some),
+        (None, Some(Labels::File(file))) => read_text(Path::new(file)).map(Some),
+        (None, Some(Labels::List(list))) => Ok(Some(list.iter().map(|label| format!("{label}\n")).collect())),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Golden cases that begin at raw inputs.
+struct RawGoldens {
+    section: Vec<u8>,
+    /// What preprocessing made of them.
+    prepared: Vec<Vec<u8>>,
+}
+
+/// Those of the settings, made up where there is preprocessing and no file of them; nothing without preprocessing. Checks pre- and postprocessing against the
+/// model on the way.
+fn raw_goldens(
+    args: &Args,
+    config: &Config,
+    plan: &fleetfoot_plan::Plan,
+    labels: &Option<String>,
+    files: &[PathBuf],
+) -> Result<Option<RawGoldens>, Failure> {
+    let labels = labels.iter().flat_map(|text| text.lines()).map(String::from).collect();
+    let (preprocess, postprocess) = (config.preprocess.as_deref(), config.postprocess.as_deref());
+    let model =
+        fleetfoot::Model::open_unsigned(plan)?.with_processing(preprocess, postprocess, labels).map_err(|e| {
+            let failure = Failure::from(e);
+            args.config.iter().fold(failure, |failure, path| failure.in_file(path))
+        })?;
+    if preprocess.is_none() {
+        return match files.first() {
+            Some(file) => Err(Failure::usage("a raw input needs preprocessing, and the bundle has none")
+                .in_file(file)
+                .help("say in --config how it becomes the input of the model: `preprocess`")),
+            None => Ok(None),
+        };
+    }
+    let mut inputs = Vec::new();
+    for file in files {
+        inputs.extend(processing::read(file, &model)?);
+    }
+    if files.is_empty() {
+        inputs = processing::seeded(&model, SEEDED_RAW_CASES)?;
+    }
+    inputs.truncate(MAX_RAW_GOLDEN_CASES);
+    let (cases, prepared) = processing::golden_cases(&model, &inputs)?;
+    let cases: Vec<_> = cases.into_iter().zip(inputs.iter().map(|input| &input.bytes[..])).collect();
+    let section = raw_golden::write(&cases).map_err(fleetfoot::Error::from)?;
+    Ok(Some(RawGoldens { section, prepared }))
 }
 
 fn next_number(repo: Option<&Path>, model: &str) -> Result<u64, Failure> {

@@ -14,6 +14,7 @@ use crate::{
     failure::{Exit, Failure},
     models,
     output::{Output, table},
+    processing,
 };
 
 /// A result above this share of the float file is worth a remark.
@@ -26,9 +27,12 @@ const SMALL: f64 = 0.27;
 pub(crate) struct Args {
     /// The float model (.onnx).
     model: PathBuf,
-    /// Samples of its input for calibration: .npz (array `x` or `input`) or .npy, as in its training.
+    /// Samples of its input for calibration: .npz (array `x` or `input`) or .npy, as in its training; with --config a folder of images or .wav files, or a .csv.
     #[arg(long)]
     data: PathBuf,
+    /// Settings (bundle.yaml) whose preprocessing makes samples of raw inputs.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// Labelled samples (.npz with `x` and `y`): both models are compared on them.
     #[arg(long)]
     eval: Option<PathBuf>,
@@ -68,8 +72,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         return Err(Failure::usage(what).help(kind.way_out()));
     }
     let fault = |e: QuantizeError| Failure::of_model(e, &args.model);
-    let data = Data::open(&args.data)?;
-    let eval_data = args.eval.as_deref().map(Data::open).transpose()?;
+    let settings = args.config.as_deref().map(processing::read_config).transpose()?;
+    let preprocess = settings.and_then(|settings| settings.preprocess);
+    let data = processing::open_data(&args.data, preprocess.as_deref())?;
+    let eval_data = args.eval.as_deref().map(|path| processing::open_data(path, preprocess.as_deref())).transpose()?;
     let options = Options { method: args.method, bias_correction: !args.no_bias_correction };
     let bar = Bar::new("calibrating", output);
     let made = quantize(&bytes, &data, &options, &mut |done, of| bar.set(done, of)).map_err(fault)?;

@@ -1,9 +1,12 @@
 //! `run`: inference on files of data.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use fleetfoot::{
-    Kernels, Session,
+    Answer, Kernels, Label, Session,
     engine::{MAX_THREADS, Tensor},
     format::graph::IoType,
 };
@@ -14,6 +17,7 @@ use crate::{
     failure::Failure,
     models,
     output::{Output, table},
+    processing,
 };
 
 /// How many of the highest outputs are printed.
@@ -26,7 +30,8 @@ const TOP: usize = 5;
 pub(crate) struct Args {
     /// A bundle (.ff), an int8 model (.ffm) or a raw quantized model (.tflite, .onnx).
     model: PathBuf,
-    /// Data: .npz (array `input`, or one array per input by its name), .npy, or an image of the model's size.
+    /// Data: .npz (array `input`, or one array per input by its name) or .npy, as the model takes it. An image, a .wav or a .csv goes through the
+    /// preprocessing of the bundle; without any, an image has to have the model's size.
     #[arg(long)]
     input: PathBuf,
     /// Write the raw outputs, stacked, in the model's type. Several outputs get their index before the suffix.
@@ -47,6 +52,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let kernels = kernels(args.isa.as_deref())?;
     let loaded = models::load(&args.model, &args.key, output)?;
     let model = loaded.model.clone();
+    if model.preprocess().is_some() && fleetfoot_quantize::is_raw(&args.input) {
+        return run_raw(args, &loaded, kernels, output);
+    }
     let engine = model.engine();
     let names: Vec<String> =
         engine.graph().map_err(fleetfoot::Error::from)?.inputs().iter().map(|i| i.name.to_owned()).collect();
@@ -69,12 +77,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let start = Instant::now();
     let results = session.run_batch(&batches)?;
     let us = start.elapsed().as_secs_f64() * 1e6;
-    if let Some(path) = &args.output {
-        for (index, (tensor, bytes)) in engine.outputs().iter().zip(&results).enumerate() {
-            let path = if index == 0 { path.clone() } else { path.with_extension(format!("{index}.npy")) };
-            arrays::write_npy(&path, tensor.dtype.name(), &stacked(tensor, n), bytes)?;
-        }
-    }
+    write_outputs(args.output.as_deref(), engine.outputs(), &results, n)?;
     let Some((first, bytes)) = engine.outputs().first().zip(results.first()) else {
         return Err(Failure::usage("the model has no output"));
     };
@@ -98,6 +101,57 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         let outputs: Vec<Value> = (0..n).map(|sample| outputs_json(engine.outputs(), &results, sample)).collect();
         json!({ "outputs": outputs, "top": tops.iter().map(top_json).collect::<Vec<_>>(), "us": us / n as f64, "isa": kernels.name() })
     })
+}
+
+/// Raw inputs one after another, through the bundle's own preprocessing.
+fn run_raw(args: &Args, loaded: &models::Loaded, kernels: Kernels, output: &Output) -> Result<(), Failure> {
+    let model = loaded.model.clone();
+    let inputs = processing::read(&args.input, &model)?;
+    let mut session = Session::with_threads(model.clone(), kernels, args.threads.into())?;
+    let prepared = processing::prepare(&mut session, &args.input, &inputs)?;
+    let tensors = model.engine().outputs();
+    let (mut results, mut answers) = (vec![Vec::new(); tensors.len()], Vec::new());
+    let start = Instant::now();
+    for input in &prepared {
+        session.set_input(0, input)?;
+        session.run()?;
+        for (index, result) in results.iter_mut().enumerate() {
+            result.extend_from_slice(session.output(index)?);
+        }
+        answers.push(match model.postprocess() {
+            Some(_) => session.answer()?,
+            None => plain_answer(&session, loaded)?,
+        });
+    }
+    let (n, us) = (inputs.len(), start.elapsed().as_secs_f64() * 1e6 / inputs.len() as f64);
+    write_outputs(args.output.as_deref(), tensors, &results, n)?;
+    let people = || {
+        let rows = answers.iter().enumerate().flat_map(|(sample, answer)| {
+            processing::rows(answer).into_iter().map(move |row| [vec![sample.to_string()], row].concat())
+        });
+        format!("{}\n{n} inferences, {us:.1} us each, {}", table(&["sample", "answer", "value"], rows), kernels.name())
+    };
+    output.result(people, || {
+        let outputs: Vec<Value> = (0..n).map(|sample| outputs_json(tensors, &results, sample)).collect();
+        let top: Vec<Value> = answers.iter().map(processing::json).collect();
+        json!({ "outputs": outputs, "top": top, "us": us, "isa": kernels.name() })
+    })
+}
+
+/// The highest values of the first output, for a bundle that says nothing of answers.
+fn plain_answer(session: &Session, loaded: &models::Loaded) -> Result<Answer, Failure> {
+    let first = session.model().engine().output(0).map_err(fleetfoot::Error::from)?;
+    let label = |(index, score)| Label { index, score, label: loaded.labels.get(index).cloned() };
+    Ok(Answer::Classes(top(first, session.output(0)?).into_iter().map(label).collect()))
+}
+
+fn write_outputs(path: Option<&Path>, tensors: &[Tensor], results: &[Vec<u8>], n: usize) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    for (index, (tensor, bytes)) in tensors.iter().zip(results).enumerate() {
+        let path = if index == 0 { path.to_owned() } else { path.with_extension(format!("{index}.npy")) };
+        arrays::write_npy(&path, tensor.dtype.name(), &stacked(tensor, n), bytes)?;
+    }
+    Ok(())
 }
 
 /// The values of `--threads`.

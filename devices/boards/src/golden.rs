@@ -6,6 +6,7 @@
 //!
 //! bytes -> Keys::verify -> Verified<Bundle> -> Model::open in place -> Session in a static arena of exactly the stated length
 //!       -> each golden case, or as many as the slot asks for: input, run, SHA-256 of the outputs, equal?     -> one case more, step by step
+//!       -> each raw golden case: prepared, run, equal? (raw.rs)
 //!       -> the same bundle as an update: offered, written, validated, tried, active (life.rs)
 //! ```
 //! It prints through semihosting and exits with 0 or 1. There is no allocator: an allocation anywhere below would not link.
@@ -14,6 +15,7 @@
 
 mod board;
 mod life;
+mod raw;
 mod tick;
 
 use fleetfoot_engine::{EngineError, Kernels, Model, Session};
@@ -40,6 +42,7 @@ enum Fault {
     Trust(u16),
     Format(u16),
     Engine(u16),
+    Preprocess(u16),
     Golden { failed: usize },
     Steps { index: usize },
     ArenaTaken { len: usize },
@@ -89,6 +92,7 @@ fn run(arena: &mut [u8]) -> Result<(), Fault> {
         _ => return Err(Fault::ArenaTaken { len: need - 1 }),
     }
     steps(&model, kernels, arena, &golden)?;
+    println!("{} raw golden cases", raw::check_raw(&bundle, &model, kernels, arena)?);
 
     let candidate =
         Version { sha256: sha256(bundle.bytes()), number: header.number, len: header.total_len, attempt: 1, epoch: 0 };

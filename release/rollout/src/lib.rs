@@ -18,9 +18,8 @@ pub mod presets;
 pub mod read;
 pub mod simulate;
 pub mod stats;
-mod tree;
 mod units;
 
+pub use fleetfoot_settings::Problem;
 pub use policy::Policy;
-pub use tree::Problem;
 pub use units::duration_text;

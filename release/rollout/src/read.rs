@@ -6,13 +6,13 @@
 mod fields;
 mod parts;
 
-use fields::Fields;
+use fields::{Fields, Kinds as _};
+use fleetfoot_settings::{Node, Problem};
 
 use crate::{
     gates::CRASH_RATE,
     policy::{Limit, Policy, Stage},
     presets,
-    tree::{Node, Problem},
 };
 
 /// Reads a policy.

@@ -7,6 +7,7 @@ use std::{
 
 use fleetfoot_engine::EngineError;
 use fleetfoot_format::FormatError;
+use fleetfoot_preprocess::PreprocessError;
 use fleetfoot_trust::TrustError;
 use fleetfoot_tuf::TufError;
 use fleetfoot_update::UpdateError;
@@ -155,6 +156,15 @@ pub enum Error {
         /// What was given.
         value: f64,
     },
+    /// The bundle has no settings for this.
+    #[error("the bundle says nothing about {what}")]
+    NotInBundle {
+        /// About what.
+        what: &'static str,
+    },
+    /// A raw input does not become the input of the model, or its outputs no answer.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
     /// The bundle is not admitted on this device.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -222,6 +232,8 @@ impl Error {
             Self::NoPrediction { .. } => 471,
             Self::OutcomeTwice { .. } => 472,
             Self::BadOutcome { .. } => 473,
+            Self::NotInBundle { .. } => 474,
+            Self::Preprocess(inner) => inner.code(),
             Self::Refused(inner) => inner.reason().0,
             Self::Tuf(inner) => inner.code(),
             Self::Update(inner) => inner.code(),

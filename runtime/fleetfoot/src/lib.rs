@@ -3,7 +3,8 @@
 //! ```text
 //! VerifiedFile   a mapped bundle whose signatures hold
 //! Model          its plan, proved sound; weights stay in the file
-//! Session        an arena and the kernels of this CPU; run() allocates nothing; one thread, or as many as are asked for
+//! Session        an arena and the kernels of this CPU; run() allocates nothing; one thread, or as many as are asked for;
+//!                set_image, set_audio, set_row and answer do what the bundle says about raw inputs and answers
 //!
 //! Agent          keeps one model up to date: poll, validate, trial, commit, fallback
 //!   Live         what serves, for many threads: swaps, shadow, gates, outcomes
@@ -25,6 +26,7 @@ pub mod live;
 mod map;
 mod model;
 mod pool;
+mod process;
 mod session;
 pub mod store;
 pub mod transport;
@@ -38,10 +40,12 @@ pub use error::{Error, hex};
 pub use fleetfoot_engine as engine;
 pub use fleetfoot_format as format;
 pub use fleetfoot_kernels::Kernels;
+pub use fleetfoot_preprocess as preprocess;
 pub use fleetfoot_trust::{Keys, TrustError};
 pub use fleetfoot_update as update;
 pub use live::{Live, LiveConfig};
 pub use map::Bytes;
 pub use model::Model;
+pub use process::{Answer, Label};
 pub use session::Session;
 pub use verified::{BundleInfo, VerifiedFile};

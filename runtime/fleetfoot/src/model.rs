@@ -5,7 +5,12 @@ use fleetfoot_format::bundle::SectionKind;
 use fleetfoot_kernels::Kernels;
 use fleetfoot_plan::Plan;
 
-use crate::{error::Error, map::Bytes, verified::VerifiedFile};
+use crate::{
+    error::Error,
+    map::Bytes,
+    process::{self, Processing},
+    verified::VerifiedFile,
+};
 
 /// A model whose plan is proved sound. Weights stay in the mapped file; the graph is a copy, so that a file that changes
 /// under a running process cannot change what was checked.
@@ -13,13 +18,15 @@ use crate::{error::Error, map::Bytes, verified::VerifiedFile};
 pub struct Model {
     engine: engine::Model<Bytes>,
     graph_len: usize,
+    pub(crate) processing: Processing,
 }
 
 impl Model {
     /// From a verified bundle.
     ///
     /// # Errors
-    /// [`Error::Format`] where a section is missing, [`Error::Engine`] where the plan is not sound.
+    /// [`Error::Format`] where a section is missing, [`Error::Engine`] where the plan is not sound, [`Error::Preprocess`] where raw inputs would not
+    /// become the input of the model.
     pub fn from_file(file: &VerifiedFile) -> Result<Self, Error> {
         let section = |kind: SectionKind| {
             let what = kind.name();
@@ -27,7 +34,11 @@ impl Model {
         };
         let graph = Bytes::aligned_copy(section(SectionKind::GRAPH)?.as_ref());
         let graph_len = graph.as_ref().len();
-        Ok(Self { engine: engine::Model::open(graph, section(SectionKind::WEIGHTS)?)?, graph_len })
+        let engine = engine::Model::open(graph, section(SectionKind::WEIGHTS)?)?;
+        let [preprocess, postprocess] = process::SECTIONS.map(|kind| file.section(kind));
+        let bytes = [&preprocess, &postprocess].map(|section| section.as_ref().map(AsRef::as_ref));
+        let processing = Processing::new(&engine, bytes[0], bytes[1], file.labels())?;
+        Ok(Self { engine, graph_len, processing })
     }
 
     /// From a plan made in memory: no signature vouches for it. For trying raw model files, not for devices.
@@ -36,7 +47,22 @@ impl Model {
     /// [`Error::Engine`].
     pub fn open_unsigned(plan: &Plan) -> Result<Self, Error> {
         let (graph, weights) = (Bytes::aligned_copy(&plan.graph), Bytes::aligned_copy(&plan.weights));
-        Ok(Self { engine: engine::Model::open(graph, weights)?, graph_len: plan.graph.len() })
+        let engine = engine::Model::open(graph, weights)?;
+        Ok(Self { engine, graph_len: plan.graph.len(), processing: Processing::default() })
+    }
+
+    /// The same with the sections *preprocess* and *postprocess* and the labels that a bundle of it is to have.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where a section does not decode, [`Error::Preprocess`] where it does not fit the model.
+    pub fn with_processing(
+        self,
+        preprocess: Option<&[u8]>,
+        postprocess: Option<&[u8]>,
+        labels: Vec<String>,
+    ) -> Result<Self, Error> {
+        let processing = Processing::new(&self.engine, preprocess, postprocess, labels)?;
+        Ok(Self { processing, ..self })
     }
 
     /// The engine's view: inputs, outputs, steps.
@@ -45,10 +71,10 @@ impl Model {
         &self.engine
     }
 
-    /// Bytes of the graph, of which a model keeps a copy.
+    /// Bytes of the graph and of the settings for raw inputs and answers, of which a model keeps copies.
     #[must_use]
-    pub const fn graph_len(&self) -> usize {
-        self.graph_len
+    pub fn graph_len(&self) -> usize {
+        self.graph_len + self.processing.len()
     }
 
     /// Bytes of arena that a session of one thread with `kernels` takes.

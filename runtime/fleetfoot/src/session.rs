@@ -24,6 +24,8 @@ pub struct Session {
     pub(crate) kernels: Kernels,
     pub(crate) steps: Vec<Prepared>,
     pub(crate) arena: Arena,
+    /// For raw inputs that need some.
+    pub(crate) scratch: Vec<i32>,
     /// Arenas of the other threads, for batches.
     pub(crate) lanes: Vec<Aligned>,
     /// The other threads.
@@ -80,15 +82,16 @@ impl Session {
     }
 
     fn with_arena(model: Arc<Model>, kernels: Kernels, threads: usize, arena: Arena) -> Result<Self, Error> {
+        let scratch = vec![0; model.preprocess_scratch_len()];
         if threads == 1 {
             // Exactly as many as there are: growing on the way would take up to three times their memory.
             let mut steps = Vec::with_capacity(model.engine().records().count());
             steps.extend(model.engine().prepare(kernels));
-            return Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: None });
+            return Ok(Self { model, kernels, steps, arena, scratch, lanes: Vec::new(), pool: None });
         }
         let steps = model.engine().prepare_for(kernels, threads).collect();
         let pool = Pool::new(threads - 1).map_err(|source| Error::Thread { source })?;
-        Ok(Self { model, kernels, steps, arena, lanes: Vec::new(), pool: Some(pool) })
+        Ok(Self { model, kernels, steps, arena, scratch, lanes: Vec::new(), pool: Some(pool) })
     }
 
     /// The model.
@@ -110,12 +113,13 @@ impl Session {
     }
 
     /// Bytes that `model` and a session of it with `kernels` and one thread allocate, counted before anything is: the copy of the graph,
-    /// the decoded steps, the arena with its scratch. Weights are mapped and not counted.
+    /// the decoded steps, the arena with its scratch, that of raw inputs. Weights are mapped and not counted.
     #[must_use]
     pub fn memory_len(model: &Model, kernels: Kernels) -> u64 {
         let steps = model.engine().records().count() as u64 * size_of::<Prepared>() as u64;
         let (arena, alignments) = (model.arena_len(kernels) as u64, 2 * fleetfoot_plan::ALIGN as u64);
-        arena + model.graph_len() as u64 + steps + alignments
+        let scratch = 4 * model.preprocess_scratch_len() as u64;
+        arena + model.graph_len() as u64 + steps + scratch + alignments
     }
 
     /// Bytes that the session allocated for tensors and scratch, of all threads.
@@ -218,6 +222,11 @@ impl Session {
             rest = after;
         }
         self.run()?;
+        self.output_sha256()
+    }
+
+    /// The SHA-256 of all outputs of the last run.
+    pub(crate) fn output_sha256(&self) -> Result<[u8; 32], Error> {
         let mut hash = fleetfoot_trust::Sha256::new();
         for index in 0..self.model.engine().outputs().len() {
             hash.update(self.output(index)?);

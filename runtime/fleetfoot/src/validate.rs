@@ -6,7 +6,7 @@
 //! baseline      is it that of this model's inputs and outputs?
 //! arena         does it fit into budget.arena_bytes?            (before it is allocated)
 //! memory        does all of it fit into what the device allows? (before it is allocated)
-//! goldens       every case, bit for bit
+//! goldens       every case, bit for bit; those that begin at a raw input through the bundle's own preprocessing
 //! p99           of 50 warm runs, below budget.p99_us?
 //! peak          of the resident memory, while it did all that      (in a process of its own, on Linux)
 //! ```
@@ -17,7 +17,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use fleetfoot_format::{FormatError, baseline::Baseline, bundle::SectionKind, golden::Golden, record::Reason};
+use fleetfoot_format::{
+    FormatError, baseline::Baseline, bundle::SectionKind, golden::Golden, raw_golden::RawGolden, record::Reason,
+};
 use fleetfoot_kernels::Kernels;
 use thiserror::Error;
 
@@ -100,6 +102,18 @@ pub enum Refusal {
         /// Digest on this device.
         got: [u8; 32],
     },
+    /// Preprocessing of a raw golden case gave another input.
+    #[error("golden case {} of {of}: preprocessing gave an input with SHA-256 {}…, {}… was expected", case + 1, hex(&got[..8]), hex(&expected[..8]))]
+    GoldenInput {
+        /// The first case that differs, from 0.
+        case: usize,
+        /// Number of cases.
+        of: usize,
+        /// Digest in the bundle.
+        expected: [u8; 32],
+        /// Digest on this device.
+        got: [u8; 32],
+    },
     /// The measured latency is not below the budget.
     #[error("p99 of {p99_us} \u{b5}s is not below the budget of {budget_us} \u{b5}s")]
     OverLatency {
@@ -121,7 +135,7 @@ impl Refusal {
             Self::RuntimeTooOld { .. } => Reason::RUNTIME_TOO_OLD,
             Self::OverMemory { .. } | Self::OverDeviceMemory { .. } | Self::OverPeak { .. } => Reason::OVER_MEMORY,
             Self::Told { reason, .. } => *reason,
-            Self::GoldenMismatch { .. } => Reason::GOLDEN_MISMATCH,
+            Self::GoldenMismatch { .. } | Self::GoldenInput { .. } => Reason::GOLDEN_MISMATCH,
             Self::OverLatency { .. } => Reason::OVER_LATENCY,
             Self::NotSound(_) => Reason::NOT_SOUND,
         }
@@ -209,18 +223,31 @@ pub(crate) fn baseline(file: &VerifiedFile, model: &Model) -> Result<Option<Base
     Ok(Some(baseline))
 }
 
-/// Runs every golden case. Returns how many there are.
+/// Runs every golden case, those that begin at a raw input last. Returns how many there are.
 ///
 /// # Errors
-/// [`Refusal::GoldenMismatch`] for the first that differs, [`Refusal::NotSound`] where a case does not fit the model.
+/// [`Refusal::GoldenMismatch`] or [`Refusal::GoldenInput`] for the first that differs, [`Refusal::NotSound`] where a case does not fit the model.
 pub fn run_goldens(file: &VerifiedFile, session: &mut Session) -> Result<usize, Refusal> {
-    let Some(section) = file.section(SectionKind::GOLDEN) else { return Ok(0) };
-    let golden = Golden::parse(section.as_ref()).map_err(|error| Box::new(Error::from(error)))?;
-    let of = golden.cases().len();
-    for (case, (input, expected)) in golden.cases().enumerate() {
-        let got = session.run_golden(input).map_err(Box::new)?;
+    let boxed = |error: Error| Refusal::from(Box::new(error));
+    let (prepared, raw) = (file.section(SectionKind::GOLDEN), file.section(SectionKind::RAW_GOLDEN));
+    let prepared = prepared.as_ref().map(|section| Golden::parse(section.as_ref())).transpose();
+    let raw = raw.as_ref().map(|section| RawGolden::parse(section.as_ref())).transpose();
+    let (prepared, raw) = (prepared.map_err(|e| boxed(e.into()))?, raw.map_err(|e| boxed(e.into()))?);
+    let first_raw = prepared.as_ref().map_or(0, |golden| golden.cases().len());
+    let of = first_raw + raw.as_ref().map_or(0, |golden| golden.cases().len());
+    for (case, (input, expected)) in prepared.iter().flat_map(Golden::cases).enumerate() {
+        let got = session.run_golden(input).map_err(boxed)?;
         if got != *expected {
             return Err(Refusal::GoldenMismatch { case, of, expected: *expected, got });
+        }
+    }
+    for (case, (expected, bytes)) in (first_raw..).zip(raw.iter().flat_map(RawGolden::cases)) {
+        let (input, output) = session.run_raw_golden(expected, bytes).map_err(boxed)?;
+        if input != expected.input_sha256 {
+            return Err(Refusal::GoldenInput { case, of, expected: expected.input_sha256, got: input });
+        }
+        if output != expected.output_sha256 {
+            return Err(Refusal::GoldenMismatch { case, of, expected: expected.output_sha256, got: output });
         }
     }
     Ok(of)

@@ -145,6 +145,14 @@ impl SectionKind {
     pub const PROVENANCE: Self = Self(5);
     /// Drift [`baseline`](crate::baseline).
     pub const BASELINE: Self = Self(6);
+    /// From a raw input to the input of the model: [`preprocess`](crate::preprocess).
+    pub const PREPROCESS: Self = Self(7);
+    /// From outputs to an answer: [`postprocess`](crate::postprocess).
+    pub const POSTPROCESS: Self = Self(8);
+    /// Golden cases that begin at the raw input: [`raw_golden`](crate::raw_golden).
+    pub const RAW_GOLDEN: Self = Self(9);
+    /// What people should know of the model, UTF-8.
+    pub const CARD: Self = Self(10);
 
     /// The name of a known kind.
     #[must_use]
@@ -156,6 +164,10 @@ impl SectionKind {
             Self::LABELS => "labels",
             Self::PROVENANCE => "provenance",
             Self::BASELINE => "baseline",
+            Self::PREPROCESS => "preprocess",
+            Self::POSTPROCESS => "postprocess",
+            Self::RAW_GOLDEN => "raw golden",
+            Self::CARD => "card",
             _ => "unknown",
         }
     }

@@ -10,6 +10,9 @@
 //! | [`bundle`] | the signed file `.ff`: preamble, signers, header, signatures, sections |
 //! | [`graph`] | the section *graph*: inputs, outputs and the steps of the plan |
 //! | [`golden`] | the section *golden*: raw inputs and the SHA-256 of the outputs they must give |
+//! | [`preprocess`] | the section *preprocess*: from a raw input to the input of the model |
+//! | [`postprocess`] | the section *postprocess*: from outputs to an answer |
+//! | [`raw_golden`] | the section *raw golden*: raw inputs, and what must become of them |
 //! | [`lite`] | `trust.bin`, `header.bin`, `directive.bin` for devices without clock, JSON or TLS |
 //! | [`baseline`] | the section *baseline*: how the values of inputs and outputs were spread |
 //! | [`report`] | the health report of a device |
@@ -36,6 +39,9 @@ pub mod golden;
 pub mod graph;
 pub mod limits;
 pub mod lite;
+pub mod postprocess;
+pub mod preprocess;
+pub mod raw_golden;
 pub mod record;
 pub mod report;
 

@@ -32,3 +32,23 @@ pub const MAX_LITE_HARDWARE: usize = 16;
 pub const MAX_LITE_LINKS: usize = 64;
 /// Bytes of the salt of a rollout.
 pub const MAX_SALT_LEN: usize = 64;
+/// Golden cases that begin at a raw input. Bounds the time that validation takes.
+pub const MAX_RAW_GOLDEN_CASES: usize = 16;
+/// Steps on an image before it is the input of a model.
+pub const MAX_IMAGE_STEPS: usize = 8;
+/// Columns or rows of an image: larger than any camera's, and products of what resizing multiplies stay in 64 bits.
+pub const MAX_IMAGE_EXTENT: u32 = 1 << 15;
+/// Samples that an audio input has: 10 minutes at 48 kHz. Bounds the time that features take.
+pub const MAX_AUDIO_SAMPLES: u32 = 600 * 48_000;
+/// Logarithm to base 2 of the longest Fourier transform.
+pub const MAX_FFT_LOG2: u8 = 13;
+/// Mel bands.
+pub const MAX_BANDS: u16 = 256;
+/// Columns of a table.
+pub const MAX_COLUMNS: usize = 1024;
+/// Categories of a column.
+pub const MAX_CATEGORIES: usize = 4096;
+/// Classes, or boxes, of an answer.
+pub const MAX_ANSWERS: usize = 1000;
+/// Anchors of a detector.
+pub const MAX_ANCHORS: usize = 1 << 16;

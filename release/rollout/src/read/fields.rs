@@ -1,100 +1,39 @@
-//! The members of one mapping: each is asked for once, and what nobody asked for is a problem.
+//! What the members of a policy can be, beyond what any settings have: names, releases, times and shares.
 
-use crate::{
-    tree::{Node, Problem, Value},
-    units,
-};
+pub(super) use fleetfoot_settings::Fields;
+use fleetfoot_settings::{Node, Value};
 
-/// The members of a mapping, and where problems go.
-pub(super) struct Fields<'a> {
-    node: &'a Node,
-    path: String,
-    entries: Vec<(&'a str, &'a Node)>,
-    asked: Vec<&'static str>,
-    problems: &'a mut Vec<Problem>,
+use crate::units;
+
+/// Kinds of members.
+pub(super) trait Kinds {
+    /// An identifier: 1 to 64 of `a-z 0-9 . _ -`, first a letter or digit.
+    fn name(&mut self, name: &'static str) -> Option<String>;
+
+    /// A release number.
+    fn release(&mut self, name: &'static str) -> Option<u64>;
+
+    /// A time.
+    fn duration_of(node: &Node) -> Result<u64, &'static str>;
+
+    /// A share of the devices in basis points: a number is percent.
+    fn share_of(node: &Node) -> Result<u16, &'static str>;
+
+    /// A fraction, written in percent with its sign, so that 0.6 and 0.6% are never mixed up.
+    fn percent_of(node: &Node) -> Result<f64, &'static str>;
+
+    /// A time that a stage may last.
+    fn stage_time_of(node: &Node) -> Result<u64, &'static str>;
+
+    /// A fraction of at most 1, written in percent with its sign.
+    fn share_of_one(node: &Node) -> Result<f64, &'static str>;
+
+    /// A share of answers that has to agree.
+    fn agreement_of(node: &Node) -> Result<f64, &'static str>;
 }
 
-impl<'a> Fields<'a> {
-    /// Those of `node`, or a problem where it is no mapping.
-    pub(super) fn of(node: &'a Node, path: &str, problems: &'a mut Vec<Problem>) -> Option<Self> {
-        let Value::Map(map) = &node.value else {
-            problems.push(Problem {
-                line: node.line,
-                column: node.column,
-                path: path.into(),
-                what: format!("a mapping was expected, this is {}", node.kind()),
-                hint: "`name: value` lines, or {name: value, ..}".into(),
-            });
-            return None;
-        };
-        let entries = map.iter().map(|(key, node)| (key.as_str(), node)).collect();
-        let path = if path.starts_with("the ") { String::new() } else { path.into() };
-        Some(Self { node, path, entries, asked: Vec::new(), problems })
-    }
-
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|(key, _)| *key == name)
-    }
-
-    fn take(&mut self, name: &'static str) -> Option<&'a Node> {
-        self.asked.push(name);
-        self.entries.iter().find(|(key, _)| *key == name).map(|(_, node)| *node)
-    }
-
-    fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
-    }
-
-    /// A problem of the member `name`, at `place`.
-    pub(super) fn problem(&mut self, place: &Node, name: &str, what: String, hint: impl Into<String>) {
-        let path = self.path_of(name);
-        self.problems.push(Problem { line: place.line, column: place.column, path, what, hint: hint.into() });
-    }
-
-    /// A problem of the member `name`, where that is, else of the whole mapping.
-    pub(super) fn problem_at(&mut self, name: &str, what: String, hint: impl Into<String>) {
-        let place = self.entries.iter().find(|(key, _)| *key == name).map_or(self.node, |(_, node)| node);
-        self.problem(place, name, what, hint);
-    }
-
-    /// A member that `parse` understands, with its place.
-    pub(super) fn optional<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl Fn(&Node) -> Result<T, &'static str>,
-    ) -> Option<(T, &'a Node)> {
-        let node = self.take(name)?;
-        match parse(node) {
-            Ok(value) => Some((value, node)),
-            Err(hint) => {
-                let what = match &node.value {
-                    Value::Text(text) => format!("'{text}' is not understood"),
-                    Value::Number(number) => format!("{number} is not understood"),
-                    _ => format!("{} is not understood", node.kind()),
-                };
-                self.problem(node, name, what, hint);
-                None
-            }
-        }
-    }
-
-    /// A member that has to be there.
-    pub(super) fn required<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl Fn(&Node) -> Result<T, &'static str>,
-        hint: &str,
-    ) -> Option<T> {
-        if !self.has(name) {
-            self.asked.push(name);
-            self.problem(self.node, name, "is missing".into(), hint);
-            return None;
-        }
-        self.optional(name, parse).map(|(value, _)| value)
-    }
-
-    /// An identifier: 1 to 64 of `a-z 0-9 . _ -`, first a letter or digit.
-    pub(super) fn name(&mut self, name: &'static str) -> Option<String> {
+impl Kinds for Fields<'_> {
+    fn name(&mut self, name: &'static str) -> Option<String> {
         let parse = |node: &Node| {
             Self::text_of(node)
                 .ok()
@@ -104,84 +43,11 @@ impl<'a> Fields<'a> {
         self.required(name, parse, "an identifier such as kws-2026-11")
     }
 
-    /// A release number.
-    pub(super) fn release(&mut self, name: &'static str) -> Option<u64> {
+    fn release(&mut self, name: &'static str) -> Option<u64> {
         self.required(name, Self::whole_of, "the release number of a published bundle: see `fleetfoot repo status`")
     }
 
-    /// The elements of a list, with their paths; a problem where it is none.
-    pub(super) fn list(&mut self, name: &'static str) -> Vec<(&'a Node, String)> {
-        let path = self.path_of(name);
-        let Some(node) = self.take(name) else { return Vec::new() };
-        match &node.value {
-            Value::List(list) => list.iter().enumerate().map(|(i, node)| (node, format!("{path}[{i}]"))).collect(),
-            _ => {
-                self.problem(
-                    node,
-                    name,
-                    format!("a list was expected, this is {}", node.kind()),
-                    "lines that begin with `- `",
-                );
-                Vec::new()
-            }
-        }
-    }
-
-    /// A mapping inside, where it is there.
-    pub(super) fn inner(&mut self, name: &'static str) -> Option<Fields<'_>> {
-        let path = self.path_of(name);
-        let node = self.take(name)?;
-        Fields::of(node, &path, self.problems)
-    }
-
-    /// A mapping that is an element of a list.
-    pub(super) fn element<'b>(&'b mut self, node: &'b Node, path: &str) -> Option<Fields<'b>> {
-        Fields::of(node, path, self.problems)
-    }
-
-    /// All members as they are.
-    pub(super) fn entries(&mut self) -> Vec<(&'a str, &'a Node)> {
-        std::mem::take(&mut self.entries)
-    }
-
-    /// What nobody asked for is a problem: a device would ignore it, and the author would not know.
-    pub(super) fn finish(mut self) {
-        let unknown: Vec<_> = self.entries.iter().filter(|(key, _)| !self.asked.contains(key)).copied().collect();
-        for (key, node) in unknown {
-            let near =
-                self.asked.iter().min_by_key(|asked| distance(key, asked)).filter(|asked| distance(key, asked) <= 3);
-            let hint = near.map_or_else(
-                || format!("known are {}", self.asked.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            self.problem(node, key, "is not known".into(), hint);
-        }
-    }
-
-    pub(super) fn text_of(node: &Node) -> Result<String, &'static str> {
-        match &node.value {
-            Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-            Value::Number(number) => Ok(number.to_string()),
-            _ => Err("text was expected"),
-        }
-    }
-
-    pub(super) fn whole_of(node: &Node) -> Result<u64, &'static str> {
-        match node.value {
-            // Below 2^53 every whole number is exact.
-            Value::Number(number) if (0.0..=9e15).contains(&number) && number.fract() == 0.0 => Ok(number as u64),
-            _ => Err("a whole number was expected"),
-        }
-    }
-
-    pub(super) fn flag_of(node: &Node) -> Result<bool, &'static str> {
-        match node.value {
-            Value::Bool(flag) => Ok(flag),
-            _ => Err("true or false"),
-        }
-    }
-
-    pub(super) fn duration_of(node: &Node) -> Result<u64, &'static str> {
+    fn duration_of(node: &Node) -> Result<u64, &'static str> {
         let hint = "a time such as 30s, 15m, 24h or 14d";
         match &node.value {
             Value::Text(text) => units::duration(text).ok_or(hint),
@@ -189,8 +55,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A share of the devices in basis points: a number is percent.
-    pub(super) fn share_of(node: &Node) -> Result<u16, &'static str> {
+    fn share_of(node: &Node) -> Result<u16, &'static str> {
         let hint = "percent of the devices, above 0 and at most 100, in steps of 0.01";
         let fraction = match &node.value {
             Value::Number(number) => number / 100.0,
@@ -205,8 +70,7 @@ impl<'a> Fields<'a> {
         Ok(whole as u16)
     }
 
-    /// A fraction, written in percent with its sign, so that 0.6 and 0.6% are never mixed up.
-    pub(super) fn percent_of(node: &Node) -> Result<f64, &'static str> {
+    fn percent_of(node: &Node) -> Result<f64, &'static str> {
         let hint = "a percentage with its sign, such as 0.1%";
         match &node.value {
             Value::Text(text) => units::percent(text).filter(|value| (0.0..=10.0).contains(value)).ok_or(hint),
@@ -214,44 +78,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A time that a stage may last.
-    pub(super) fn stage_time_of(node: &Node) -> Result<u64, &'static str> {
+    fn stage_time_of(node: &Node) -> Result<u64, &'static str> {
         let hint = "a time such as 30m, 24h or 14d, from 1m to 365d";
         Self::duration_of(node).ok().filter(|s| (60..=365 * 86_400).contains(s)).ok_or(hint)
     }
 
-    /// A fraction of at most 1, written in percent with its sign.
-    pub(super) fn share_of_one(node: &Node) -> Result<f64, &'static str> {
+    fn share_of_one(node: &Node) -> Result<f64, &'static str> {
         Self::percent_of(node)?.le(&1.0).then_some(()).ok_or("at most 100%")?;
         Self::percent_of(node)
     }
 
-    /// A number above 0.
-    pub(super) fn number_of(node: &Node) -> Result<f64, &'static str> {
-        match node.value {
-            Value::Number(number) if number > 0.0 && number.is_finite() => Ok(number),
-            _ => Err("a number above 0"),
-        }
-    }
-
-    /// A share of answers that has to agree.
-    pub(super) fn agreement_of(node: &Node) -> Result<f64, &'static str> {
+    fn agreement_of(node: &Node) -> Result<f64, &'static str> {
         Self::number_of(node).ok().filter(|n| (0.1..=1.0).contains(n)).ok_or("a fraction from 0.1 to 1, such as 0.9")
     }
-}
-
-/// Edit distance of two short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(x != *y)).min(above + 1).min(row[j] + 1);
-            diagonal = above;
-        }
-    }
-    row[b.len()]
 }

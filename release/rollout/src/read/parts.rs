@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use fleetfoot_settings::{Node, Value};
 use fleetfoot_update::directive::{DeviceLimits, MAX_SELECTORS, MAX_VALUES, Network};
 
-use super::fields::Fields;
+use super::fields::{Fields, Kinds as _};
 use crate::{
     gates::{CRASH_RATE, CRASH_RATIO},
     policy::{Action, Guardrail, Limit, Stage},
-    tree::{Node, Value},
     units,
 };
 

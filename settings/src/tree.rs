@@ -1,6 +1,6 @@
 //! A YAML document as a tree that knows its lines, and the problems that were found in it.
 //!
-//! A policy is read by hand from this tree, not by a derive: then every problem is told at once, each with its place and a way out.
+//! Settings are read by hand from this tree, not by a derive: then every problem is told at once, each with its place and a way out.
 
 use core::fmt;
 
@@ -12,23 +12,33 @@ use serde_saphyr::Spanned;
 
 /// A value and where it begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) line: u64,
-    pub(crate) column: u64,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Line, from 1.
+    pub line: u64,
+    /// Column, from 1.
+    pub column: u64,
+    /// What stands there.
+    pub value: Value,
 }
 
+/// What a node is.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
+    /// `~`, or nothing at all.
     Nothing,
+    /// `true` or `false`.
     Bool(bool),
+    /// Any number.
     Number(f64),
+    /// A scalar that is nothing else.
     Text(String),
+    /// Elements in their order.
     List(Vec<Node>),
+    /// Members in their order.
     Map(Vec<(String, Node)>),
 }
 
-/// Something that is wrong in a policy.
+/// Something that is wrong in a document.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// Line in the file, from 1; 0 where it concerns the whole.
@@ -53,7 +63,10 @@ impl fmt::Display for Problem {
 
 impl Node {
     /// The tree of a document.
-    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// The problem that YAML has with it.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
         let parsed: Result<Tree, _> = serde_saphyr::from_str(text);
         parsed.map(|tree| tree.0).map_err(|error| {
             let place = error.location();
@@ -68,7 +81,8 @@ impl Node {
     }
 
     /// A few words for messages.
-    pub(crate) fn kind(&self) -> &'static str {
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
         match self.value {
             Value::Nothing => "nothing",
             Value::Bool(_) => "true or false",

@@ -45,6 +45,7 @@ fn digits() -> (Vec<u8>, Keys) {
         labels: Some("0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"),
         baseline: None,
         provenance: Provenance { source_sha256: sha256(&source), source_format: "tflite", tool: "test" },
+        quantization: None,
         signers: &public,
     })
     .expect("packed");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fleetfoot_format::{
     baseline::Baseline,
-    bundle::{Budget, Provenance},
+    bundle::{Budget, Provenance, Quantization},
 };
 use fleetfoot_quantize::{Pack, baseline, pack, run_goldens, seeded_inputs};
 use fleetfoot_trust::{SigningKey, sha256, sign_bundle};
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         ));
     }
     let config = read_config(args.config.as_deref())?;
-    let models::Imported { plan, source_sha256, source_format } = models::import(&args.model)?;
+    let models::Imported { plan, source_sha256, source_format, quantization } = models::import(&args.model)?;
     let golden = args.golden.clone().or(config.golden);
     let (inputs, expected) = match &golden {
         Some(path) => read_golden(path, &plan)?,
@@ -146,6 +146,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         baseline: sketches.as_ref(),
         labels: labels.as_deref(),
         provenance: Provenance { source_sha256, source_format, tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")) },
+        quantization: quantization
+            .as_ref()
+            .map(|(data_sha256, config)| Quantization { data_sha256: *data_sha256, config }),
         signers: &signers,
     })?;
     for key in &signing {

@@ -115,12 +115,7 @@ pub(crate) fn import(path: &Path) -> Result<Imported, Failure> {
     if Ffm::is(&bytes) {
         let ffm = Ffm::parse(&bytes).map_err(|e| Failure::from(e).in_file(path))?;
         let quantization = Some((ffm.data_sha256, ffm.config));
-        return Ok(Imported {
-            plan: ffm.plan,
-            source_sha256: ffm.source_sha256,
-            source_format: "onnx",
-            quantization,
-        });
+        return Ok(Imported { plan: ffm.plan, source_sha256: ffm.source_sha256, source_format: "onnx", quantization });
     }
     let kind = fleetfoot_import::recognise(&bytes);
     let (graph, source_format) = match kind {

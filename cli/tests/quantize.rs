@@ -40,16 +40,25 @@ fn network() -> Model {
     ]
     .map(|(name, constant)| (name.to_owned(), constant))
     .into();
-    let nodes =
-        vec![conv, node("Relu", &["conv"], "relu"), node("Flatten", &["relu"], "flat"), node("Gemm", &["flat", "v"], "y")];
+    let nodes = vec![
+        conv,
+        node("Relu", &["conv"], "relu"),
+        node("Flatten", &["relu"], "flat"),
+        node("Gemm", &["flat", "v"], "y"),
+    ];
     let dims = [1, 2, SIDE, SIDE].map(Dim::Fixed).to_vec();
     Model { opset: 17, nodes, constants, inputs: vec![port("x", dims)], outputs: vec![port("y", Vec::new())] }
 }
 
 fn write_npz(world: &World, name: &str, x: &[f32], shape: &[u64], y: Option<&[i64]>) {
     let mut archive = npyz::npz::NpzWriter::create(world.path(name)).expect("created");
-    let mut writer =
-        archive.array("x", Default::default()).expect("an array").default_dtype().shape(shape).begin_nd().expect("begun");
+    let mut writer = archive
+        .array("x", Default::default())
+        .expect("an array")
+        .default_dtype()
+        .shape(shape)
+        .begin_nd()
+        .expect("begun");
     writer.extend(x).expect("written");
     writer.finish().expect("finished");
     if let Some(y) = y {
@@ -79,7 +88,16 @@ fn quantize(world: &World, more: &[&str]) -> Ran {
 fn a_report_for_machines_and_one_for_people() {
     let world = world();
     let ran = quantize(&world, &["--eval", "d.npz", "--report", "r.html", "--apply"]).ok().json();
-    for key in ["model", "float_islands", "size_ratio", "evaluated", "float_correct", "int8_correct", "sqnr_db", "peak_rss_bytes"] {
+    for key in [
+        "model",
+        "float_islands",
+        "size_ratio",
+        "evaluated",
+        "float_correct",
+        "int8_correct",
+        "sqnr_db",
+        "peak_rss_bytes",
+    ] {
         assert!(!ran[key].is_null(), "{key}: {ran}");
     }
     assert_eq!(ran["float_islands"], 0);
@@ -88,7 +106,9 @@ fn a_report_for_machines_and_one_for_people() {
     assert!(ran["speed"]["predicted"].as_f64().is_some_and(|s| s > 0.0));
     let layers = ran["layers"].as_array().expect("layers");
     assert_eq!(layers.len(), 2);
-    for key in ["name", "op", "rank", "isolated_db", "accumulated_db", "saturated", "channel_ratio", "macs", "bytes", "causes"] {
+    for key in
+        ["name", "op", "rank", "isolated_db", "accumulated_db", "saturated", "channel_ratio", "macs", "bytes", "causes"]
+    {
         assert!(!layers[0][key].is_null(), "{key}: {}", layers[0]);
     }
     assert_eq!(layers[0]["macs"], 6 * 2 * 9 * 36);
@@ -110,7 +130,8 @@ fn an_accuracy_that_is_lost_is_refused() {
     write_npz(&world, "tiny.npz", &numbers(72, 9, 0.02), &[1, 2, SIDE as u64, SIDE as u64], None);
     let teach = |label: i64| {
         write_npz(&world, "e.npz", &numbers(40 * 72, 8, 2.0), &[40, 2, SIDE as u64, SIDE as u64], Some(&[label; 40]));
-        let args = ["--json", "quantize", "m.onnx", "--data", "tiny.npz", "--eval", "e.npz", "--max-drop", "1", "-o", "t.ffm"];
+        let args =
+            ["--json", "quantize", "m.onnx", "--data", "tiny.npz", "--eval", "e.npz", "--max-drop", "1", "-o", "t.ffm"];
         world.run(&args)
     };
     let refused = (0..4).map(teach).find(|ran| ran.code == 5).expect("one class is lost");
@@ -148,13 +169,15 @@ fn a_teacher_a_difference_and_exports() {
     assert!(diff["a"]["arena_bytes"].as_u64() > Some(0) && diff["b"]["us"].as_f64() > Some(0.0), "{diff}");
     let same = world.run(&["--json", "diff", "a.ff", "a.ff", "--data", "d.npz"]).ok().json();
     assert_eq!(same["flipped"], 0);
-    let inspect = world.run(&["--json", "inspect", "a.ff", "--model-card", "card.md", "--sbom", "bom.json"]).ok().json();
+    let inspect =
+        world.run(&["--json", "inspect", "a.ff", "--model-card", "card.md", "--sbom", "bom.json"]).ok().json();
     let made = &inspect["provenance"];
     assert!(made["config"].as_str().is_some_and(|c| c.contains("method=mse")), "{made}");
     assert_eq!(made["data_sha256"].as_str().map(str::len), Some(64));
     let card = fs::read_to_string(world.path("card.md")).expect("a card");
     assert!(card.starts_with("# net 1.0.0") && card.contains("method=mse") && card.contains("Release 1"), "{card}");
-    let bom: serde_json::Value = serde_json::from_slice(&fs::read(world.path("bom.json")).expect("a bill")).expect("JSON");
+    let bom: serde_json::Value =
+        serde_json::from_slice(&fs::read(world.path("bom.json")).expect("a bill")).expect("JSON");
     assert_eq!(bom["bomFormat"], "CycloneDX");
     assert_eq!(bom["metadata"]["component"]["hashes"][0]["content"], inspect["digest"]);
     assert_eq!(bom["components"][1]["hashes"][0]["content"], made["data_sha256"]);
@@ -190,7 +213,9 @@ fn bad_input_of_quantize() {
     let words = ["dimension 2", "height", "make_dynamic_shape_fixed"];
     check("a dynamic shape", &["dynamic.onnx", "--data", "x.npz"], 4, &words);
     with("nan.onnx", &|m| m.constants.get_mut("w").expect("weights").data[3] = 0x7f);
-    with("nan.onnx", &|m| m.constants.get_mut("w").expect("weights").data[..4].copy_from_slice(&f32::NAN.to_le_bytes()));
+    with("nan.onnx", &|m| {
+        m.constants.get_mut("w").expect("weights").data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
+    });
     check("NaN", &["nan.onnx", "--data", "x.npz"], 2, &["nan.onnx", "'w'", "earlier checkpoint"]);
     with("zero.onnx", &|m| m.constants.get_mut("v").expect("weights").data.fill(0));
     check("a constant output", &["zero.onnx", "--data", "x.npz"], 5, &["'y'", "constant"]);

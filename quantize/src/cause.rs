@@ -152,7 +152,9 @@ impl Cause {
             }
             Self::Clipped { .. } => "a range that holds everything (--method minmax), or more varied samples",
             Self::Shift { .. } => "correct biases by what int8 reads (--bias-correction empirical)",
-            Self::Levels => "train with quantization, or leave out what squeezes values into a small part of their range",
+            Self::Levels => {
+                "train with quantization, or leave out what squeezes values into a small part of their range"
+            }
         }
     }
 }
@@ -162,7 +164,9 @@ impl fmt::Display for Cause {
         match self {
             Self::Weights { ratio } => write!(f, "weights of channels differ {ratio:.0} times and share a scale"),
             Self::Outlier { ratio } => write!(f, "a few values stretch the range {ratio:.0} times"),
-            Self::Channels { ratio, .. } => write!(f, "channels of the operand differ {ratio:.0} times and share a scale"),
+            Self::Channels { ratio, .. } => {
+                write!(f, "channels of the operand differ {ratio:.0} times and share a scale")
+            }
             Self::Clipped { share } => write!(f, "{:.2}% of the results are cut off", share * 100.0),
             Self::Shift { share } => write!(f, "{:.0}% of the noise is the same for a whole channel", share * 100.0),
             Self::Levels => write!(f, "256 levels are few for these values"),

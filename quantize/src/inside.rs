@@ -29,7 +29,11 @@ pub(crate) struct Alone {
 
 impl Alone {
     /// `None` where an operand is no value of the network.
-    pub(crate) fn new(graph: &Graph, places: &BTreeMap<String, Place>, output: TensorId) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(
+        graph: &Graph,
+        places: &BTreeMap<String, Place>,
+        output: TensorId,
+    ) -> Result<Option<Self>, Error> {
         // Backwards to values that the float network knows.
         let known = |id: TensorId| {
             let of = |(name, place): (&String, &Place)| (place.tensor == id).then(|| (name.clone(), place.clone()));

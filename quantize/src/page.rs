@@ -13,12 +13,7 @@ mod plots;
 
 use std::fmt::Write as _;
 
-use crate::{
-    float::Quantized,
-    mend::Applied,
-    report::LayerReport,
-    speed::Speed,
-};
+use crate::{float::Quantized, mend::Applied, report::LayerReport, speed::Speed};
 
 /// How many labelled samples both networks get right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +70,11 @@ impl Page<'_> {
              content=\"width=device-width,initial-scale=1\"><title>{title} in int8</title><style>\n{}</style></head><body><main>\n",
             include_str!("page/style.css")
         );
-        let _ = write!(html, "<p class=\"soft\">quantization report</p><h1>{title}</h1>\n<p class=\"lead\">{}</p>\n", self.verdict());
+        let _ = write!(
+            html,
+            "<p class=\"soft\">quantization report</p><h1>{title}</h1>\n<p class=\"lead\">{}</p>\n",
+            self.verdict()
+        );
         html += &self.tiles();
         html += &self.to_do();
         html += &self.depth();
@@ -98,15 +97,22 @@ impl Page<'_> {
     fn verdict(&self) -> String {
         let size = format!("{:.1} times smaller", 1.0 / self.size_ratio().max(1e-9));
         let mut text = match self.accuracy {
-            Some(a) if a.int8 >= a.float => format!("Nothing is lost: int8 gets {} of {} right, float {}. ", a.int8, a.evaluated, a.float),
+            Some(a) if a.int8 >= a.float => {
+                format!("Nothing is lost: int8 gets {} of {} right, float {}. ", a.int8, a.evaluated, a.float)
+            }
             Some(a) => format!(
                 "int8 gets {} of {} right, float {}: {:.2} percentage points are lost. ",
-                a.int8, a.evaluated, a.float, a.drop()
+                a.int8,
+                a.evaluated,
+                a.float,
+                a.drop()
             ),
             None => format!("The output keeps {:.1} dB of signal over noise. ", self.made.sqnr_db),
         };
         let _ = match self.speed {
-            Some(speed) => write!(text, "The model is {size} and {:.1} times faster here than in float.", speed.ratio()),
+            Some(speed) => {
+                write!(text, "The model is {size} and {:.1} times faster here than in float.", speed.ratio())
+            }
             None => write!(text, "The model is {size}."),
         };
         text
@@ -116,16 +122,37 @@ impl Page<'_> {
         let share = |n: usize, of: usize| n as f64 * 100.0 / of.max(1) as f64;
         let mut tiles = Vec::new();
         if let Some(a) = self.accuracy {
-            let class = if a.drop() <= 0.5 { "good" } else if a.drop() <= 2.0 { "fair" } else { "bad" };
-            tiles.push((class, format!("{:.2}%", share(a.int8, a.evaluated)), format!("right in int8; float {:.2}%", share(a.float, a.evaluated))));
+            let class = if a.drop() <= 0.5 {
+                "good"
+            } else if a.drop() <= 2.0 {
+                "fair"
+            } else {
+                "bad"
+            };
+            tiles.push((
+                class,
+                format!("{:.2}%", share(a.int8, a.evaluated)),
+                format!("right in int8; float {:.2}%", share(a.float, a.evaluated)),
+            ));
         }
-        tiles.push((class_of(self.made.sqnr_db), format!("{:.1} dB", self.made.sqnr_db), "signal over noise at the output".into()));
+        tiles.push((
+            class_of(self.made.sqnr_db),
+            format!("{:.1} dB", self.made.sqnr_db),
+            "signal over noise at the output".into(),
+        ));
         let ratio = self.size_ratio();
         let class = if ratio <= 0.27 { "good" } else { "fair" };
-        tiles.push((class, format!("{ratio:.3}"), format!("of the size in float: {} bytes", grouped(self.int8_len as u64))));
+        tiles.push((
+            class,
+            format!("{ratio:.3}"),
+            format!("of the size in float: {} bytes", grouped(self.int8_len as u64)),
+        ));
         if let Some(speed) = self.speed {
             let class = if speed.ratio() >= 2.0 { "good" } else { "fair" };
-            let text = format!("as fast: {:.0} us, float {:.0} us; {:.1}x predicted", speed.int8_us, speed.float_us, speed.predicted);
+            let text = format!(
+                "as fast: {:.0} us, float {:.0} us; {:.1}x predicted",
+                speed.int8_us, speed.float_us, speed.predicted
+            );
             tiles.push((class, format!("{:.1}x", speed.ratio()), text));
         }
         let islands = self.made.islands.len();
@@ -144,7 +171,8 @@ impl Page<'_> {
         worst.sort_by_key(|layer| layer.rank);
         let mut html = String::from("<h2>What costs most, and what to do</h2>\n<ol class=\"todo\">");
         if worst.is_empty() {
-            html += "<li style=\"border-left-color:var(--good)\"><p>No layer loses enough to be worth a change.</p></li>";
+            html +=
+                "<li style=\"border-left-color:var(--good)\"><p>No layer loses enough to be worth a change.</p></li>";
         }
         for layer in worst.iter().take(MOST_CAUSES) {
             let class = if layer.isolated_db < 20.0 { "bad" } else { "" };
@@ -161,7 +189,11 @@ impl Page<'_> {
             html += "</li>";
         }
         for name in &self.made.islands {
-            let _ = write!(html, "<li><p><b>float island</b> <code>{}</code></p><p>it was cut off: the application computes it from the outputs of the model</p></li>", escape(name));
+            let _ = write!(
+                html,
+                "<li><p><b>float island</b> <code>{}</code></p><p>it was cut off: the application computes it from the outputs of the model</p></li>",
+                escape(name)
+            );
         }
         for applied in self.applied {
             let (verb, color) = if applied.kept { ("kept", "good") } else { ("tried and left out", "line") };
@@ -209,7 +241,10 @@ impl Page<'_> {
                     "<div class=\"card\"><h3>{title}</h3><div class=\"pair\"><figure>{weights}<figcaption>weights</figcaption></figure>\
                      <figure>{results}<figcaption>results</figcaption></figure></div></div>"
                 ),
-                None => write!(html, "<div class=\"card\"><h3>{title}</h3><figure>{results}<figcaption>results</figcaption></figure></div>"),
+                None => write!(
+                    html,
+                    "<div class=\"card\"><h3>{title}</h3><figure>{results}<figcaption>results</figcaption></figure></div>"
+                ),
             };
         }
         html + "</div>\n"
@@ -279,7 +314,8 @@ fn short(op: &str, name: &str, most: usize) -> String {
 /// Digits in groups of three.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
     groups.join("\u{202f}")
 }
 

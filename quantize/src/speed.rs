@@ -28,12 +28,7 @@ impl Speed {
     ///
     /// # Errors
     /// Those of running the networks.
-    pub fn measure(
-        reference: &Reference,
-        plan: &Plan,
-        layers: &[LayerReport],
-        sample: &[f32],
-    ) -> Result<Self, Error> {
+    pub fn measure(reference: &Reference, plan: &Plan, layers: &[LayerReport], sample: &[f32]) -> Result<Self, Error> {
         let weights = Aligned::copy_of(&plan.weights);
         let model = Engine::open(&plan.graph[..], weights.as_ref())?;
         let kernels = Kernels::detect();

@@ -45,7 +45,14 @@ impl Net {
         let inputs = std::iter::once(self.last.clone()).chain(more.iter().cloned()).collect();
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let outputs = vec![name.to_owned()];
-        self.model.nodes.push(Node { name: name.into(), op: op.into(), inputs, outputs, attributes, ..Node::default() });
+        self.model.nodes.push(Node {
+            name: name.into(),
+            op: op.into(),
+            inputs,
+            outputs,
+            attributes,
+            ..Node::default()
+        });
         self.last = name.into();
     }
 
@@ -237,7 +244,12 @@ fn float_operators_are_refused_at_once_or_left_to_the_application() {
     let mut net = Net::new(1, 4);
     net.conv("first", Some(8), 3);
     let mut model = net.finish();
-    model.nodes.push(Node { op: "Sin".into(), inputs: vec!["classes".into()], outputs: vec!["s".into()], ..Node::default() });
+    model.nodes.push(Node {
+        op: "Sin".into(),
+        inputs: vec!["classes".into()],
+        outputs: vec!["s".into()],
+        ..Node::default()
+    });
     model.nodes.push(Node { op: "Cos".into(), inputs: vec!["s".into()], outputs: vec!["y".into()], ..Node::default() });
     model.outputs[0].name = "y".into();
     let (_folder, data, _) = data(4, 10, |_, _| {});

@@ -4,8 +4,8 @@ use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use fleetfoot::Model;
 use fleetfoot_quantize::{
-    Accuracy, Applied, BiasCorrection, Cause, Data, Ffm, LayerReport, Method, Options, Page, QuantizeError, Quantized, Speed,
-    mend, quantize,
+    Accuracy, Applied, BiasCorrection, Cause, Data, Ffm, LayerReport, Method, Options, Page, QuantizeError, Quantized,
+    Speed, mend, quantize,
 };
 use fleetfoot_trust::sha256;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -266,7 +266,9 @@ impl Outcome<'_> {
             ));
         }
         if speed < FAST {
-            output.note(&format!("the result is only {speed:.1} times as fast as float here: see the bytes of its layers"));
+            output.note(&format!(
+                "the result is only {speed:.1} times as fast as float here: see the bytes of its layers"
+            ));
         }
     }
 }

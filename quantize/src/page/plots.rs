@@ -114,7 +114,8 @@ pub(super) fn graph(layers: &[LayerReport]) -> String {
     }
     let widest = filled.iter().copied().max().unwrap_or(1);
     // Long chains go on in a next column: a page is wider than one box.
-    let per_column = if widest == 1 { n_rows.div_ceil(columns(n_rows)) } else { n_rows.div_ceil(columns(n_rows).min(2)) };
+    let per_column =
+        if widest == 1 { n_rows.div_ceil(columns(n_rows)) } else { n_rows.div_ceil(columns(n_rows).min(2)) };
     let column_width = widest as f64 * (BOX[0] + GAP[0]) + 40.0;
     let at = |i: usize| {
         let (slot, row) = places[i];
@@ -198,7 +199,15 @@ fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         v if (0.01..10_000.0).contains(&v) => {
-            let digits = if v < 1.0 { 3 } else if v < 10.0 { 2 } else if v < 100.0 { 1 } else { 0 };
+            let digits = if v < 1.0 {
+                3
+            } else if v < 10.0 {
+                2
+            } else if v < 100.0 {
+                1
+            } else {
+                0
+            };
             format!("{value:.digits$}")
         }
         _ => format!("{value:.1e}"),

@@ -213,7 +213,8 @@ impl Runs {
     pub(crate) fn run(&mut self, sample: &[f32]) -> Vec<f32> {
         let engine = self.session.model().clone();
         let (door, result) = (engine.engine().input(0).unwrap(), engine.engine().output(0).unwrap());
-        let stored = |v: &f32| ((v * (1.0 / door.scale)).round_ties_even() + door.zero_point as f32).clamp(-128.0, 127.0);
+        let stored =
+            |v: &f32| ((v * (1.0 / door.scale)).round_ties_even() + door.zero_point as f32).clamp(-128.0, 127.0);
         let bytes: Vec<u8> = sample.iter().map(|v| (stored(v) as i8).cast_unsigned()).collect();
         self.session.set_input(0, &bytes).unwrap();
         self.session.run().unwrap();

@@ -43,7 +43,8 @@ pub fn mutate(bytes: &[u8], seed: u32) -> Option<Vec<u8>> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % n.max(1)
     };
-    let names: Vec<String> = model.constants.keys().cloned().chain(model.nodes.iter().map(|n| n.output(0).to_owned())).collect();
+    let names: Vec<String> =
+        model.constants.keys().cloned().chain(model.nodes.iter().map(|n| n.output(0).to_owned())).collect();
     let which = below(model.nodes.len());
     match below(6) {
         0 => {
@@ -84,10 +85,12 @@ pub fn mutate(bytes: &[u8], seed: u32) -> Option<Vec<u8>> {
         4 => {
             let dims = &mut model.inputs.first_mut()?.dims;
             let at = below(dims.len());
-            *dims.get_mut(at)? = [Dim::Fixed(1), Dim::Fixed(7), Dim::Fixed(1 << 20), Dim::Named("n".into())][below(4)].clone();
+            *dims.get_mut(at)? =
+                [Dim::Fixed(1), Dim::Fixed(7), Dim::Fixed(1 << 20), Dim::Named("n".into())][below(4)].clone();
         }
         _ => {
-            let ops = ["Conv", "Add", "MaxPool", "Softmax", "Gemm", "Transpose", "Flatten", "QLinearConv", "Concat", "Clip"];
+            let ops =
+                ["Conv", "Add", "MaxPool", "Softmax", "Gemm", "Transpose", "Flatten", "QLinearConv", "Concat", "Clip"];
             ops[below(ops.len())].clone_into(&mut model.nodes.get_mut(which)?.op);
         }
     }
@@ -135,7 +138,8 @@ fn scales(dtype: Type, of: &[(&str, f32, u8)]) -> BTreeMap<String, Constant> {
 
 fn qdq(dtype: Type) -> Model {
     let middle = if dtype == Type::UInt8 { 128 } else { 0 };
-    let mut constants = scales(dtype, &[("x", 0.05, middle), ("c", 0.1, middle), ("p", 0.1, middle), ("y", 0.2, middle)]);
+    let mut constants =
+        scales(dtype, &[("x", 0.05, middle), ("c", 0.1, middle), ("p", 0.1, middle), ("y", 0.2, middle)]);
     constants.extend(scales(Type::Int8, &[("w", 0.02, 0), ("v", 0.03, 0)]));
     constants.insert("w".into(), byte(Type::Int8, &[3, 2, 3, 3], (0..54).map(|i: u8| i.wrapping_mul(37)).collect()));
     constants.insert("v".into(), byte(Type::Int8, &[12, 4], (0..48).map(|i: u8| i.wrapping_mul(91)).collect()));

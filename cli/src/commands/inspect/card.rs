@@ -8,7 +8,8 @@ pub(super) fn card(facts: &Facts<'_>) -> String {
     let info = facts.info;
     let mut text = format!("# {} {}\n\n", info.model, info.version);
     let _ = writeln!(text, "Release {}, {} bytes, SHA-256 `{}`.\n", info.number, facts.bytes, facts.digest);
-    text += "## What goes in and comes out\n\n| | name | type | shape | scale | zero point |\n|---|---|---|---|---|---|\n";
+    text +=
+        "## What goes in and comes out\n\n| | name | type | shape | scale | zero point |\n|---|---|---|---|---|---|\n";
     for (what, name, t) in &facts.tensors {
         let (name, shape) = (cell(name), t.dims.as_slice());
         let _ = writeln!(text, "| {what} | {name} | {} | {shape:?} | {} | {} |", t.dtype.name(), t.scale, t.zero_point);
@@ -34,7 +35,8 @@ pub(super) fn card(facts: &Facts<'_>) -> String {
     match &facts.provenance {
         Some((made, quantized)) => {
             let hash = fleetfoot::hex(&made.source_sha256);
-            let _ = writeln!(text, "- made by {} from a {} file, SHA-256 `{hash}`", cell(made.tool), made.source_format);
+            let _ =
+                writeln!(text, "- made by {} from a {} file, SHA-256 `{hash}`", cell(made.tool), made.source_format);
             if let Some(q) = quantized {
                 let _ = writeln!(text, "- quantized with samples of SHA-256 `{}`", fleetfoot::hex(&q.data_sha256));
                 let _ = writeln!(text, "- configuration: `{}`", cell(q.config));

@@ -37,7 +37,8 @@ pub(super) fn sbom(facts: &Facts<'_>) -> Value {
     if let Some((_, Some(quantized))) = &facts.provenance {
         properties.push(property("config", quantized.config.to_owned()));
     }
-    properties.extend(facts.signers.iter().filter(|(_, signed)| *signed).map(|(key, _)| property("signed_by", key.clone())));
+    properties
+        .extend(facts.signers.iter().filter(|(_, signed)| *signed).map(|(key, _)| property("signed_by", key.clone())));
     let port = |(what, _, tensor): &&(&str, String, fleetfoot::engine::Tensor), wanted: &str| {
         (*what == wanted).then(|| json!({ "format": format!("{}{:?}", tensor.dtype.name(), tensor.dims.as_slice()) }))
     };

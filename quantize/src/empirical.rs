@@ -78,11 +78,11 @@ pub(crate) fn measure(
     names.retain(|name| *name != float.inputs[0].name);
     names.sort();
     names.dedup();
-    let reference = Reference::new(float, &names)?;
+    let reference = if names.is_empty() { None } else { Some(Reference::new(float, &names)?) };
     let shape = input_shape(float)?;
     let mut taps: Vec<Taps> = layers.iter().map(|_| Taps::default()).collect();
     data.each(shape.iter().product(), SAMPLES.min(calibration.samples), |_, sample| {
-        let results = reference.run(sample)?;
+        let results = reference.as_ref().map_or(Ok(Vec::new()), |reference| reference.run(sample))?;
         let mut floats: BTreeMap<&str, &[f32]> =
             names.iter().map(String::as_str).zip(results.iter().map(Vec::as_slice)).collect();
         floats.insert(&float.inputs[0].name, sample);
@@ -115,7 +115,10 @@ impl Window {
         let one = [1, 1];
         match (&node.op[..], &weights[..], &from[..], &to[..]) {
             ("Conv", &[_, _, kh, kw], &[_, channels, h, w], &[_, _, oh, ow]) => {
-                let pair = |name| node.ints(name).map_or(one, |v| [v[0].max(1) as usize, v[1].max(1) as usize]);
+                let pair = |name| match node.ints(name) {
+                    Some(&[a, b]) => [a.max(1) as usize, b.max(1) as usize],
+                    _ => one,
+                };
                 let (stride, dilation) = (pair("strides"), pair("dilations"));
                 let (kernel, input, output) = ([kh, kw], [h, w], [oh, ow]);
                 let before = [0, 1].map(|d| {
@@ -125,7 +128,7 @@ impl Window {
                         "SAME_UPPER" => border / 2,
                         "SAME_LOWER" => border.div_ceil(2),
                         "VALID" => 0,
-                        _ => node.ints("pads").map_or(0, |pads| pads[d].max(0) as usize),
+                        _ => node.ints("pads").and_then(|pads| pads.get(d)).map_or(0, |&pad| pad.max(0) as usize),
                     }
                 });
                 Some(Self { channels, kernel, stride, dilation, before, input, output })

@@ -159,7 +159,7 @@ impl Page<'_> {
         let class = if islands == 0 { "good" } else { "fair" };
         tiles.push((class, islands.to_string(), "float islands".into()));
         let macs: u64 = self.made.layers.iter().map(|l| l.macs).sum();
-        tiles.push(("", grouped(macs), format!("multiply-accumulates in {} layers", self.made.layers.len())));
+        tiles.push(("", rounded(macs), format!("multiply-accumulates in {} layers", self.made.layers.len())));
         let tile = |(class, value, text): (&str, String, String)| {
             format!("<div class=\"tile\"><b class=\"{class}\">{value}</b><span>{text}</span></div>")
         };
@@ -243,7 +243,7 @@ impl Page<'_> {
                 ),
                 None => write!(
                     html,
-                    "<div class=\"card\"><h3>{title}</h3><figure>{results}<figcaption>results</figcaption></figure></div>"
+                    "<div class=\"card\"><h3>{title}</h3><div class=\"pair\"><figure>{results}<figcaption>results</figcaption></figure></div></div>"
                 ),
             };
         }
@@ -311,6 +311,18 @@ fn short(op: &str, name: &str, most: usize) -> String {
     }
 }
 
+/// Three digits and a unit.
+fn rounded(number: u64) -> String {
+    let (value, unit) = match number {
+        n if n >= 1_000_000_000 => (n as f64 / 1e9, " G"),
+        n if n >= 1_000_000 => (n as f64 / 1e6, " M"),
+        n if n >= 10_000 => (n as f64 / 1e3, " k"),
+        n => return n.to_string(),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$}{unit}")
+}
+
 /// Digits in groups of three.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -338,13 +350,14 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, grouped, short};
+    use super::{escape, grouped, rounded, short};
 
     #[test]
     fn names_and_numbers_for_people() {
         assert_eq!(escape("<script>\"a\"&'b'"), "&lt;script&gt;&quot;a&quot;&amp;&#39;b&#39;");
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(grouped(12), "12");
+        assert_eq!([rounded(9_999), rounded(12_345), rounded(1_234_567)], ["9999", "12.3 k", "1.23 M"]);
         assert_eq!(short("Conv", "a", 20), "Conv a");
         assert_eq!(short("Conv", "model/stack/block/ü/relu", 16), "Conv ..k/ü/relu");
     }

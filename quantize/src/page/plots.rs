@@ -66,17 +66,14 @@ pub(super) fn histogram(bars: &Bars, range: Option<[f64; 2]>, class: &str, what:
     let mut svg = open(width, height, what);
     let most = bars.counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     let step = width / bars.counts.len().max(1) as f64;
+    let mut outline = String::new();
     for (i, &count) in bars.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         // Square roots: rare values are what a range is about.
         let tall = ((height - below) * (count as f64 / most).sqrt()).max(1.0);
-        let _ = write!(
-            svg,
-            r#"<rect class="{class}" x="{:.1}" y="{:.1}" width="{:.1}" height="{tall:.1}"/>"#,
-            i as f64 * step,
-            height - below - tall,
-            (step - 0.6).max(0.6)
-        );
+        let (x, base, wide) = (i as f64 * step, height - below, (step - 0.6).max(0.6));
+        let _ = write!(outline, "M{x:.1} {base}v-{tall:.1}h{wide:.1}v{tall:.1}z");
     }
+    let _ = write!(svg, r#"<path class="{class}" d="{outline}"/>"#);
     let span = (bars.high - bars.low).max(f64::MIN_POSITIVE);
     for end in range.into_iter().flatten() {
         let x = (end - bars.low) / span * width;
@@ -159,7 +156,7 @@ pub(super) fn graph(layers: &[LayerReport]) -> String {
 
 /// Columns that a chain of layers is shown in.
 fn columns(rows: usize) -> usize {
-    rows.div_ceil(14).clamp(1, 4)
+    rows.div_ceil(9).clamp(1, 4)
 }
 
 /// A line from below one box to above another; to another column it goes around.
@@ -177,9 +174,9 @@ fn edge(from: (f64, f64), to: (f64, f64), size: [f64; 2]) -> String {
         let (right, y1, y2) = (from.0.max(to.0) + size[0] + 12.0, y1 - size[1] / 2.0, y2 + size[1] / 2.0);
         let (x1, x2) = (from.0 + size[0], to.0 + size[0]);
         return format!(
-            r#"<path class="edge" d="M{x1:.0} {y1:.0}C{right:.0} {y1:.0} {right:.0} {:.0} {right:.0} {:.0}S{right:.0} {y2:.0} {x2:.0} {y2:.0}"/>"#,
-            y1 + 20.0,
-            y2 - 20.0
+            r#"<path class="edge" d="M{x1:.0} {y1:.0}Q{right:.0} {y1:.0} {right:.0} {:.0}L{right:.0} {:.0}Q{right:.0} {y2:.0} {x2:.0} {y2:.0}"/>"#,
+            y1 + 14.0,
+            y2 - 14.0
         );
     }
     let middle = (from.0 + size[0] + to.0) / 2.0;

@@ -49,7 +49,7 @@ pub enum Cause {
 }
 
 /// An option that takes a cause away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fix {
     /// One scale for each output channel.

@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         isa: Kernels::scalar().name(),
         golden_cases,
         has_baseline: baseline.is_some(),
-        provenance,
+        provenance: provenance.clone(),
         signers: &signers,
     };
     if let Some(path) = &args.model_card {

@@ -25,7 +25,7 @@ use crate::{
     float_error::QuantizeError as Error,
     islands, passes,
     ranges::Method,
-    reference::Reference,
+    reference::{Reference, input_shape},
     report::{self, LayerReport},
 };
 
@@ -174,6 +174,8 @@ pub fn quantize(
     passes::run(&mut model)?;
     name_nodes(&mut model);
     let float_len = model.to_bytes().len();
+    // What is wrong with the data, before what is wrong with the network in int8.
+    data.count(&input_shape(&model)?)?;
     let islands = islands::cut(&mut model, options.allow_float)?;
     let mut calibration = calibrate::run(&model, data, progress)?;
     if options.equalise && passes::equalise::run(&mut model, &calibration) > 0 {

@@ -44,7 +44,7 @@ pub(super) fn card(facts: &Facts<'_>) -> String {
         }
         None => text += "- the bundle does not say\n",
     }
-    for (key, signed) in &facts.signers {
+    for (key, signed) in facts.signers {
         let _ = writeln!(text, "- {} `{key}`", if *signed { "signed by" } else { "not yet signed by" });
     }
     text += "\n## How it is watched\n\n";

@@ -179,7 +179,8 @@ fn each_repair_of_an_unbalanced_depthwise_network_gains() {
 fn correcting_biases_halves_the_decisions_that_flip() {
     let (_folder, data, x) = data(4, 200, |_, _| {});
     let mut model = depthwise_imbalance(2);
-    ["depthwise", "project"].map(|layer| lean(&mut model, layer, 0.45));
+    lean(&mut model, "depthwise", 0.45);
+    lean(&mut model, "project", 0.45);
     centre(&mut model, &x, 4);
     let flipped = |bias_correction| {
         let made = made(&model, &data, Options { bias_correction, ..Options::default() });

@@ -76,7 +76,7 @@ impl Page<'_> {
             self.verdict()
         );
         html += &self.tiles();
-        html += &self.to_do();
+        html += &self.causes();
         html += &self.depth();
         html += &self.graph();
         html += &self.plots();
@@ -166,7 +166,7 @@ impl Page<'_> {
         format!("<section class=\"tiles\">{}</section>\n", tiles.into_iter().map(tile).collect::<String>())
     }
 
-    fn to_do(&self) -> String {
+    fn causes(&self) -> String {
         let mut worst: Vec<&LayerReport> = self.made.layers.iter().filter(|l| !l.causes.is_empty()).collect();
         worst.sort_by_key(|layer| layer.rank);
         let mut html = String::from("<h2>What costs most, and what to do</h2>\n<ol class=\"todo\">");

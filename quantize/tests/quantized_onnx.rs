@@ -71,12 +71,12 @@ fn one_node_of_a_qoperator_file() {
     let graph = fleetfoot_import::onnx::onnx(&onnx::qlinear_conv().to_bytes()).unwrap();
     // Channels [5, 3, -1] and [3, 7, 127]; less the zero point [2, 0, -4], [0, 4, 124], times 0.5.
     let input = [5i8, 3, -1, 3, 7, 127].map(i8::cast_unsigned);
-    let real = [[1.0, 0.0, -2.0], [0.0, 2.0, 62.0]];
+    let pixels = [[1.0f32, 0.0], [0.0, 2.0], [-2.0, 62.0]];
     let (weights, bias) = ([[1.0, -0.5], [0.25, 0.75]], [8.0 * 0.25, -16.0 * 0.125]);
     let mut want = Vec::new();
-    for c in 0..2 {
-        for x in 0..3 {
-            let sum: f32 = weights[c][0] * real[0][x] + weights[c][1] * real[1][x] + bias[c];
+    for (weights, bias) in weights.iter().zip(bias) {
+        for real in &pixels {
+            let sum: f32 = weights[0] * real[0] + weights[1] * real[1] + bias;
             want.push((sum.round_ties_even() - 2.0).clamp(-128.0, 127.0) as i8);
         }
     }

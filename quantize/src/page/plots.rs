@@ -8,6 +8,9 @@ use std::{
 use super::{class_of, escape, short};
 use crate::{histogram::Bars, report::LayerReport};
 
+/// A signal to noise of a layer.
+type Db = fn(&LayerReport) -> f64;
+
 /// Signal to noise of each layer, alone and with all before it, from the first to the last.
 pub(super) fn depth(layers: &[LayerReport]) -> String {
     let (width, height, left, below, top) = (1020.0, 270.0, 44.0, 34.0, 12.0);
@@ -27,8 +30,7 @@ pub(super) fn depth(layers: &[LayerReport]) -> String {
     }
     let _ = write!(svg, r#"<text x="{left}" y="{}">first layer</text>"#, height - 10.0);
     let _ = write!(svg, r#"<text x="{}" y="{}" text-anchor="end">output</text>"#, width - 14.0, height - 10.0);
-    let lines: [(&str, &str, fn(&LayerReport) -> f64); 2] =
-        [("la", "da", |l| l.isolated_db), ("lb", "db", |l| l.accumulated_db)];
+    let lines: [(&str, &str, Db); 2] = [("la", "da", |l| l.isolated_db), ("lb", "db", |l| l.accumulated_db)];
     for (line, dot, db) in lines {
         let points: Vec<String> =
             layers.iter().enumerate().map(|(i, l)| format!("{:.1},{:.1}", x(i), y(db(l)))).collect();

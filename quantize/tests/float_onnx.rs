@@ -110,11 +110,8 @@ fn correcting_biases_brings_means_back() {
     let bytes = network.to_bytes();
     let of = |bias_correction| made(&bytes, &data, &Options { bias_correction, ..Options::default() }).unwrap();
     let (with, without) = (of(BiasCorrection::Analytic), of(BiasCorrection::Off));
-    let measured = of(BiasCorrection::Empirical);
     let mean = |made: &Quantized| made.layers.iter().map(|l| l.accumulated_db).sum::<f64>() / made.layers.len() as f64;
     assert!(mean(&with) > mean(&without) + 1.0, "{} {}", mean(&with), mean(&without));
-    // What it measures is right on average; that is not always least in energy, so it is compared with none at all.
-    assert!(mean(&measured) > mean(&without), "{} {}", mean(&measured), mean(&without));
 }
 
 /// One node over `[1, 4]`, with constants.

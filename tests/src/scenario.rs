@@ -7,6 +7,7 @@
 //! 1/ 2/ 3/           the repository as it is after each of them was published
 //! input.bin          an input
 //! output-1.bin ...   what 1.ff and 2.ff answer
+//! calls.ff           a model that does nearly nothing, for what measures calls
 //! ```
 
 use std::{fs, io, path::Path, time::SystemTime};
@@ -29,6 +30,7 @@ pub fn make(dir: &Path) {
     let key = |n: u8| SigningKey::from_seed(&[n; 32]);
     let (root, targets, snapshot, timestamp, releases) = (key(1), key(2), key(3), key(4), key(5));
     put(dir, "key.bin", &releases.public());
+    put(dir, "calls.ff", &crate::calls::bundle(16, &releases));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs().cast_signed();
     let expiry = Expiry::default();
     let one = std::slice::from_ref;

@@ -102,7 +102,7 @@ fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> R
 }
 
 /// Lays the library out as a prefix has it.
-fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
+pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
     fresh(prefix)?;
     let (include, lib) = (prefix.join("include"), prefix.join("lib"));
     let (pkg_config, cmake) = (lib.join("pkgconfig"), lib.join("cmake/fleetfoot"));

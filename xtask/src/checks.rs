@@ -8,7 +8,7 @@ use crate::{
     capi, conformance, cross, direction, firmware, hygiene, interop, kotlin, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
-    size,
+    size, swift,
 };
 
 /// One check. It prints as it goes and returns what is wrong.
@@ -47,6 +47,7 @@ const CHECKS: &[Check] = &[
     Check { name: "demo", area: None, room: Room::Own, run: demo },
     Check { name: "size", area: Some(Area::Aarch64), room: Room::Own, run: size::check },
     Check { name: "kotlin", area: Some(Area::Kotlin), room: Room::Scenario, run: kotlin::check },
+    Check { name: "swift", area: Some(Area::Swift), room: Room::Scenario, run: swift::check },
     Check { name: "firmware", area: Some(Area::Firmware), room: Room::Own, run: firmware::check },
     Check { name: "conformance", area: Some(Area::Python), room: Room::Debug, run: conformance::check },
     Check { name: "interop", area: Some(Area::Python), room: Room::Own, run: interop::check },

@@ -7,6 +7,7 @@
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
 //! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
 //! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines and JUnit from Maven Central) | Debian packages |
+//! | swift | `debootstrap`, with it a Debian 13 that has Swift (3 GB), and the sources of the standard library | Debian packages, into the target folder or `FLEETFOOT_TRIXIE` |
 //! | deny | `cargo-deny` | crates.io, built into the target folder unless it is on PATH |
 //!
 //! Debian's `rustc-web` is a second Rust beside the usual one; it is used for cross builds only, because it brings a standard
@@ -19,7 +20,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::shell::{Cmd, Result, Tree, on_path};
+use crate::{
+    shell::{Cmd, Result, Tree, on_path},
+    swift::trixie,
+};
 
 /// A group of tools that a check asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,9 +34,10 @@ pub(crate) enum Area {
     Deny,
     C,
     Kotlin,
+    Swift,
 }
 
-const ALL: [Area; 6] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin];
+const ALL: [Area; 7] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin, Area::Swift];
 
 /// What [`ensure`] left missing.
 pub(crate) struct Ready(BTreeMap<Area, String>);
@@ -76,6 +81,7 @@ pub(crate) fn ensure(tree: &Tree, areas: &[Area]) -> Ready {
             Area::Python => python_environment(tree),
             Area::Deny => install_cargo_deny(tree),
             Area::Firmware => rust_lld_dir().map(drop),
+            Area::Swift => trixie::ensure(tree),
             Area::Aarch64 | Area::C | Area::Kotlin => Ok(()),
         };
         if let Err(fault) = fault {
@@ -106,7 +112,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rustc-web",
-        areas: &[Area::Aarch64, Area::C, Area::Firmware],
+        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Swift],
         present: || Path::new(DEBIAN_RUSTC).exists(),
     },
     Need {
@@ -120,7 +126,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rust-web-src",
-        areas: &[Area::Firmware],
+        areas: &[Area::Firmware, Area::Swift],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need { package: "qemu-system-arm", areas: &[Area::Firmware], present: || on_path("qemu-system-arm").is_some() },
@@ -133,6 +139,7 @@ const NEEDS: &[Need] = &[
     Need { package: "pkg-config", areas: &[Area::C], present: || on_path("pkg-config").is_some() },
     Need { package: "openjdk-17-jdk-headless", areas: &[Area::Kotlin], present: || on_path("javac").is_some() },
     Need { package: "maven", areas: &[Area::Kotlin], present: || on_path("mvn").is_some() },
+    Need { package: "debootstrap", areas: &[Area::Swift], present: || on_path("debootstrap").is_some() },
     Need { package: "python3-venv", areas: &[Area::Python], present: python_makes_environments },
 ];
 

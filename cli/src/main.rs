@@ -40,6 +40,7 @@ enum Command {
     Run(c::run::Args),
     Bench(c::bench::Args),
     Eval(c::eval::Args),
+    Diff(c::diff::Args),
     #[command(subcommand)]
     Repo(c::repo::Command),
     Publish(c::publish::Args),
@@ -97,6 +98,7 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Keys(command) => c::keys::run(command, output),
         Command::Quantize(args) => c::quantize::run(&args, output),
         Command::Eval(args) => c::eval::run(&args, output),
+        Command::Diff(args) => c::diff::run(&args, output),
         Command::Pack(args) => c::pack::run(&args, output),
         Command::Schema(args) => c::schema::run(&args, output),
         Command::Verify(args) => c::verify::run(&args, output),

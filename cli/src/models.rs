@@ -105,6 +105,8 @@ pub(crate) struct Imported {
     /// Of the file that the author had: of a `.ffm` the float model behind it.
     pub(crate) source_sha256: [u8; 32],
     pub(crate) source_format: &'static str,
+    /// Of a `.ffm`: the hash of the samples, and the options.
+    pub(crate) quantization: Option<([u8; 32], String)>,
 }
 
 /// Reads, recognises, imports and plans a raw model.
@@ -112,7 +114,8 @@ pub(crate) fn import(path: &Path) -> Result<Imported, Failure> {
     let bytes = read_whole(path)?;
     if Ffm::is(&bytes) {
         let ffm = Ffm::parse(&bytes).map_err(|e| Failure::from(e).in_file(path))?;
-        return Ok(Imported { plan: ffm.plan, source_sha256: ffm.source_sha256, source_format: "onnx" });
+        let quantization = Some((ffm.data_sha256, ffm.config));
+        return Ok(Imported { plan: ffm.plan, source_sha256: ffm.source_sha256, source_format: "onnx", quantization });
     }
     let kind = fleetfoot_import::recognise(&bytes);
     let (graph, source_format) = match kind {
@@ -125,7 +128,7 @@ pub(crate) fn import(path: &Path) -> Result<Imported, Failure> {
     };
     let graph = graph.map_err(|e| Failure::from(e).in_file(path))?;
     let plan = fleetfoot_plan::plan(&graph).map_err(|e| Failure::from(e).in_file(path))?;
-    Ok(Imported { plan, source_sha256: sha256(&bytes), source_format })
+    Ok(Imported { plan, source_sha256: sha256(&bytes), source_format, quantization: None })
 }
 
 pub(crate) fn read_whole(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleetfoot_import::onnx::model::{Constant, Model};
+use fleetfoot_trust::Sha256;
 
 use crate::{
     data::Data,
@@ -22,6 +23,8 @@ pub(crate) struct Seen {
     sums: Vec<f64>,
     /// Summands of each.
     count: f64,
+    /// Largest magnitude of each channel.
+    pub(crate) channel_max: Vec<f32>,
 }
 
 impl Seen {
@@ -40,6 +43,15 @@ pub(crate) struct Calibration {
     pub(crate) samples: usize,
     /// The first samples.
     pub(crate) kept: Vec<Vec<f32>>,
+    /// SHA-256 of all samples as the network reads them: float32, little-endian, one after another.
+    pub(crate) sha256: [u8; 32],
+}
+
+impl Calibration {
+    /// Of a network that has not run: only what it is asked for without data.
+    pub(crate) fn of_shapes(shapes: BTreeMap<String, Vec<usize>>) -> Self {
+        Self { seen: BTreeMap::new(), shapes, samples: 0, kept: Vec::new(), sha256: [0; 32] }
+    }
 }
 
 /// The float values of a network: its input and the results of its nodes.
@@ -56,11 +68,13 @@ pub(crate) fn run(model: &Model, data: &Data, progress: &mut dyn FnMut(usize, us
     let reference = Reference::new(model, &names)?;
     let input = &model.inputs[0].name;
     let shapes = reference.shapes(&names)?;
-    let mut calibration = Calibration { seen: BTreeMap::new(), shapes, samples, kept: Vec::new() };
+    let mut calibration = Calibration { samples, ..Calibration::of_shapes(shapes) };
     calibration.shapes.insert(input.clone(), shape.clone());
     let outputs: Vec<&String> = model.outputs.iter().map(|port| &port.name).collect();
     let mut constant: BTreeMap<&String, Option<Vec<f32>>> = BTreeMap::new();
+    let mut hash = Sha256::new();
     data.each(shape.iter().product(), samples, |number, sample| {
+        hash.update(&sample.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
         let results = reference.run(sample)?;
         let given = std::iter::once((input, sample)).chain(names.iter().zip(results.iter().map(Vec::as_slice)));
         for (name, values) in given {
@@ -84,6 +98,7 @@ pub(crate) fn run(model: &Model, data: &Data, progress: &mut dyn FnMut(usize, us
         progress(number + 1, samples);
         Ok(())
     })?;
+    calibration.sha256 = hash.finish();
     // One sample says nothing.
     let unchanged = constant.into_iter().find_map(|(name, first)| first.map(|first| (name, first)));
     match unchanged {
@@ -95,16 +110,23 @@ pub(crate) fn run(model: &Model, data: &Data, progress: &mut dyn FnMut(usize, us
     }
 }
 
-/// Channels are the second dimension of an image, the last of everything else.
-fn add_channels(seen: &mut Seen, shape: &[usize], values: &[f32]) {
-    let (channels, inner) = match shape {
+/// Channels, and elements that lie together: channels are the second dimension of an image, the last of everything else.
+pub(crate) fn channels_of(shape: &[usize]) -> (usize, usize) {
+    match shape {
         &[_, c, h, w] => (c, h * w),
         &[.., c] => (c, 1),
         [] => (1, 1),
-    };
+    }
+}
+
+fn add_channels(seen: &mut Seen, shape: &[usize], values: &[f32]) {
+    let (channels, inner) = channels_of(shape);
     seen.sums.resize(channels, 0.0);
+    seen.channel_max.resize(channels, 0.0);
     for (row, part) in values.chunks(inner.max(1)).enumerate() {
-        seen.sums[row % channels.max(1)] += part.iter().map(|&v| f64::from(v)).sum::<f64>();
+        let channel = row % channels.max(1);
+        seen.sums[channel] += part.iter().map(|&v| f64::from(v)).sum::<f64>();
+        seen.channel_max[channel] = part.iter().fold(seen.channel_max[channel], |most, v| most.max(v.abs()));
     }
     seen.count += values.len() as f64 / channels.max(1) as f64;
 }

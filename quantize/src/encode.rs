@@ -12,6 +12,7 @@ use fleetfoot_import::onnx::model::{Attribute, Constant, Model, Node, Type};
 
 use crate::{
     calibrate::{Calibration, Seen, of_constant},
+    empirical::Taps,
     ranges::{Method, Real, choose},
 };
 
@@ -28,8 +29,36 @@ pub(crate) struct Encoded {
 pub(crate) struct Layer {
     /// Its operator.
     pub(crate) op: String,
+    /// The first result of the node.
+    pub(crate) node: String,
     /// The value that it gives, behind its activation.
     pub(crate) value: String,
+    /// The values that it reads.
+    pub(crate) reads: Vec<String>,
+    /// Its weights, if it has some.
+    pub(crate) weights: Option<String>,
+    /// Ends of the range of its result.
+    pub(crate) range: [f64; 2],
+}
+
+/// What biases make up for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Correction<'a> {
+    /// Nothing.
+    Off,
+    /// What rounding the weights shifts, from the float network's means.
+    Analytic,
+    /// All that shifts, from what the int8 network was seen to read; by the result of the node.
+    Measured(&'a BTreeMap<String, Taps>),
+}
+
+/// How a network is quantized.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    pub(crate) method: Method,
+    /// One scale for each output channel of weights, or one for all.
+    pub(crate) per_channel: bool,
+    pub(crate) correction: Correction<'a>,
 }
 
 /// Operators whose result is quantized as their operand is.
@@ -52,18 +81,21 @@ const KEEPING: &[&str] = &[
     "Identity",
     "Dropout",
 ];
+/// Operators with weights.
+pub(crate) const WEIGHTED: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
 /// Operators that take an activation with them.
 const FUSING: &[&str] =
     &["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "AveragePool", "GlobalAveragePool"];
 
 /// The suffix of a quantized value.
 pub(crate) const INT8: &str = "/int8";
+/// And of what it stands for.
+pub(crate) const REAL: &str = "/real";
 
 struct Encoder<'a> {
     float: &'a Model,
     calibration: &'a Calibration,
-    method: Method,
-    correct: bool,
+    settings: Settings<'a>,
     out: Model,
     /// Quantization of values.
     reals: BTreeMap<String, Real>,
@@ -72,13 +104,12 @@ struct Encoder<'a> {
     layers: Vec<Layer>,
 }
 
-/// Quantizes `float`, whose values are like `calibration` says. With `correct` biases make up for what rounding the weights
-/// shifts on average.
-pub(crate) fn encode(float: &Model, calibration: &Calibration, method: Method, correct: bool) -> Encoded {
+/// Quantizes `float`, whose values are like `calibration` says.
+pub(crate) fn encode(float: &Model, calibration: &Calibration, settings: Settings<'_>) -> Encoded {
     // Version 13 is the first with scales per channel.
     let out = Model { opset: float.opset.max(13), ..Model::default() };
     let (reals, names) = (BTreeMap::new(), BTreeMap::new());
-    let mut encoder = Encoder { float, calibration, method, correct, out, reals, names, layers: Vec::new() };
+    let mut encoder = Encoder { float, calibration, settings, out, reals, names, layers: Vec::new() };
     encoder.run();
     Encoded { model: encoder.out, layers: encoder.layers }
 }
@@ -146,7 +177,7 @@ impl Encoder<'_> {
             }
         }
         match &node.op[..] {
-            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => self.weights(node, &mut made),
+            op if WEIGHTED.contains(&op) => self.weights(node, &mut made),
             "Add" | "Sub" | "Mul" | "Max" | "Min" | "PRelu" => self.operands(node, &mut made),
             _ => self.copy_constants(node),
         }
@@ -175,7 +206,19 @@ impl Encoder<'_> {
         self.dequantize(&output, &quantized, real);
         // The name of the operator that computes, not of the activation behind it.
         let source = self.float.nodes.iter().find(|n| n.output(0) == node.inputs[0] && skipped.contains(n.output(0)));
-        self.layers.push(Layer { op: source.unwrap_or(node).op.clone(), value: output });
+        let source = source.unwrap_or(node);
+        let constant = |name: &&String| self.float.constants.contains_key(*name);
+        let reads = source.inputs.iter().filter(|name| !name.is_empty() && !constant(name)).cloned().collect();
+        let weights = source.inputs.get(1).filter(|name| WEIGHTED.contains(&&source.op[..]) && constant(name)).cloned();
+        let range = [real.real(-128).into(), real.real(127).into()];
+        self.layers.push(Layer {
+            op: source.op.clone(),
+            node: source.output(0).to_owned(),
+            value: output,
+            reads,
+            weights,
+            range,
+        });
     }
 
     /// Whether a pool sees the whole image at once.
@@ -188,7 +231,7 @@ impl Encoder<'_> {
 
     fn range(&self, name: &str) -> Real {
         match self.calibration.seen.get(name) {
-            Some(seen) => choose(&seen.histogram, self.method),
+            Some(seen) => choose(&seen.histogram, self.settings.method),
             None => Real { scale: 1.0 / 256.0, zero_point: 0 },
         }
     }
@@ -222,7 +265,7 @@ impl Encoder<'_> {
     /// `value` is read as `quantized`, dequantized.
     fn dequantize(&mut self, value: &str, quantized: &str, real: Real) {
         let [scale, zero] = self.parameters(quantized, real);
-        let (name, to) = (format!("{quantized} to float"), format!("{value}/real"));
+        let (name, to) = (format!("{quantized} to float"), format!("{value}{REAL}"));
         let inputs = vec![quantized.to_owned(), scale, zero];
         let outputs = vec![to.clone()];
         self.out.nodes.push(Node { name, op: "DequantizeLinear".into(), inputs, outputs, ..Node::default() });
@@ -251,7 +294,7 @@ impl Encoder<'_> {
                 .constants
                 .insert(stored.clone(), Constant { dtype: Type::Int8, shape: constant.shape.clone(), data });
             self.dequantize(&format!("{}/{i}", node.output(0)), &stored, real);
-            made.inputs[i] = format!("{}/{i}/real", node.output(0));
+            made.inputs[i] = format!("{}/{i}{REAL}", node.output(0));
         }
     }
 
@@ -288,17 +331,15 @@ impl Encoder<'_> {
             let least = (bias_of(c).abs() / input / f64::from(1 << 28)) as f32;
             (most / 127.0).max(least).max(f32::MIN_POSITIVE)
         };
-        let scales: Vec<f32> = most.iter().enumerate().map(scale).collect();
+        let mut scales: Vec<f32> = most.iter().enumerate().map(scale).collect();
+        if !self.settings.per_channel {
+            let one = scales.iter().fold(0f32, |a, &b| a.max(b));
+            scales.fill(one);
+        }
         let quantize = |(i, &v): (usize, &f32)| (v / scales[channel(i)]).round_ties_even().clamp(-127.0, 127.0) as i8;
         let integers: Vec<i8> = values.iter().enumerate().map(quantize).collect();
-        let mut shift = vec![0f64; channels];
-        if self.correct
-            && let Some(seen) = self.calibration.seen.get(&node.inputs[0])
-        {
-            shift = shifts(node, &weights.shape, axis, seen, |i| {
-                f64::from(integers[i]) * f64::from(scales[channel(i)]) - f64::from(values[i])
-            });
-        }
+        let rounded = |i: usize| f64::from(integers[i]) * f64::from(scales[channel(i)]);
+        let shift = self.shifts(node, &weights.shape, axis, |i| (rounded(i), f64::from(values[i])));
         let stored = format!("{}/weights{INT8}", node.output(0));
         let name = format!("{}/weights", node.output(0));
         let data = integers.iter().map(|q| q.cast_unsigned()).collect();
@@ -339,27 +380,38 @@ impl Encoder<'_> {
             ..Node::default()
         });
     }
-}
 
-/// By how much each output channel is off on average, because each weight `i` is off by `error(i)`: the errors times the means
-/// of the input channels. Borders count as if they were image.
-fn shifts(node: &Node, shape: &[usize], axis: usize, seen: &Seen, error: impl Fn(usize) -> f64) -> Vec<f64> {
-    let means = seen.means();
-    let channels = shape[axis];
-    let inner: usize = shape[axis + 1..].iter().product();
-    let group = node.int("group", 1).max(1) as usize;
-    let mut shifts = vec![0.0; channels];
-    for i in 0..shape.iter().product() {
-        let out = i / inner.max(1) % channels;
-        // The input channel of the weight: the other of the first two dimensions, within the group.
-        let other: usize = shape[2..].iter().product::<usize>().max(1);
-        let input = if axis == 0 {
-            let per_group = shape[1];
-            (out / (channels / group).max(1)) * per_group + i / other % per_group
-        } else {
-            i / (channels * other)
+    /// By how much each output channel is off on average, given each weight as it is stored and as it was: the difference of
+    /// their sums over the mean of what each weight is multiplied with.
+    fn shifts(&self, node: &Node, shape: &[usize], axis: usize, weight: impl Fn(usize) -> (f64, f64)) -> Vec<f64> {
+        let channels = shape[axis];
+        let mut shifts = vec![0.0; channels];
+        let seen = self.calibration.seen.get(&node.inputs[0]);
+        let measured = match self.settings.correction {
+            Correction::Off => return shifts,
+            Correction::Analytic => None,
+            Correction::Measured(taps) => taps.get(node.output(0)),
         };
-        shifts[out] += error(i) * means.get(input).copied().unwrap_or(0.0);
+        let means = seen.map(Seen::means).unwrap_or_default();
+        let inner: usize = shape[axis + 1..].iter().product();
+        let group = node.int("group", 1).max(1) as usize;
+        // Weights of one input channel for one output channel.
+        let taps: usize = shape[2..].iter().product::<usize>().max(1);
+        for i in 0..shape.iter().product() {
+            let out = i / inner.max(1) % channels;
+            // The input channel of the weight: the other of the first two dimensions, within the group.
+            let input = if axis == 0 {
+                let per_group = shape[1];
+                (out / (channels / group).max(1)) * per_group + i / taps % per_group
+            } else {
+                i / (channels * taps)
+            };
+            // Without a measurement borders count as if they were image, and the operand as if it were exact.
+            let mean = means.get(input).copied().unwrap_or(0.0);
+            let (int8, float) = measured.map_or((mean, mean), |measured| measured.mean(input * taps + i % taps));
+            let (stored, was) = weight(i);
+            shifts[out] += stored * int8 - was * float;
+        }
+        shifts
     }
-    shifts
 }

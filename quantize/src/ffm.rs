@@ -4,14 +4,19 @@
 
 use fleetfoot_engine::{Kernels, Model};
 use fleetfoot_plan::{Aligned, Plan, Removed};
-use fleetfoot_trust::sha256;
+use fleetfoot_trust::Sha256;
 
 use crate::float_error::QuantizeError as Error;
 
 /// The first bytes: not text, not a bundle, damaged by what damages text.
 const MAGIC: [u8; 8] = *b"\x89FFM\r\n\x1a\n";
-const VERSION: u32 = 1;
-const HEAD_LEN: usize = 72;
+const VERSION: u32 = 2;
+/// Where the hashes of where it comes from begin; then the sum, then what it sums.
+const SOURCES: usize = 24;
+const SUM: usize = 88;
+const HEAD_LEN: usize = 104;
+/// The longest text of options.
+const MAX_CONFIG_LEN: usize = 1024;
 
 /// A network from or for a file `.ffm`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +25,10 @@ pub struct Ffm {
     pub plan: Plan,
     /// SHA-256 of the float network that it was made from.
     pub source_sha256: [u8; 32],
+    /// SHA-256 of the samples that it was calibrated with, as float32 one after another.
+    pub data_sha256: [u8; 32],
+    /// What it was made with; at most 1024 bytes.
+    pub config: String,
 }
 
 impl Ffm {
@@ -33,18 +42,20 @@ impl Ffm {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let Plan { graph, weights, .. } = &self.plan;
-        let mut out = Vec::with_capacity(HEAD_LEN + graph.len() + weights.len());
+        let config = &self.config.as_bytes()[..self.config.floor_char_boundary(MAX_CONFIG_LEN)];
+        let mut out = Vec::with_capacity(HEAD_LEN + graph.len() + weights.len() + config.len());
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&(graph.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(weights.len() as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        for word in [VERSION, graph.len() as u32, weights.len() as u32, config.len() as u32] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
         out.extend_from_slice(&self.source_sha256);
-        // Against damage, not against people: nobody signs this.
-        let mut content = graph.clone();
-        content.extend_from_slice(weights);
-        out.extend_from_slice(&sha256(&content)[..16]);
-        out.extend_from_slice(&content);
+        out.extend_from_slice(&self.data_sha256);
+        out.extend_from_slice(&[0; HEAD_LEN - SUM]);
+        out.extend_from_slice(graph);
+        out.extend_from_slice(weights);
+        out.extend_from_slice(config);
+        let sum = sum(&out);
+        out[SUM..HEAD_LEN].copy_from_slice(&sum);
         out
     }
 
@@ -56,18 +67,20 @@ impl Ffm {
         let damaged = |what| Error::Ffm { what };
         let head: &[u8; HEAD_LEN] = bytes.first_chunk().ok_or_else(|| damaged("it ends within its head"))?;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
-        if !Self::is(head) || word(8) != VERSION as usize || word(20) != 0 {
-            return Err(damaged("its head is not one of version 1"));
+        if !Self::is(head) || word(8) != VERSION as usize || word(20) > MAX_CONFIG_LEN {
+            return Err(damaged("its head is not one of version 2"));
         }
-        let (graph_len, weights_len) = (word(12), word(16));
+        let (graph_len, weights_len, config_len) = (word(12), word(16), word(20));
         let content = &bytes[HEAD_LEN..];
-        if graph_len.checked_add(weights_len) != Some(content.len()) {
+        if graph_len.checked_add(weights_len).and_then(|len| len.checked_add(config_len)) != Some(content.len()) {
             return Err(damaged("its length is not what its head says"));
         }
-        if sha256(content)[..16] != head[56..] {
+        if sum(bytes) != head[SUM..] {
             return Err(damaged("its bytes are not those that were written"));
         }
-        let (graph, weights) = content.split_at(graph_len);
+        let (graph, rest) = content.split_at(graph_len);
+        let (weights, config) = rest.split_at(weights_len);
+        let config = std::str::from_utf8(config).map_err(|_| damaged("its options are no text"))?.to_owned();
         let aligned = Aligned::copy_of(weights);
         let model = Model::open(graph, aligned.as_ref())?;
         let plan = Plan {
@@ -79,8 +92,16 @@ impl Ffm {
             macs: model.records().map(|record| record.step.macs()).sum(),
             removed: Removed::default(),
         };
-        let mut source_sha256 = [0; 32];
-        source_sha256.copy_from_slice(&head[24..56]);
-        Ok(Self { plan, source_sha256 })
+        let hash = |at: usize| std::array::from_fn(|i| head[at + i]);
+        Ok(Self { plan, source_sha256: hash(SOURCES), data_sha256: hash(SOURCES + 32), config })
     }
+}
+
+/// Over everything but the lengths and itself. Against damage, not against people: nobody signs this.
+fn sum(file: &[u8]) -> [u8; HEAD_LEN - SUM] {
+    let mut hash = Sha256::new();
+    hash.update(&file[SOURCES..SUM]);
+    hash.update(&file[HEAD_LEN..]);
+    let whole = hash.finish();
+    std::array::from_fn(|i| whole[i])
 }

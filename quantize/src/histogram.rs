@@ -6,6 +6,20 @@
 /// Cells on each side of zero.
 const HALF: usize = 4096;
 
+/// Bars of a plot.
+const BARS: usize = 48;
+
+/// How values are spread between their extremes: a plot of a histogram.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bars {
+    /// The smallest value.
+    pub low: f64,
+    /// The largest value.
+    pub high: f64,
+    /// Values in each of equal parts of the range; empty where there is no value.
+    pub counts: Vec<u64>,
+}
+
 /// A histogram with its extremes.
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram {
@@ -60,6 +74,20 @@ impl Histogram {
             .enumerate()
             .filter(|(_, count)| **count > 0)
             .map(move |(i, &count)| (middle(i).clamp(self.min.into(), self.max.into()), count))
+    }
+
+    /// The same in few cells, for people.
+    pub(crate) fn bars(&self) -> Bars {
+        if self.count() == 0 {
+            return Bars::default();
+        }
+        let (low, high) = (f64::from(self.min), f64::from(self.max));
+        let mut counts = vec![0; BARS];
+        for (x, count) in self.cells() {
+            let at = (x - low) / (high - low).max(f64::MIN_POSITIVE) * BARS as f64;
+            counts[(at as usize).min(BARS - 1)] += count;
+        }
+        Bars { low, high, counts }
     }
 
     /// How many values were counted.

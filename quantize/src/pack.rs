@@ -4,7 +4,7 @@ use fleetfoot_engine::{Kernels, Model};
 use fleetfoot_format::{
     FormatError,
     baseline::{self, Baseline},
-    bundle::{Budget, Header, Provenance, SectionKind, valid_name, valid_version},
+    bundle::{Budget, Header, Provenance, Quantization, SectionKind, valid_name, valid_version},
     golden,
 };
 use fleetfoot_plan::{Aligned, Plan};
@@ -35,6 +35,8 @@ pub struct Pack<'a> {
     pub further: &'a [(SectionKind, &'a [u8])],
     /// Where the model comes from.
     pub provenance: Provenance<'a>,
+    /// How it was quantized, if that was done here.
+    pub quantization: Option<Quantization<'a>>,
     /// Public keys of all who will sign, in any order; at least one.
     pub signers: &'a [[u8; 32]],
 }
@@ -49,7 +51,10 @@ pub fn pack(pack: &Pack<'_>) -> Result<Vec<u8>, PackError> {
     let cases: Vec<(&[u8], [u8; 32])> = pack.golden.iter().map(|c| (&c.input[..], sha256(&c.output))).collect();
     let encode = |_| FormatError::Malformed { what: "bundle" };
     let golden = golden::write(&cases)?;
-    let provenance = postcard::to_allocvec(&pack.provenance).map_err(encode)?;
+    let mut provenance = postcard::to_allocvec(&pack.provenance).map_err(encode)?;
+    if let Some(quantization) = &pack.quantization {
+        provenance.extend(postcard::to_allocvec(quantization).map_err(encode)?);
+    }
     let mut parts: Vec<(SectionKind, &[u8])> = vec![
         (SectionKind::GRAPH, &pack.plan.graph),
         (SectionKind::WEIGHTS, &pack.plan.weights),

@@ -7,6 +7,7 @@
 //! pads          a border of zeros goes into the convolution behind it
 //! spell_out     operators that int8 does not have become those that it has
 //! dead          what nobody reads goes
+//! equalise      on demand, when calibration has seen the ranges: channels between two layers are made alike
 //! ```
 //! Activations are fused, and dimensions brought into the engine's order, where the quantized network is imported.
 
@@ -14,6 +15,7 @@ mod batch_norm;
 mod bias;
 mod constants;
 mod dead;
+pub(crate) mod equalise;
 mod pads;
 mod spell_out;
 
@@ -36,6 +38,11 @@ pub(crate) fn run(model: &mut Model) -> Result<(), Error> {
     spell_out::rewrite(model);
     dead::remove(model);
     Ok(())
+}
+
+/// Removes what nobody reads.
+pub(crate) fn remove_dead(model: &mut Model) {
+    dead::remove(model);
 }
 
 /// How often each value is read, by nodes and as an output of the network.

@@ -26,6 +26,19 @@ pub enum Method {
     Mse,
 }
 
+impl Method {
+    /// Its name, as [`FromStr`] reads it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "minmax",
+            Self::Percentile => "percentile",
+            Self::Entropy => "entropy",
+            Self::Mse => "mse",
+        }
+    }
+}
+
 impl FromStr for Method {
     type Err = &'static str;
 
@@ -75,6 +88,8 @@ impl Real {
 const MOST_CLIPPED: f64 = 1e-3;
 /// How often an end of the range is moved in the search.
 const STEPS: usize = 64;
+/// `20^(-1/64)`.
+const STEP: f64 = 0.954_270_297_669_237_5;
 
 /// The quantization of a value with this histogram.
 pub(crate) fn choose(histogram: &Histogram, method: Method) -> Real {
@@ -107,9 +122,11 @@ fn percentile(histogram: &Histogram, low: f64, high: f64) -> (f64, f64) {
 fn search(low: f64, high: f64, cost: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let mut best = (low, high, cost(low, high));
     for round in 0..3 {
-        for step in 1..STEPS {
-            // From everything down to a twentieth: finer near the whole range.
-            let part = 20f64.powf(-(step as f64) / STEPS as f64);
+        let mut part = 1.0;
+        for _ in 1..STEPS {
+            // From everything down to a twentieth: finer near the whole range. A product gives the same bits everywhere,
+            // which a power need not.
+            part *= STEP;
             let (low, high) = if round % 2 == 0 { (best.0, high * part) } else { (low * part, best.1) };
             if high - low <= 0.0 {
                 continue;
@@ -167,7 +184,7 @@ fn divergence(histogram: &Histogram, low: f64, high: f64) -> f64 {
             p += above;
         }
         let q = mass[level(x) as usize] / cells[level(x) as usize];
-        p / total * ((p / total) / (q / kept)).ln()
+        p / total * libm::log((p / total) / (q / kept))
     };
     histogram.cells().filter(|&(x, _)| inside(x)).map(term).sum()
 }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use fleetfoot_import::onnx::model::{Constant, Dim, Model, Node, Port, Type};
+use fleetfoot_import::onnx::{
+    self,
+    model::{Constant, Dim, Model, Node, Port, Type},
+};
 use tract_onnx::prelude::{
     DatumType, Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, TypedRunnableModel, tvec,
 };
 
-use crate::float_error::QuantizeError as Error;
+use crate::{float_error::QuantizeError as Error, passes};
 
 /// A network that is ready to run in float, with some of its values as outputs.
 pub struct Reference {
@@ -26,6 +29,20 @@ impl Reference {
         let named = Model { outputs: outputs.iter().map(port).collect(), ..model.clone() };
         let plan = load(&named).and_then(|m| m.into_optimized()).and_then(|m| m.into_runnable());
         Ok(Self { plan: plan.map_err(|e| fault("take the model", &e))?, shape })
+    }
+
+    /// Prepares the float network in the bytes of an ONNX file, with its first output.
+    ///
+    /// # Errors
+    /// A [`Error`] for a network that cannot be read, [`Error::Quantized`] for one that is no float network.
+    pub fn of_onnx(bytes: &[u8]) -> Result<Self, Error> {
+        let mut model = Model::parse(bytes)?;
+        if onnx::is_quantized(&model) {
+            return Err(Error::Quantized);
+        }
+        passes::run(&mut model)?;
+        let first: Vec<String> = model.outputs.iter().take(1).map(|port| port.name.clone()).collect();
+        Self::new(&model, &first)
     }
 
     /// Shapes of the outputs, which have the names `names`.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use fleetfoot::{Kernels, Model as Runnable, Session};
 use fleetfoot_import::onnx::model::{Attribute, Constant, Dim, Model, Node, Port, Type};
-use fleetfoot_quantize::{Data, Ffm, Method, Options, QuantizeError, Quantized, quantize};
+use fleetfoot_quantize::{BiasCorrection, Data, Ffm, Method, Options, QuantizeError, Quantized, quantize};
 use fleetfoot_tests::shared;
 
 /// A folder with digits as data.
@@ -75,7 +75,8 @@ fn the_same_input_gives_the_same_bytes_and_the_file_comes_back() {
     let bytes = support::float_network("digits_v2").to_bytes();
     let file = || {
         let made = made(&bytes, &data, &Options::default()).unwrap();
-        Ffm { plan: fleetfoot_plan::plan(&made.graph).unwrap(), source_sha256: [7; 32] }.to_bytes()
+        let plan = fleetfoot_plan::plan(&made.graph).unwrap();
+        Ffm { plan, source_sha256: [7; 32], data_sha256: made.data_sha256, config: made.options.text() }.to_bytes()
     };
     // On another thread, too.
     let (one, two) = std::thread::scope(|scope| (file(), scope.spawn(file).join().unwrap()));
@@ -83,12 +84,13 @@ fn the_same_input_gives_the_same_bytes_and_the_file_comes_back() {
     let read = Ffm::parse(&one).unwrap();
     assert_eq!(read.to_bytes(), one);
     assert_eq!(read.source_sha256, [7; 32]);
-    for at in [0, 8, 12, 16, 20, 57, 72, one.len() - 1] {
+    assert!(read.config.contains("method=mse bias_correction=analytic"), "{}", read.config);
+    for at in [0, 8, 12, 16, 20, 25, 57, 89, 104, one.len() - 1] {
         let mut damaged = one.clone();
         damaged[at] ^= 1;
         assert_eq!(Ffm::parse(&damaged).unwrap_err().code(), 574, "byte {at}");
     }
-    for len in [0, 7, 71, 72, one.len() - 1] {
+    for len in [0, 7, 103, 104, one.len() - 1] {
         assert_eq!(Ffm::parse(&one[..len]).unwrap_err().code(), 574, "{len} bytes");
     }
 }
@@ -107,7 +109,7 @@ fn correcting_biases_brings_means_back() {
     }
     let bytes = network.to_bytes();
     let of = |bias_correction| made(&bytes, &data, &Options { bias_correction, ..Options::default() }).unwrap();
-    let (with, without) = (of(true), of(false));
+    let (with, without) = (of(BiasCorrection::Analytic), of(BiasCorrection::Off));
     let mean = |made: &Quantized| made.layers.iter().map(|l| l.accumulated_db).sum::<f64>() / made.layers.len() as f64;
     assert!(mean(&with) > mean(&without) + 1.0, "{} {}", mean(&with), mean(&without));
 }
@@ -213,7 +215,8 @@ fn reference_networks_lose_little() {
     let bytes = fs::read(network).unwrap();
     let made = made(&bytes, &data, &Options::default()).unwrap();
     let plan = fleetfoot_plan::plan(&made.graph).unwrap();
-    let file = Ffm { plan: plan.clone(), source_sha256: [0; 32] }.to_bytes();
+    let (data_sha256, config) = (made.data_sha256, made.options.text());
+    let file = Ffm { plan: plan.clone(), source_sha256: [0; 32], data_sha256, config }.to_bytes();
     assert!((file.len() as f64) <= 0.27 * bytes.len() as f64, "{} of {}", file.len(), bytes.len());
     let test = Data::open(&shared("data/cifar10_test_2000.npz").unwrap()).unwrap();
     let labels = test.labels(2000, 10).unwrap();

@@ -6,7 +6,7 @@ use std::{fs, sync::Arc};
 
 use fleetfoot::{Kernels, Model, Session};
 use fleetfoot_plan::graph::{Graph, OpKind};
-use fleetfoot_tests::{npz, shared};
+use fleetfoot_tests::{fuzz::onnx, npz, shared};
 
 /// Networks, and whether they end in a softmax that the recorded ones do not have.
 const NETWORKS: &[(&str, &str, bool)] = &[
@@ -41,7 +41,7 @@ fn quantized_onnx_equals_litert() {
         let flip =
             |bytes: Vec<u8>, yes| -> Vec<u8> { if yes { bytes.iter().map(|b| b ^ 0x80).collect() } else { bytes } };
         let unsigned = network.ends_with("u8");
-        let output = run(&graph, &flip(input, unsigned));
+        let output = run(&graph, &[&flip(input, unsigned)]);
         // What is cut off stays int8 inside.
         let output = flip(output, unsigned && !softmax);
         let differ = output.iter().zip(&want).filter(|(a, b)| a != b).count();
@@ -65,9 +65,40 @@ fn to_nchw(bytes: &[u8], [n, h, w, c]: [usize; 4]) -> Vec<u8> {
     out
 }
 
-fn run(graph: &Graph, input: &[u8]) -> Vec<u8> {
+/// By hand: real values are `(q - z) * s`, sums are exact, results round half to even.
+#[test]
+fn one_node_of_a_qoperator_file() {
+    let graph = fleetfoot_import::onnx::onnx(&onnx::qlinear_conv().to_bytes()).unwrap();
+    // Channels [5, 3, -1] and [3, 7, 127]; less the zero point [2, 0, -4], [0, 4, 124], times 0.5.
+    let input = [5i8, 3, -1, 3, 7, 127].map(i8::cast_unsigned);
+    let pixels = [[1.0f32, 0.0], [0.0, 2.0], [-2.0, 62.0]];
+    let (weights, bias) = ([[1.0, -0.5], [0.25, 0.75]], [8.0 * 0.25, -16.0 * 0.125]);
+    let mut want = Vec::new();
+    for (weights, bias) in weights.iter().zip(bias) {
+        for real in &pixels {
+            let sum: f32 = weights[0] * real[0] + weights[1] * real[1] + bias;
+            want.push((sum.round_ties_even() - 2.0).clamp(-128.0, 127.0) as i8);
+        }
+    }
+    let output: Vec<i8> = run(&graph, &[&input]).iter().map(|b| b.cast_signed()).collect();
+    assert_eq!(output, want);
+}
+
+#[test]
+fn two_inputs_by_their_names() {
+    let graph = fleetfoot_import::onnx::onnx(&onnx::two_inputs().to_bytes()).unwrap();
+    let names: Vec<&str> = graph.inputs.iter().map(|&id| &graph.tensor(id).name[..]).collect();
+    assert_eq!(names, ["a", "b"]);
+    let (a, b) = ([0i8, 1, 2, -7, 100, -128], [2i8, 4, 6, 8, 127, -128]);
+    // (a * 0.5 + (b - 2) * 0.25) / 0.5 - 1
+    let want = [0.0f32, 2.0, 4.0, -4.0, 162.5, -193.0].map(|v| (v.round_ties_even() - 1.0).clamp(-128.0, 127.0) as i8);
+    let output = run(&graph, &[&a.map(i8::cast_unsigned), &b.map(i8::cast_unsigned)]);
+    assert_eq!(output.iter().map(|b| b.cast_signed()).collect::<Vec<_>>(), want);
+}
+
+fn run(graph: &Graph, inputs: &[&[u8]]) -> Vec<u8> {
     let plan = fleetfoot_plan::plan(graph).unwrap();
     let model = Arc::new(Model::open_unsigned(&plan).unwrap());
     let mut session = Session::new(model, Kernels::detect()).unwrap();
-    session.run_batch(&[input]).unwrap().remove(0)
+    session.run_batch(inputs).unwrap().remove(0)
 }

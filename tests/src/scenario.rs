@@ -90,6 +90,7 @@ fn pack(number: u64, plan: &Plan, golden: &[Case], signer: [u8; 32]) -> Vec<u8> 
         labels,
         further: &[],
         provenance,
+        quantization: None,
         signers,
     };
     fleetfoot_quantize::pack(&pack).expect("it can be packed")

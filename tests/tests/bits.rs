@@ -46,6 +46,7 @@ fn digits() -> (Vec<u8>, Keys) {
         baseline: None,
         further: &[],
         provenance: Provenance { source_sha256: sha256(&source), source_format: "tflite", tool: "test" },
+        quantization: None,
         signers: &public,
     })
     .expect("packed");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a file that cannot be read must fail the test")]
 
 use fleetfoot_tests::{
-    fuzz::{bundle, http, keyfile, lite, mutate, record, report, tflite, tuf},
+    fuzz::{bundle, http, keyfile, lite, mutate, onnx, record, report, tflite, tuf},
     root,
 };
 
@@ -42,6 +42,14 @@ fn models() {
         let mut bytes = bytes.to_vec();
         mutate::words(&mut bytes, seed);
         Some(bytes)
+    });
+}
+
+#[test]
+fn networks() {
+    check("onnx", onnx::target, 300, |bytes, seed| match seed % 3 {
+        0 => Some(mutate::bytes(bytes, seed)),
+        _ => onnx::mutate(bytes, seed).or_else(|| Some(mutate::bytes(bytes, seed))),
     });
 }
 

@@ -11,7 +11,8 @@ use crate::{
     shell::{Cmd, Result, Tree},
 };
 
-pub(crate) const TARGETS: [&str; 8] = ["bundle", "tflite", "tuf", "lite", "record", "report", "keyfile", "http"];
+pub(crate) const TARGETS: [&str; 9] =
+    ["bundle", "tflite", "onnx", "tuf", "lite", "record", "report", "keyfile", "http"];
 
 /// What `cargo fuzz` gives the compiler: the sanitizer, counters of edges, and compared values.
 const FLAGS: &str = "-Zsanitizer=address -Cforce-frame-pointers=yes --cfg fuzzing -Cpasses=sancov-module \

@@ -1,9 +1,12 @@
-//! `eval`: how many labelled samples a model gets right.
+//! `eval`: how many labelled samples a model gets right, and how often it agrees with another.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use fleetfoot::{Kernels, Session, engine::Tensor, format::graph::IoType};
-use fleetfoot_quantize::{Data, QuantizeError};
+use fleetfoot::{Kernels, Model, Session, engine::Tensor, format::graph::IoType};
+use fleetfoot_quantize::{Data, QuantizeError, Reference};
 use serde_json::json;
 
 use crate::{
@@ -29,6 +32,9 @@ pub(crate) struct Args {
     /// are quantized as the input is.
     #[arg(long)]
     data: PathBuf,
+    /// Another model (float .onnx, or anything that `run` takes) whose answers this one should give; then labels may be absent.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
     /// Public keys that must have signed the bundle.
     #[arg(long)]
     key: Vec<PathBuf>,
@@ -36,60 +42,133 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let loaded = models::load(&args.model, &args.key, output)?;
-    let mut session = Session::new(loaded.model.clone(), Kernels::detect())?;
+    let mut student = Answers::new(loaded.model.clone())?;
+    let mut teacher = args.teacher.as_deref().map(|path| Teacher::open(path, args, output)).transpose()?;
     let data = processing::open_data(&args.data, loaded.model.preprocess_section())?;
-    let bar = Bar::new("evaluating", output);
-    let (evaluated, correct) = correct(&mut session, &data, |_, _| Ok(()), &mut |done, of| bar.set(done, of))?;
-    drop(bar);
-    let accuracy = correct as f64 / evaluated as f64;
-    output.result(
-        || format!("{correct} of {evaluated} right ({:.2}%)", accuracy * 100.0),
-        || json!({ "evaluated": evaluated, "correct": correct, "accuracy": accuracy, "agreement": null }),
-    )
-}
-
-/// Samples, and how many of them the session gets right; `each` hears every sample and its label.
-pub(crate) fn correct(
-    session: &mut Session,
-    data: &Data,
-    mut each: impl FnMut(&[f32], usize) -> Result<(), QuantizeError>,
-    progress: &mut dyn FnMut(usize, usize),
-) -> Result<(usize, usize), Failure> {
-    let model = session.model().clone();
-    let engine = model.engine();
-    let (input, result) =
-        (engine.input(0).map_err(fleetfoot::Error::from)?, engine.output(0).map_err(fleetfoot::Error::from)?);
-    if engine.inputs().len() != 1 {
-        return Err(QuantizeError::Inputs { count: engine.inputs().len() }.into());
-    }
-    let dims: Vec<usize> = input.dims.iter().map(|&d| d as usize).collect();
-    let samples = data.count(&dims)?;
-    let classes = result.dims.iter().map(|&d| d as usize).product();
-    let labels = data.labels(samples, classes)?;
-    let as_is = match input.dtype {
-        IoType::Int8 => data.is_int8(),
-        IoType::UInt8 => data.is_uint8(),
-        _ => false,
+    let samples = data.count(&student.shape()?)?;
+    let labels = match data.labels(samples, student.classes()?) {
+        Err(QuantizeError::NoArray { .. }) if teacher.is_some() => None,
+        labels => Some(labels?),
     };
-    let (mut right, mut failed) = (0, None);
-    data.each(dims.iter().product(), samples, |number, sample| {
-        let label = usize::try_from(labels[number]).unwrap_or(usize::MAX);
-        let bytes: Vec<u8> = sample.iter().flat_map(|&v| stored(input, v, as_is)).collect();
-        if let Err(e) = session.set_input(0, &bytes).and_then(|()| session.run()) {
-            failed.get_or_insert(e);
-            return Ok(());
+    let bar = Bar::new("evaluating", output);
+    let (mut right, mut agreed) = (0, 0);
+    each(&data, samples, &student.shape()?, |number, sample| {
+        let answer = largest(&student.answer(sample, &data)?);
+        right += usize::from(labels.as_ref().is_some_and(|labels| labels[number] == answer as i64));
+        if let Some(teacher) = &mut teacher {
+            agreed += usize::from(largest(&teacher.answer(sample, &data)?) == answer);
         }
-        let answer = session.output(0).map(|bytes| values(result, bytes)).unwrap_or_default();
-        let answer: Vec<f32> = answer.into_iter().map(|v| real(result, v)).collect();
-        right += usize::from(largest(&answer) == label);
-        each(sample, label)?;
-        progress(number + 1, samples);
+        bar.set(number + 1, samples);
         Ok(())
     })?;
-    match failed {
-        Some(e) => Err(e.into()),
-        None => Ok((samples, right)),
+    drop(bar);
+    let share = |n: usize| n as f64 / samples as f64;
+    let people = || {
+        let mut lines = Vec::new();
+        if labels.is_some() {
+            lines.push(format!("{right} of {samples} right ({:.2}%)", share(right) * 100.0));
+        }
+        if let Some(path) = &args.teacher {
+            let percent = share(agreed) * 100.0;
+            lines.push(format!("{agreed} of {samples} answers are those of {} ({percent:.2}%)", path.display()));
+        }
+        lines.join("\n")
+    };
+    output.result(people, || {
+        json!({
+            "evaluated": samples, "correct": labels.is_some().then_some(right),
+            "accuracy": labels.is_some().then(|| share(right)), "agreement": teacher.is_some().then(|| share(agreed)),
+        })
+    })
+}
+
+/// A model whose answers are compared with.
+enum Teacher {
+    Float(Reference),
+    Int8(Answers),
+}
+
+impl Teacher {
+    fn open(path: &Path, args: &Args, output: &Output) -> Result<Self, Failure> {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+            match Reference::of_onnx(&models::read_whole(path)?) {
+                // A quantized one runs in the engine.
+                Err(QuantizeError::Quantized) => {}
+                reference => return Ok(Self::Float(reference.map_err(|e| Failure::of_model(e, path))?)),
+            }
+        }
+        Ok(Self::Int8(Answers::new(models::load(path, &args.key, output)?.model)?))
     }
+
+    fn answer(&mut self, sample: &[f32], data: &Data) -> Result<Vec<f32>, Failure> {
+        match self {
+            Self::Float(reference) => Ok(reference.run(sample)?.concat()),
+            Self::Int8(answers) => answers.answer(sample, data),
+        }
+    }
+}
+
+/// A model that answers samples.
+pub(crate) struct Answers {
+    session: Session,
+}
+
+impl Answers {
+    pub(crate) fn new(model: Arc<Model>) -> Result<Self, Failure> {
+        let inputs = model.engine().inputs().len();
+        if inputs != 1 {
+            return Err(QuantizeError::Inputs { count: inputs }.into());
+        }
+        Ok(Self { session: Session::new(model, Kernels::detect())? })
+    }
+
+    fn tensors(&self) -> Result<(Tensor, Tensor), Failure> {
+        let engine = self.session.model().engine();
+        let fault = fleetfoot::Error::from;
+        Ok((engine.input(0).map_err(fault)?.clone(), engine.output(0).map_err(fault)?.clone()))
+    }
+
+    /// Shape of the input.
+    pub(crate) fn shape(&self) -> Result<Vec<usize>, Failure> {
+        Ok(self.tensors()?.0.dims.iter().map(|&d| d as usize).collect())
+    }
+
+    /// Elements of the output.
+    pub(crate) fn classes(&self) -> Result<usize, Failure> {
+        Ok(self.tensors()?.1.dims.iter().map(|&d| d as usize).product())
+    }
+
+    /// The real values of output 0.
+    pub(crate) fn answer(&mut self, sample: &[f32], data: &Data) -> Result<Vec<f32>, Failure> {
+        let (input, result) = self.tensors()?;
+        let as_is = match input.dtype {
+            IoType::Int8 => data.is_int8(),
+            IoType::UInt8 => data.is_uint8(),
+            _ => false,
+        };
+        let bytes: Vec<u8> = sample.iter().flat_map(|&v| stored(&input, v, as_is)).collect();
+        self.session.set_input(0, &bytes)?;
+        self.session.run()?;
+        let answer = values(&result, self.session.output(0)?);
+        Ok(answer.into_iter().map(|v| real(&result, v)).collect())
+    }
+}
+
+/// Gives all samples, one after another; the first failure ends it.
+pub(crate) fn each(
+    data: &Data,
+    samples: usize,
+    shape: &[usize],
+    mut then: impl FnMut(usize, &[f32]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut failed = None;
+    data.each(shape.iter().product(), samples, |number, sample| {
+        if failed.is_none() {
+            failed = then(number, sample).err();
+        }
+        Ok(())
+    })?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// The first place of the largest value.

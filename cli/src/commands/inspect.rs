@@ -1,16 +1,21 @@
-//! `inspect`: everything a bundle says of itself.
+//! `inspect`: everything a bundle says of itself; as a model card (`card`) and a bill of materials (`sbom`), too.
+
+mod card;
+mod sbom;
 
 use std::path::PathBuf;
 
-use fleetfoot::{Kernels, Model, engine::Tensor};
+use fleetfoot::{BundleInfo, Kernels, Model, engine::Tensor};
 use fleetfoot_format::{
     baseline::{Baseline, TensorSketch},
-    bundle::{Preamble, Provenance, SectionKind},
+    bundle::{Preamble, Provenance, Quantization, SectionKind},
     golden::Golden,
 };
+use fleetfoot_trust::sha256;
 use serde_json::json;
 
 use crate::{
+    arrays::write_file,
     failure::Failure,
     models,
     output::{Output, table},
@@ -26,6 +31,30 @@ pub(crate) struct Args {
     /// Public keys that must have signed it.
     #[arg(long)]
     key: Vec<PathBuf>,
+    /// Write a model card (Markdown): what the bundle says of itself, for people.
+    #[arg(long)]
+    model_card: Option<PathBuf>,
+    /// Write a bill of materials (CycloneDX 1.6, JSON).
+    #[arg(long)]
+    sbom: Option<PathBuf>,
+}
+
+/// What the exports are made of.
+struct Facts<'a> {
+    info: &'a BundleInfo,
+    bytes: usize,
+    digest: String,
+    /// `input` or `output`, name, tensor.
+    tensors: Vec<(&'static str, String, Tensor)>,
+    labels: Vec<String>,
+    /// Name, operator, multiply-accumulates.
+    layers: &'a [(String, &'static str, u64)],
+    arena_bytes: usize,
+    isa: &'static str,
+    golden_cases: usize,
+    has_baseline: bool,
+    provenance: Option<(Provenance<'a>, Option<Quantization<'a>>)>,
+    signers: &'a [(String, bool)],
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
@@ -41,7 +70,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let baseline = file.section(SectionKind::BASELINE);
     let baseline = baseline.map(|b| Baseline::parse(b.as_ref())).transpose().map_err(format)?;
     let provenance = file.section(SectionKind::PROVENANCE);
-    let provenance = provenance.as_ref().and_then(|p| postcard::from_bytes::<Provenance<'_>>(p.as_ref()).ok());
+    let provenance = provenance.as_ref().map(|p| Provenance::read(p.as_ref())).transpose().map_err(format)?;
     let preamble = Preamble::read(file.bytes()).map_err(format)?;
     let signers: Vec<(String, bool)> = (0..preamble.n_signers)
         .map(|i| {
@@ -56,9 +85,29 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         let all = inputs.iter().zip(model.engine().inputs()).map(|(n, t)| ("input", n, t));
         all.chain(outputs.iter().zip(model.engine().outputs()).map(|(n, t)| ("output", n, t)))
     };
-    let layers: Vec<(String, &str, u64)> =
+    let layers: Vec<(String, &'static str, u64)> =
         model.engine().records().map(|r| (r.name.to_owned(), r.step.op(), r.step.macs())).collect();
     let arena = |k: Kernels| model.arena_len(k);
+    let facts = Facts {
+        info,
+        bytes: file.bytes().len(),
+        digest: fleetfoot::hex(&file.sha256()),
+        tensors: io().map(|(what, name, tensor)| (what, name.clone(), tensor.clone())).collect(),
+        labels: file.labels(),
+        layers: &layers,
+        arena_bytes: arena(Kernels::scalar()),
+        isa: Kernels::scalar().name(),
+        golden_cases,
+        has_baseline: baseline.is_some(),
+        provenance: provenance.clone(),
+        signers: &signers,
+    };
+    if let Some(path) = &args.model_card {
+        write_file(path, card::card(&facts).as_bytes())?;
+    }
+    if let Some(path) = &args.sbom {
+        write_file(path, format!("{:#}\n", sbom::sbom(&facts)).as_bytes())?;
+    }
     let limit = |v: Option<u32>| v.map_or("none".into(), |v| v.to_string());
     let people = || {
         let mut text = format!(
@@ -85,13 +134,20 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             text +=
                 &format!("drift baseline of {} input and {} output values\n", values(&b.inputs), values(&b.outputs));
         }
-        if let Some(p) = &provenance {
+        if let Some((p, quantization)) = &provenance {
             text += &format!(
                 "made by {} from a {} file with sha256 {}\n",
                 p.tool,
                 p.source_format,
                 fleetfoot::hex(&p.source_sha256)
             );
+            if let Some(q) = quantization {
+                text += &format!(
+                    "quantized with {}\nand samples of sha256 {} (as float32)\n",
+                    q.config,
+                    fleetfoot::hex(&q.data_sha256)
+                );
+            }
         }
         text += &format!(
             "\n{}\n",
@@ -130,7 +186,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             "budget": { "p99_us": info.budget.p99_us, "arena_bytes": info.budget.arena_bytes },
             "arena_bytes": arena(Kernels::detect()), "golden_cases": golden_cases, "labels": file.labels().len(),
             "baseline": baseline.as_ref().map(|b| json!({ "inputs": sketches(&b.inputs), "outputs": sketches(&b.outputs) })),
-            "provenance": provenance.as_ref().map(|p| json!({ "tool": p.tool, "source_format": p.source_format, "source_sha256": fleetfoot::hex(&p.source_sha256) })),
+            "provenance": provenance.as_ref().map(|(p, q)| json!({
+                "tool": p.tool, "source_format": p.source_format, "source_sha256": fleetfoot::hex(&p.source_sha256),
+                "config": q.map(|q| q.config), "config_sha256": q.map(|q| fleetfoot::hex(&sha256(q.config.as_bytes()))),
+                "data_sha256": q.map(|q| fleetfoot::hex(&q.data_sha256)),
+            })),
             "signers": signers.iter().map(|(k, s)| json!({ "key": k, "signed": s })).collect::<Vec<_>>(),
             "sections": file.sections().iter().map(|s| json!({ "kind": s.kind.name(), "offset": s.offset, "bytes": s.len, "sha256": fleetfoot::hex(&s.sha256) })).collect::<Vec<_>>(),
             "tensors": io().map(tensor).collect::<Vec<_>>(),

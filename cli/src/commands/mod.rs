@@ -4,6 +4,7 @@ pub(crate) mod admit;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod device;
+pub(crate) mod diff;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod keys;

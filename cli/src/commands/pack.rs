@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fleetfoot_config::{Config, Labels};
 use fleetfoot_format::{
     baseline::Baseline,
-    bundle::{Budget, Provenance, SectionKind},
+    bundle::{Budget, Provenance, Quantization, SectionKind},
     limits::MAX_RAW_GOLDEN_CASES,
     raw_golden,
 };
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         })
     };
     let (name, version) = (named(&args.name, &config.name, "name")?, named(&args.version, &config.version, "version")?);
-    let models::Imported { plan, source_sha256, source_format } = models::import(&args.model)?;
+    let models::Imported { plan, source_sha256, source_format, quantization } = models::import(&args.model)?;
     let labels = labels(args.labels.as_deref(), &config)?;
     let all_golden =
         if args.golden.is_empty() { config.golden.iter().map(PathBuf::from).collect() } else { args.golden.clone() };
@@ -159,6 +159,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         labels: labels.as_deref(),
         further: &further,
         provenance: Provenance { source_sha256, source_format, tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")) },
+        quantization: quantization
+            .as_ref()
+            .map(|(data_sha256, config)| Quantization { data_sha256: *data_sha256, config }),
         signers: &signers,
     })?;
     for key in &signing {

@@ -1,16 +1,19 @@
-//! `quantize`: a float ONNX model becomes int8, with a report of what that costs.
+//! `quantize`: a float ONNX model becomes int8, with a report of what that costs and how to mend it.
 
 use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
-use fleetfoot::{Kernels, Model, Session};
-use fleetfoot_quantize::{Data, Ffm, LayerReport, Method, Options, QuantizeError, Quantized, quantize};
+use fleetfoot::Model;
+use fleetfoot_quantize::{
+    Accuracy, Applied, BiasCorrection, Cause, Data, Ffm, LayerReport, Method, Options, Page, QuantizeError, Quantized,
+    Speed, mend, quantize,
+};
 use fleetfoot_trust::sha256;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::{
     arrays::write_file,
-    commands::eval,
+    commands::eval::{self, Answers},
     failure::{Exit, Failure},
     models,
     output::{Output, table},
@@ -19,6 +22,8 @@ use crate::{
 
 /// A result above this share of the float file is worth a remark.
 const SMALL: f64 = 0.27;
+/// And so is one that is not this many times as fast.
+const FAST: f64 = 2.0;
 
 /// Quantize a float ONNX model to int8.
 ///
@@ -42,27 +47,31 @@ pub(crate) struct Args {
     /// How ranges are chosen: minmax, percentile, entropy or mse.
     #[arg(long, default_value = "mse")]
     method: Method,
-    /// Leave the biases as they are, though rounding the weights shifts sums.
+    /// What biases make up for: off, analytic (rounded weights) or empirical (what the int8 model was seen to read).
+    #[arg(long, default_value = "analytic")]
+    bias_correction: BiasCorrection,
+    /// Make channels between two layers alike, without a change of the float model's results.
     #[arg(long)]
-    no_bias_correction: bool,
+    equalise: bool,
+    /// One scale for all weights of a layer, instead of one for each output channel.
+    #[arg(long)]
+    per_tensor: bool,
+    /// Do what the report asks for, as long as the output gets truer.
+    #[arg(long)]
+    apply: bool,
+    /// Leave float operators at the end of the model to the application; without this they are refused.
+    #[arg(long)]
+    allow_float: bool,
+    /// Write the report as one page of HTML.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// The model to write (.ffm).
     #[arg(short, long)]
     output: PathBuf,
 }
 
-/// What labelled samples say.
-struct Accuracy {
-    evaluated: usize,
-    float: usize,
-    int8: usize,
-}
-
-impl Accuracy {
-    /// Percentage points that int8 is worse.
-    fn drop(&self) -> f64 {
-        (self.float as f64 - self.int8 as f64) * 100.0 / self.evaluated.max(1) as f64
-    }
-}
+/// Causes that are printed with what to do.
+const CAUSES: usize = 3;
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let bytes = models::read_whole(&args.model)?;
@@ -76,37 +85,55 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let preprocess = settings.and_then(|settings| settings.preprocess);
     let data = processing::open_data(&args.data, preprocess.as_deref())?;
     let eval_data = args.eval.as_deref().map(|path| processing::open_data(path, preprocess.as_deref())).transpose()?;
-    let options = Options { method: args.method, bias_correction: !args.no_bias_correction };
+    let options = Options {
+        method: args.method,
+        bias_correction: args.bias_correction,
+        per_channel: !args.per_tensor,
+        equalise: args.equalise,
+        allow_float: args.allow_float,
+    };
     let bar = Bar::new("calibrating", output);
-    let made = quantize(&bytes, &data, &options, &mut |done, of| bar.set(done, of)).map_err(fault)?;
+    let progress = &mut |done, of| bar.set(done, of);
+    let (made, applied) = if args.apply {
+        mend(&bytes, &data, &options, progress).map_err(fault)?
+    } else {
+        (quantize(&bytes, &data, &options, progress).map_err(fault)?, Vec::new())
+    };
     drop(bar);
     let plan = fleetfoot_plan::plan(&made.graph).map_err(|e| fault(e.into()))?;
     let model = Arc::new(Model::open_unsigned(&plan)?);
-    let file = Ffm { plan, source_sha256: sha256(&bytes) }.to_bytes();
-    let accuracy = eval_data.map(|data| accuracy(&made, &model, &data, output)).transpose()?;
-    let ratio = file.len() as f64 / made.float_len as f64;
+    let speed = Speed::measure(&made.reference()?, &plan, &made.layers, &made.kept[0]).map_err(fault)?;
+    let source_sha256 = sha256(&bytes);
+    let file = Ffm { plan, source_sha256, data_sha256: made.data_sha256, config: made.options.text() }.to_bytes();
+    let accuracy = match &eval_data {
+        Some(_) if !made.islands.is_empty() => {
+            return Err(Failure::usage("--eval compares answers, and these are computed behind the float islands")
+                .help("leave out --eval, and compare them in the application"));
+        }
+        Some(data) => Some(accuracy(&made, &model, data, output)?),
+        None => None,
+    };
+    let result = Outcome { args, made: &made, applied: &applied, len: file.len(), accuracy, speed };
     let refused = accuracy.as_ref().zip(args.max_drop).filter(|(accuracy, most)| accuracy.drop() > *most);
+    if let Some(path) = &args.report {
+        let source = args.model.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let page = Page {
+            source: &source,
+            source_sha256,
+            tool: concat!("fleetfoot ", env!("CARGO_PKG_VERSION")),
+            made: &made,
+            int8_len: file.len(),
+            accuracy,
+            speed: Some(speed),
+            applied: &applied,
+        };
+        write_file(path, page.to_html().as_bytes())?;
+    }
     if refused.is_none() {
         write_file(&args.output, &file)?;
     }
-    output.result(
-        || report(args, &made, &file, ratio, accuracy.as_ref(), refused.is_some()),
-        || {
-            json!({
-                "model": args.output, "float_islands": 0, "size_ratio": ratio,
-                "evaluated": accuracy.as_ref().map(|a| a.evaluated),
-                "float_correct": accuracy.as_ref().map(|a| a.float),
-                "int8_correct": accuracy.as_ref().map(|a| a.int8),
-                "sqnr_db": made.sqnr_db, "peak_rss_bytes": peak_rss_bytes(), "samples": made.samples,
-                "written": refused.is_none(), "layers": made.layers.iter().map(layer).collect::<Vec<Value>>(),
-            })
-        },
-    )?;
-    if ratio > SMALL {
-        output.note(&format!(
-            "the result is {ratio:.2} of the float model in size: small layers have more scales than weights"
-        ));
-    }
+    output.result(|| result.text(refused.is_some()), || result.json(refused.is_none()))?;
+    result.warn(output);
     match refused {
         Some((accuracy, most)) => {
             let what = format!(
@@ -114,7 +141,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
                 accuracy.drop()
             );
             let mut failure = Failure::new(Exit::Refused, what).help(
-                "give more or better calibration data, or another --method; the layers with the lowest SQNR lose most",
+                "try --apply, give more or better calibration data, or another --method; the layers with the lowest SQNR lose most",
             );
             failure.quiet = true;
             Err(failure)
@@ -125,56 +152,131 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
 
 fn accuracy(made: &Quantized, model: &Arc<Model>, data: &Data, output: &Output) -> Result<Accuracy, Failure> {
     let bar = Bar::new("evaluating", output);
-    let mut session = Session::new(model.clone(), Kernels::detect())?;
+    let mut answers = Answers::new(model.clone())?;
     let reference = made.reference()?;
-    let mut float = 0;
-    let (evaluated, int8) = eval::correct(
-        &mut session,
-        data,
-        |sample, label| {
-            float += usize::from(eval::largest(&reference.run(sample)?.concat()) == label);
-            Ok(())
-        },
-        &mut |done, of| bar.set(done, of),
-    )?;
-    Ok(Accuracy { evaluated, float, int8 })
+    let shape = answers.shape()?;
+    let evaluated = data.count(&shape)?;
+    let labels = data.labels(evaluated, answers.classes()?)?;
+    let mut accuracy = Accuracy { evaluated, float: 0, int8: 0 };
+    eval::each(data, evaluated, &shape, |number, sample| {
+        let right = |values: &[f32]| usize::from(eval::largest(values) as i64 == labels[number]);
+        accuracy.float += right(&reference.run(sample)?.concat());
+        accuracy.int8 += right(&answers.answer(sample, data)?);
+        bar.set(number + 1, evaluated);
+        Ok(())
+    })?;
+    Ok(accuracy)
 }
 
-fn report(
-    args: &Args,
-    made: &Quantized,
-    file: &[u8],
-    ratio: f64,
-    accuracy: Option<&Accuracy>,
-    refused: bool,
-) -> String {
-    let row = |layer: &LayerReport| {
-        vec![
-            layer.op.clone(),
-            format!("{:.1}", layer.isolated_db),
-            format!("{:.1}", layer.accumulated_db),
-            format!("{:.1}%", layer.saturated * 100.0),
-            layer.macs.to_string(),
-            layer.bytes.to_string(),
-            short(&layer.name),
-        ]
-    };
-    let header = ["operator", "alone dB", "so far dB", "at ends", "MACs", "bytes", "value"];
-    let mut text = table(&header, made.layers.iter().map(row));
-    text += &format!("\nfloat islands: 0\n{} samples, SQNR of the output {:.1} dB\n", made.samples, made.sqnr_db);
-    if let Some(a) = accuracy {
-        let share = |n: usize| n as f64 * 100.0 / a.evaluated.max(1) as f64;
-        text += &format!(
-            "float: {} of {} right ({:.2}%), int8: {} ({:.2}%)\n",
-            a.float,
-            a.evaluated,
-            share(a.float),
-            a.int8,
-            share(a.int8)
-        );
+/// What is shown.
+struct Outcome<'a> {
+    args: &'a Args,
+    made: &'a Quantized,
+    applied: &'a [Applied],
+    /// Bytes of the file.
+    len: usize,
+    accuracy: Option<Accuracy>,
+    speed: Speed,
+}
+
+impl Outcome<'_> {
+    fn ratio(&self) -> f64 {
+        self.len as f64 / self.made.float_len as f64
     }
-    let verb = if refused { "not written" } else { "written" };
-    text + &format!("{}: {verb}, {} bytes, {ratio:.3} of the float model", args.output.display(), file.len())
+
+    fn text(&self, refused: bool) -> String {
+        let row = |layer: &LayerReport| {
+            vec![
+                layer.rank.to_string(),
+                layer.op.clone(),
+                format!("{:.1}", layer.isolated_db),
+                format!("{:.1}", layer.accumulated_db),
+                format!("{:.2}%", layer.saturated * 100.0),
+                format!("{:.1}", layer.channel_ratio),
+                layer.macs.to_string(),
+                layer.bytes.to_string(),
+                layer.causes.first().map_or("", Cause::name).to_owned(),
+                short(&layer.name),
+            ]
+        };
+        let header =
+            ["rank", "operator", "alone dB", "so far dB", "cut off", "channels", "MACs", "bytes", "cause", "value"];
+        let mut text = table(&header, self.made.layers.iter().map(row)) + "\n";
+        let mut worst: Vec<&LayerReport> = self.made.layers.iter().filter(|l| !l.causes.is_empty()).collect();
+        worst.sort_by_key(|layer| layer.rank);
+        for layer in worst.into_iter().take(CAUSES) {
+            for cause in &layer.causes {
+                text += &format!("\n{} ({}): {cause}\n  help: {}", short(&layer.name), layer.op, cause.advice());
+            }
+        }
+        for a in self.applied {
+            let verb = if a.kept { "kept" } else { "left out" };
+            text += &format!("\n{verb}: {}, {:.1} dB before, {:.1} dB with it", a.fix, a.before_db, a.after_db);
+        }
+        text += &format!("\nfloat islands: {}", self.made.islands.len());
+        for name in &self.made.islands {
+            text += &format!("\n  {name}: cut off, the application computes it");
+        }
+        let (samples, db) = (self.made.samples, self.made.sqnr_db);
+        text += &format!("\n{samples} samples, SQNR of the output {db:.1} dB\n");
+        if let Some(a) = self.accuracy {
+            let share = |n: usize| n as f64 * 100.0 / a.evaluated.max(1) as f64;
+            text += &format!(
+                "float: {} of {} right ({:.2}%), int8: {} ({:.2}%)\n",
+                a.float,
+                a.evaluated,
+                share(a.float),
+                a.int8,
+                share(a.int8)
+            );
+        }
+        let (speed, ratio) = (self.speed, self.speed.ratio());
+        text += &format!(
+            "int8 {:.0} us, float {:.0} us: {ratio:.1} times as fast here, {:.1} predicted\n",
+            speed.int8_us, speed.float_us, speed.predicted
+        );
+        if let Some(page) = &self.args.report {
+            text += &format!("report: {}\n", page.display());
+        }
+        let verb = if refused { "not written" } else { "written" };
+        text + &format!(
+            "{}: {verb}, {} bytes, {:.3} of the float model",
+            self.args.output.display(),
+            self.len,
+            self.ratio()
+        )
+    }
+
+    fn json(&self, written: bool) -> Value {
+        let (accuracy, speed) = (self.accuracy, self.speed);
+        let applied = |a: &Applied| json!({ "fix": a.fix.to_string(), "before_db": a.before_db, "after_db": a.after_db, "kept": a.kept });
+        json!({
+            "model": self.args.output, "float_islands": self.made.islands.len(), "size_ratio": self.ratio(),
+            "evaluated": accuracy.map(|a| a.evaluated), "float_correct": accuracy.map(|a| a.float),
+            "int8_correct": accuracy.map(|a| a.int8), "sqnr_db": self.made.sqnr_db,
+            "peak_rss_bytes": peak_rss_bytes(), "samples": self.made.samples, "written": written,
+            "islands": self.made.islands, "config": self.made.options.text(),
+            "data_sha256": fleetfoot::hex(&self.made.data_sha256),
+            "speed": { "float_us": speed.float_us, "int8_us": speed.int8_us, "ratio": speed.ratio(), "predicted": speed.predicted },
+            "applied": self.applied.iter().map(applied).collect::<Vec<Value>>(),
+            "layers": self.made.layers.iter().map(layer).collect::<Vec<Value>>(),
+        })
+    }
+
+    /// Where the result is not what int8 is for.
+    fn warn(&self, output: &Output) {
+        let (size, speed) = (self.ratio(), self.speed.ratio());
+        if size > SMALL {
+            output.note(&format!(
+                "the result is {size:.2} of the float model in size: small layers have more scales than weights"
+            ));
+        }
+        if speed < FAST {
+            output.note(&format!(
+                "the result is only {speed:.1} times as fast as float here: see the bytes of its layers"
+            ));
+        }
+    }
 }
 
 /// The end of a long name tells more than its beginning.
@@ -187,7 +289,10 @@ fn short(name: &str) -> String {
 }
 
 fn layer(layer: &LayerReport) -> Value {
+    let cause = |cause: &Cause| json!({ "name": cause.name(), "what": cause.to_string(), "help": cause.advice(), "fix": cause.fix().map(|f| f.to_string()) });
     json!({
+        "rank": layer.rank, "shifted": layer.shifted, "channel_ratio": layer.channel_ratio, "range": layer.range,
+        "reads": layer.reads, "causes": layer.causes.iter().map(cause).collect::<Vec<Value>>(),
         "name": layer.name, "op": layer.op, "isolated_db": layer.isolated_db, "accumulated_db": layer.accumulated_db,
         "saturated": layer.saturated, "macs": layer.macs, "bytes": layer.bytes,
     })

@@ -196,3 +196,29 @@ impl Builder<'_> {
         }
     }
 }
+
+/// A quantized network that answers samples of real numbers.
+pub(crate) struct Runs {
+    session: fleetfoot::Session,
+}
+
+impl Runs {
+    pub(crate) fn new(made: &fleetfoot_quantize::Quantized) -> Self {
+        let plan = fleetfoot_plan::plan(&made.graph).unwrap();
+        let model = std::sync::Arc::new(fleetfoot::Model::open_unsigned(&plan).unwrap());
+        Self { session: fleetfoot::Session::new(model, fleetfoot::Kernels::detect()).unwrap() }
+    }
+
+    /// Real values of output 0.
+    pub(crate) fn run(&mut self, sample: &[f32]) -> Vec<f32> {
+        let engine = self.session.model().clone();
+        let (door, result) = (engine.engine().input(0).unwrap(), engine.engine().output(0).unwrap());
+        let stored =
+            |v: &f32| ((v * (1.0 / door.scale)).round_ties_even() + door.zero_point as f32).clamp(-128.0, 127.0);
+        let bytes: Vec<u8> = sample.iter().map(|v| (stored(v) as i8).cast_unsigned()).collect();
+        self.session.set_input(0, &bytes).unwrap();
+        self.session.run().unwrap();
+        let real = |b: &u8| (i32::from(b.cast_signed()) - result.zero_point) as f32 * result.scale;
+        self.session.output(0).unwrap().iter().map(real).collect()
+    }
+}

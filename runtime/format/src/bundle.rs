@@ -227,6 +227,28 @@ pub struct Provenance<'a> {
     pub tool: &'a str,
 }
 
+/// How a model became int8, for one that was quantized here. Stands behind [`Provenance`] in the same section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantization<'a> {
+    /// Of the samples, as float32 one after another.
+    pub data_sha256: [u8; 32],
+    /// Options, as text.
+    pub config: &'a str,
+}
+
+impl<'a> Provenance<'a> {
+    /// Reads the section, and what may follow.
+    ///
+    /// # Errors
+    /// [`FormatError::Malformed`].
+    pub fn read(section: &'a [u8]) -> Result<(Self, Option<Quantization<'a>>), FormatError> {
+        let malformed = |_| FormatError::Malformed { what: "provenance" };
+        let (provenance, rest) = postcard::take_from_bytes(section).map_err(malformed)?;
+        let quantization = if rest.is_empty() { None } else { Some(postcard::from_bytes(rest).map_err(malformed)?) };
+        Ok((provenance, quantization))
+    }
+}
+
 /// A bundle whose structure holds: header decoded, sections inside the file and in order, padding zero.
 ///
 /// This says nothing of hashes and signatures. Use `fleetfoot_trust::verify`, which calls [`parse`](Self::parse) only

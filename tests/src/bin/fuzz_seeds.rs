@@ -14,7 +14,7 @@ use fleetfoot_format::{
 };
 use fleetfoot_repository::keyfile;
 use fleetfoot_tests::{
-    fuzz::{http, lite, tuf},
+    fuzz::{http, lite, onnx, tuf},
     npz, operators, root,
 };
 
@@ -55,6 +55,9 @@ fn main() {
     }
     let raw = br#"{"signatures":[{"keyid":"k","sig":"00"}],"signed":{"_type":"timestamp","version":1}}"#;
     write("tuf", "raw", &[&[5][..], raw].concat());
+    for (name, bytes) in onnx::seeds() {
+        write("onnx", name, &bytes);
+    }
     for (name, bytes) in lite::seeds() {
         write("lite", name, &bytes);
     }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod keyfile;
 pub mod lite;
 pub mod mutate;
+pub mod onnx;
 pub mod record;
 pub mod report;
 pub mod tflite;

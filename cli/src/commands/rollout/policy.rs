@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fleetfoot_rollout::{
     Policy,
+    directive::Said,
     plan::{self, Fleet, Plan},
     policy::Stage,
     read,
@@ -130,10 +131,6 @@ fn people(plan: &Plan, digest: &str) -> String {
     format!("{text}\ndigest {digest}")
 }
 
-/// Share of its inferences that a device runs twice in the stage shadow, basis points.
-const SHADOW_SHARE_BP: u16 = 2_000;
-/// Comparisons after which a device judges for itself.
-const SHADOW_COMPARED: u32 = 50;
 /// More than this at once, as the first thing, needs a reason; basis points.
 const MOST_AT_ONCE_BP: u64 = 500;
 
@@ -143,75 +140,15 @@ fn document(args: &ApplyArgs, policy: &Policy) -> Result<Value, Failure> {
     let stage = args.stage.checked_sub(1).and_then(|index| policy.stages.get(index));
     let stage =
         stage.ok_or_else(|| Failure::usage(format!("stage {} of {n}", args.stage)).help("stages count from 1"))?;
-    let mut exposed_bp = stage.exposed_bp();
-    let mut said = json!({
-        "rollout": policy.rollout,
-        "candidate": { "number": policy.candidate },
-        "baseline": { "number": policy.baseline },
-        "stage": stage.name(),
-    });
-    match stage {
-        Stage::Shadow { percent_bp, agreement, .. } => {
-            exposed_bp = *percent_bp;
-            // It fits: an agreement is at most 1. How many comparisons the fleet needs is the gate's affair; a device judges for itself after a few.
-            let agreement_bp = (agreement * 10_000.0).round() as u16;
-            said["shadow"] =
-                json!({ "share_bp": SHADOW_SHARE_BP, "agreement_bp": agreement_bp, "min_compared": SHADOW_COMPARED });
-        }
-        Stage::Canary { .. } => {}
-        Stage::Ab { percent_bp, split, .. } => {
-            exposed_bp = *percent_bp;
-            said["split"] = json!([split.0, split.1]);
-        }
-        Stage::Full { ramp_bp, .. } => {
+    let said = match stage {
+        Stage::Full { ramp_bp, step_s } => {
             let step = args.step.checked_sub(1).and_then(|index| ramp_bp.get(index)).copied();
-            exposed_bp = step.ok_or_else(|| Failure::usage(format!("step {} of {}", args.step, ramp_bp.len())))?;
+            let bp = step.ok_or_else(|| Failure::usage(format!("step {} of {}", args.step, ramp_bp.len())))?;
+            Said::stage(policy, &Stage::Full { ramp_bp: vec![bp], step_s: *step_s })
         }
-    }
-    said["exposed_bp"] = exposed_bp.into();
-    if !policy.selectors.is_empty() {
-        let one = |(fact, values): (&String, &Vec<String>)| {
-            // A range of runtimes is one text.
-            let values = if fact == "runtime" { json!(values.join(",")) } else { json!(values) };
-            (fact.clone(), values)
-        };
-        said["match"] = Value::Object(policy.selectors.iter().map(one).collect());
-    }
-    let (device, network) = (&policy.device, &policy.network);
-    let mut limits = json!({});
-    for (name, value) in [
-        ("attempts", device.attempts.map(u32::from)),
-        ("health_window_s", device.health_window_s),
-        ("min_inferences", device.min_inferences),
-        ("keep", device.keep.map(u32::from)),
-    ] {
-        if let Some(value) = value {
-            limits[name] = value.into();
-        }
-    }
-    let mut traffic = json!({});
-    for (name, value) in [
-        ("poll_s", network.poll_s),
-        ("poll_active_s", network.poll_active_s),
-        ("apply_jitter_s", network.apply_jitter_s),
-    ] {
-        if let Some(value) = value {
-            traffic[name] = value.into();
-        }
-    }
-    if let Some(metered) = network.metered {
-        traffic["metered"] = metered.into();
-    }
-    if let Some((from, to)) = network.window {
-        let time = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
-        traffic["window"] = format!("{}-{}", time(from), time(to)).into();
-    }
-    for (name, value) in [("device", limits), ("network", traffic)] {
-        if value.as_object().is_some_and(|members| !members.is_empty()) {
-            said[name] = value;
-        }
-    }
-    Ok(said)
+        other => Said::stage(policy, other),
+    };
+    serde_json::to_value(said).map_err(|error| Failure::new(Exit::Unexpected, error))
 }
 
 pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {

@@ -35,10 +35,8 @@ use rusqlite::Transaction;
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use self::{
-    requests::{Action, Apply},
-    view::{Explanation, FindingView, LookView, MetricView, Pair, RolloutView, StageView, StepView},
-};
+pub use self::requests::{Action, Apply};
+pub(crate) use self::view::{Explanation, RolloutView};
 use crate::{
     clock::Clock,
     error::ControlError,

@@ -7,7 +7,7 @@ pub(crate) mod reports;
 pub(crate) mod rollouts;
 pub(crate) mod wake;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -19,7 +19,7 @@ use axum::{
 };
 use tower_http::{services::ServeDir, timeout::TimeoutLayer};
 
-use crate::{listen::BODY_S, openapi, problem::Problem, reports::MAX_BODY_LEN, state::Shared};
+use crate::{openapi, problem::Problem, reports::MAX_BODY_LEN, state::Shared};
 
 /// Bytes of a request with a policy.
 const MAX_POLICY_LEN: usize = 256 << 10;
@@ -27,11 +27,16 @@ const MAX_POLICY_LEN: usize = 256 << 10;
 type Shares = Arc<Shared>;
 
 /// The routes of `/v1`. Their bodies are read whole before anything else is done, in a bounded time.
-pub(crate) fn api() -> Vec<(&'static str, MethodRouter<Shares>)> {
-    let limited = |route: MethodRouter<Shares>| route.layer(DefaultBodyLimit::max(MAX_POLICY_LEN)).layer(patience());
+pub(crate) fn api(patience: Duration) -> Vec<(&'static str, MethodRouter<Shares>)> {
+    let patience = || TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, patience);
+    let limited = |route: MethodRouter<Shares>| {
+        route.layer::<_, Infallible>(DefaultBodyLimit::max(MAX_POLICY_LEN)).layer(patience())
+    };
+    let collecting = get(reports::sums).post(reports::take);
+    let collecting = collecting.layer::<_, Infallible>(DefaultBodyLimit::max(MAX_BODY_LEN)).layer(patience());
     vec![
         ("/v1/status", get(files::status)),
-        ("/v1/reports", get(reports::sums).post(reports::take).layer(DefaultBodyLimit::max(MAX_BODY_LEN)).layer(patience())),
+        ("/v1/reports", collecting),
         ("/v1/rollouts", limited(get(rollouts::list).post(rollouts::apply))),
         ("/v1/rollouts/{rollout}", get(rollouts::show)),
         ("/v1/rollouts/{rollout}/explain", get(rollouts::explain)),
@@ -43,17 +48,13 @@ pub(crate) fn api() -> Vec<(&'static str, MethodRouter<Shares>)> {
     ]
 }
 
-fn patience() -> TimeoutLayer {
-    TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(BODY_S))
-}
-
 /// Everything.
-pub(crate) fn router(shared: Shares) -> Router {
+pub(crate) fn router(shared: Shares, patience: Duration) -> Router {
     let files = Router::new()
         .nest_service("/metadata", ServeDir::new(shared.repo.join("metadata")))
         .nest_service("/targets", ServeDir::new(shared.repo.join("targets")))
         .layer(middleware::from_fn_with_state(shared.clone(), files::count_and_cache));
-    let api = api().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+    let api = api(patience).into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
     api.route("/", get(|| async { Html(include_str!("dashboard.html")) }))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(health::ready))

@@ -84,6 +84,8 @@ pub struct Config {
     pub keys: Option<OnlineKeys>,
     /// Anybody may look at rollouts and the audit log; else that needs a token.
     pub open_reads: bool,
+    /// How long a client may take for the head of a request, and again for its body: [`PATIENCE`].
+    pub patience: Duration,
     /// How often the gates are asked whether it is time for a look; nothing: only by [`Gates::tick`].
     pub tick: Option<Duration>,
 }
@@ -102,16 +104,21 @@ impl Config {
             control: ControlPolicy::default(),
             keys: None,
             open_reads: false,
+            patience: PATIENCE,
             tick: Some(Duration::from_secs(1)),
         })
     }
 }
+
+/// How long a slow client is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that listens but does not serve yet: its address is known before it runs.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     shared: Arc<Shared>,
+    patience: Duration,
     tick: Option<Duration>,
 }
 
@@ -148,8 +155,8 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let tick = config.tick;
-        Ok(Self { listener, address, shared: shared(config)?, tick })
+        let (patience, tick) = (config.patience, config.tick);
+        Ok(Self { listener, address, shared: shared(config)?, patience, tick })
     }
 
     /// The address it listens on.
@@ -180,7 +187,8 @@ impl Server {
             if let Some(every) = self.tick {
                 tokio::spawn(tick(self.shared.clone(), every));
             }
-            listen::serve(listener, handlers::router(self.shared), interrupted).await.map_err(ServerError::Stopped)
+            let app = handlers::router(self.shared, self.patience);
+            listen::serve(listener, app, self.patience, interrupted).await.map_err(ServerError::Stopped)
         })
     }
 }
@@ -190,7 +198,8 @@ impl Server {
 /// # Errors
 /// [`ControlError::Database`].
 pub fn router(config: Config) -> Result<Router, ControlError> {
-    Ok(handlers::router(shared(config)?))
+    let patience = config.patience;
+    Ok(handlers::router(shared(config)?, patience))
 }
 
 fn shared(config: Config) -> Result<Arc<Shared>, ControlError> {

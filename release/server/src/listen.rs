@@ -1,7 +1,7 @@
 //! Connections: how many there may be, and how long they may take to say what they want.
 //!
-//! Whoever opens a connection and says nothing, or one byte a second, holds one place of [`MAX_CONNECTIONS`] for [`HEAD_S`] seconds at most. Requests
-//! with a body have their own limit ([`BODY_S`]). Answers may take long: bundles are large and wake calls wait.
+//! Whoever opens a connection and says nothing, or one byte a second, holds one place of [`MAX_CONNECTIONS`] for [`PATIENCE`](crate::PATIENCE) at most. Requests
+//! with a body have as long again for that. Answers may take long: bundles are large and wake calls wait.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -18,17 +18,18 @@ use tokio::{
 
 /// Connections at a time; more wait in the queue of the system.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
-/// Seconds for the head of a request, also for the next one of a connection that is kept.
-const HEAD_S: u64 = 20;
-/// Seconds for the body of a request.
-pub(crate) const BODY_S: u64 = 20;
 /// Bytes of the head of a request.
 const HEAD_LEN: usize = 16 << 10;
 /// Seconds that connections have to come to an end.
 const END_S: u64 = 5;
 
-/// Serves `app` until `stop`.
-pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+/// Serves `app` until `stop`. The head of a request, also of the next one of a connection that is kept, may take `patience`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    patience: Duration,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stopping, stopped) = watch::channel(false);
     let mut stop = pin!(stop);
@@ -55,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<
         tokio::spawn(async move {
             let serving = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(HEAD_S))
+                .header_read_timeout(patience)
                 .max_buf_size(HEAD_LEN)
                 .serve_connection(TokioIo::new(connection), service);
             let mut serving = pin!(serving);

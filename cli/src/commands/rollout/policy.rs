@@ -12,9 +12,12 @@ use fleetfoot_rollout::{
 use fleetfoot_trust::sha256;
 use serde_json::{Value, json};
 
-use super::RoleArgs;
 use crate::{
-    commands::{keys::load_private, repo::now},
+    client::{Client, TokenArgs},
+    commands::{
+        keys::load_private,
+        repo::{OnlineArgs, now},
+    },
     failure::{Exit, Failure},
     output::{Output, table},
 };
@@ -45,8 +48,16 @@ pub(crate) struct PlanArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct ApplyArgs {
+    /// The release server that runs the rollout.
+    #[arg(long, env = "FLEETFOOT_SERVER")]
+    server: Option<String>,
     #[command(flatten)]
-    role: RoleArgs,
+    token: TokenArgs,
+    /// Devices of the fleet, as planned; for a server.
+    #[arg(long, requires = "server")]
+    devices: Option<u64>,
+    #[command(flatten)]
+    role: FolderArgs,
     /// The policy.
     #[arg(short, long)]
     file: PathBuf,
@@ -62,6 +73,45 @@ pub(crate) struct ApplyArgs {
     /// Why more than 5% of the devices get the candidate at once.
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// Where and with what one stage is signed without a server.
+#[derive(clap::Args)]
+struct FolderArgs {
+    /// Name of the model.
+    #[arg(long, required_unless_present = "server")]
+    model: Option<String>,
+    /// Private keys of the rollout role of the model.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_ROLLOUT_KEY")]
+    key: Vec<PathBuf>,
+    /// The repository.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_REPO")]
+    repo: Option<PathBuf>,
+    /// Private keys of the role snapshot, as many as it needs.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_SNAPSHOT_KEY")]
+    snapshot_key: Vec<PathBuf>,
+    /// Private keys of the role timestamp, as many as it needs.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_TIMESTAMP_KEY")]
+    timestamp_key: Vec<PathBuf>,
+    /// File with what is remembered of the repository; by default beside the first key of the role timestamp.
+    #[arg(long, env = "FLEETFOOT_MEMORY")]
+    memory: Option<PathBuf>,
+    /// File with the passphrase of the keys; else FLEETFOOT_PASSPHRASE, else the terminal.
+    #[arg(long)]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl FolderArgs {
+    fn online(&self) -> OnlineArgs {
+        OnlineArgs {
+            repo: self.repo.clone().unwrap_or_default(),
+            snapshot_key: self.snapshot_key.clone(),
+            timestamp_key: self.timestamp_key.clone(),
+            memory: self.memory.clone(),
+            expires_in: None,
+            passphrase_file: self.passphrase_file.clone(),
+        }
+    }
 }
 
 /// Reads a policy; the problems of a bad one, each on a line, are the message.
@@ -161,16 +211,36 @@ pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
         .in_file(&args.file)
         .help("look at `fleetfoot rollout plan` again, and give the digest that it prints"));
     }
-    if policy.model != args.role.model {
-        return Err(Failure::usage(format!("the policy is for {}, --model says {}", policy.model, args.role.model)));
+    match &args.server {
+        Some(server) => hand_over(args, server, &digest, output),
+        None => sign_stage(args, &policy, output),
     }
-    let repository = args.role.online.repository()?;
-    let said = document(args, &policy)?;
+}
+
+/// The server reads the policy itself.
+fn hand_over(args: &ApplyArgs, server: &str, digest: &str, output: &Output) -> Result<(), Failure> {
+    let devices = args.devices.ok_or_else(|| {
+        Failure::usage("--devices is missing: how many devices match").help("more reports than their share are not believed")
+    })?;
+    let policy = std::fs::read_to_string(&args.file).map_err(|error| Failure::io("read", &args.file, &error))?;
+    let asked = json!({ "policy": policy, "digest": digest, "devices": devices, "reason": args.reason });
+    let rollout = Client::new(server, &args.token)?.post("/v1/rollouts", &asked)?;
+    super::server::show(&rollout, output)
+}
+
+fn sign_stage(args: &ApplyArgs, policy: &Policy, output: &Output) -> Result<(), Failure> {
+    let model = args.role.model.as_deref().unwrap_or_default();
+    if policy.model != model {
+        return Err(Failure::usage(format!("the policy is for {}, --model says {model}", policy.model)));
+    }
+    let online = args.role.online();
+    let repository = online.repository()?;
+    let said = document(args, policy)?;
     let share = |said: &Value| match said["stage"].as_str() {
         Some("canary" | "ab" | "full") => said["exposed_bp"].as_u64().unwrap_or(0),
         _ => 0,
     };
-    let before = repository.current_directive(&args.role.model)?.filter(|before| before["rollout"] == said["rollout"]);
+    let before = repository.current_directive(model)?.filter(|before| before["rollout"] == said["rollout"]);
     let (before, now_bp) = (before.as_ref().map_or(0, share), share(&said));
     if before == 0 && now_bp > MOST_AT_ONCE_BP && args.reason.is_none() {
         let percent = now_bp as f64 / 100.0;
@@ -179,8 +249,7 @@ pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
             Failure::new(Exit::Refused, what).help("begin with a stage of at most 5%, or say why with --reason")
         );
     }
-    let keys = load_private(&args.role.key, args.role.online.passphrase_file())?;
-    let online = &args.role.online;
-    let signed = online.with(|o| repository.direct(&args.role.model, said, &keys, o, online.expiry(), now()))?;
-    super::show(&args.role.model, Some(&signed), output)
+    let keys = load_private(&args.role.key, online.passphrase_file())?;
+    let signed = online.with(|o| repository.direct(model, said, &keys, o, online.expiry(), now()))?;
+    super::show(model, Some(&signed), output)
 }

@@ -16,146 +16,146 @@ use crate::{
 
 /// A rollout.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct RolloutView {
+pub(crate) struct RolloutView {
     /// Identifier.
-    pub rollout: String,
+    pub(crate) rollout: String,
     /// Model.
-    pub model: String,
+    pub(crate) model: String,
     /// Release number of the candidate.
-    pub candidate: u64,
+    pub(crate) candidate: u64,
     /// Release number that is gone back to.
-    pub baseline: u64,
+    pub(crate) baseline: u64,
     /// Where it is.
-    pub state: State,
+    pub(crate) state: State,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Number of the stage, from 1, of all shares of ramps.
-    pub stage: usize,
+    pub(crate) stage: usize,
     /// All stages.
-    pub stages: Vec<StageView>,
+    pub(crate) stages: Vec<StageView>,
     /// When the stage began, seconds since 1970; 0 before the first.
-    pub begun_s: i64,
+    pub(crate) begun_s: i64,
     /// Devices of the fleet, as planned.
-    pub devices: u64,
+    pub(crate) devices: u64,
     /// SHA-256 of the policy.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Who applied it.
-    pub applied_by: String,
+    pub(crate) applied_by: String,
     /// When, seconds since 1970.
-    pub applied_s: i64,
+    pub(crate) applied_s: i64,
     /// When it last changed, seconds since 1970.
-    pub changed_s: i64,
+    pub(crate) changed_s: i64,
     /// Who approved it.
-    pub approvals: Vec<String>,
+    pub(crate) approvals: Vec<String>,
     /// How many must.
-    pub approvals_needed: u32,
+    pub(crate) approvals_needed: u32,
     /// Whether the repository says so already.
-    pub signed: bool,
+    pub(crate) signed: bool,
     /// The stage under way as it would be judged now; it is no look and decides nothing. Not in lists.
-    pub now: Option<LookView>,
+    pub(crate) now: Option<LookView>,
 }
 
 /// A stage.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct StageView {
+pub(crate) struct StageView {
     /// Kind.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Share of the devices that take part, percent.
-    pub percent: f64,
+    pub(crate) percent: f64,
     /// Devices of the planned fleet on which the candidate serves at its end.
-    pub devices: u64,
+    pub(crate) devices: u64,
     /// How long it lasts, seconds.
-    pub lasts_s: u64,
+    pub(crate) lasts_s: u64,
 }
 
 /// Every step and look of a rollout.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The rollout.
-    pub rollout: RolloutView,
+    pub(crate) rollout: RolloutView,
     /// Its steps, the earliest first.
-    pub steps: Vec<StepView>,
+    pub(crate) steps: Vec<StepView>,
 }
 
 /// A stretch in one stage.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct StepView {
+pub(crate) struct StepView {
     /// Number, from 1.
-    pub step: u32,
+    pub(crate) step: u32,
     /// Number of the stage, from 1.
-    pub stage: usize,
+    pub(crate) stage: usize,
     /// When it began, seconds since 1970.
-    pub begun_s: i64,
+    pub(crate) begun_s: i64,
     /// When it ended.
-    pub ended_s: Option<i64>,
+    pub(crate) ended_s: Option<i64>,
     /// By whom, and how.
-    pub ended_by: Option<String>,
+    pub(crate) ended_by: Option<String>,
     /// Looks.
-    pub looks: Vec<LookView>,
+    pub(crate) looks: Vec<LookView>,
 }
 
 /// A look: the numbers, and what follows from them.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct LookView {
+pub(crate) struct LookView {
     /// When, seconds since 1970.
-    pub at_s: i64,
+    pub(crate) at_s: i64,
     /// Seconds since the step began.
-    pub elapsed_s: u64,
+    pub(crate) elapsed_s: u64,
     /// What was decided.
-    pub outcome: String,
+    pub(crate) outcome: String,
     /// What decided, in one line.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Devices of treatment and control that reported on the best day.
-    pub devices: Pair,
+    pub(crate) devices: Pair,
     /// Devices that the arms should have.
-    pub drawn: Option<Pair>,
+    pub(crate) drawn: Option<Pair>,
     /// Everything that was looked at.
-    pub findings: Vec<FindingView>,
+    pub(crate) findings: Vec<FindingView>,
     /// The means of all metrics.
-    pub metrics: Vec<MetricView>,
+    pub(crate) metrics: Vec<MetricView>,
     /// Whether the same numbers give the same decision now.
-    pub repeats: bool,
+    pub(crate) repeats: bool,
 }
 
 /// Numbers of both arms.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// Of the candidate.
-    pub treatment: u64,
+    pub(crate) treatment: u64,
     /// Of the control.
-    pub control: u64,
+    pub(crate) control: u64,
 }
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct FindingView {
+pub(crate) struct FindingView {
     /// What.
-    pub what: String,
+    pub(crate) what: String,
     /// What it says.
-    pub outcome: String,
+    pub(crate) outcome: String,
     /// The estimate; above 0 is worse than allowed, for a comparison better than the current version.
-    pub estimate: Option<f64>,
+    pub(crate) estimate: Option<f64>,
     /// Its standard error.
-    pub error: Option<f64>,
+    pub(crate) error: Option<f64>,
     /// The estimate in standard errors.
-    pub z: Option<f64>,
+    pub(crate) z: Option<f64>,
     /// The boundary for that.
-    pub bound: Option<f64>,
+    pub(crate) bound: Option<f64>,
     /// In words.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// A metric in both arms.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct MetricView {
+pub(crate) struct MetricView {
     /// Name.
-    pub metric: String,
+    pub(crate) metric: String,
     /// Mean over the device-days of the candidate.
-    pub treatment: Option<f64>,
+    pub(crate) treatment: Option<f64>,
     /// Mean over those of the control.
-    pub control: Option<f64>,
+    pub(crate) control: Option<f64>,
     /// Device-days.
-    pub n: Pair,
+    pub(crate) n: Pair,
 }
 
 impl Control {

@@ -39,6 +39,7 @@ pub(crate) struct Log {
 }
 
 /// Who did what, when and why.
+#[allow(unused_qualifications, reason = "of the macro")]
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", security(("token" = [])), params(Page),
     responses((status = 200, body = Log), (status = 400, body = Problem), (status = 401, body = Problem)))]
 pub(crate) async fn list(

@@ -36,6 +36,7 @@ pub(crate) struct Awake {
 
 /// Answers when the timestamp is another than `seen`, or with 204 after 50 seconds. It says nothing that the timestamp would not: a hint to poll, and
 /// nothing is believed because of it.
+#[allow(unused_qualifications, reason = "of the macro")]
 #[utoipa::path(get, path = "/v1/wake", tag = "repository", params(Seen),
     responses((status = 200, description = "There is another timestamp", body = Awake), (status = 204, description = "Nothing new; ask again"),
         (status = 400, body = Problem), (status = 503, description = "Too many wait: poll instead", body = Problem)))]

@@ -86,18 +86,6 @@ fn link(row: i64, at_s: i64, texts: [&str; 4], before: &[u8]) -> [u8; 32] {
 }
 
 impl Store {
-    /// Writes a row that goes with nothing else.
-    pub(crate) fn note(
-        &self,
-        at_s: i64,
-        who: &str,
-        action: &str,
-        subject: &str,
-        detail: &str,
-    ) -> Result<(), ControlError> {
-        self.transact(|t| append(t, at_s, who, action, subject, detail))
-    }
-
     /// Rows after `after`, `limit` at most, and the head.
     pub(crate) fn audit(&self, after: u64, limit: u32) -> Result<(Vec<AuditRow>, AuditHead), ControlError> {
         self.transact(|t| {

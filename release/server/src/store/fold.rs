@@ -104,7 +104,7 @@ impl Mirror {
             this.groups.insert(key, Entry { id, group });
         }
         this.devices = connection.query_row("SELECT count(*) FROM devices", [], |row| row.get(0))?;
-        this.known = known(connection)?;
+        this.known = read_known(connection)?;
         this.strange = this.groups.keys().filter(|key| !this.known.contains_key(&key.rollout)).count();
         Ok(this)
     }
@@ -175,7 +175,7 @@ impl Store {
     /// What folding knows of the rollouts is read again: a step began.
     pub(crate) fn refresh_known(&self) -> Result<(), ControlError> {
         let mut inner = self.lock();
-        inner.mirror.known = known(&inner.connection)?;
+        inner.mirror.known = read_known(&inner.connection)?;
         Ok(())
     }
 
@@ -295,7 +295,7 @@ fn forget(t: &Transaction<'_>, mirror: &mut Mirror, today: u32) -> Result<(), Co
 }
 
 /// The names and first days of the steps, and the candidate, of each rollout.
-pub(super) fn known(connection: &Connection) -> Result<HashMap<String, Known>, ControlError> {
+fn read_known(connection: &Connection) -> Result<HashMap<String, Known>, ControlError> {
     let mut all: HashMap<String, Known> = HashMap::new();
     let mut rollouts = connection.prepare_cached("SELECT id, candidate FROM rollouts")?;
     let mut rows = rollouts.query([])?;

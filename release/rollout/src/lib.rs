@@ -26,3 +26,6 @@ mod units;
 pub use policy::Policy;
 pub use tree::Problem;
 pub use units::duration_text;
+
+/// The JSON Schema of a policy, for editors. The reader ([`read`]) tells more.
+pub const POLICY_SCHEMA: &str = include_str!("policy.schema.json");

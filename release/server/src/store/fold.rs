@@ -33,7 +33,7 @@ const MAX_HARDWARE: usize = 64;
 /// Rows of devices that are remembered at most: about 4 GB of disk.
 const MAX_DEVICES: u64 = 20_000_000;
 /// Days that the sums of rollouts of this server are kept.
-const KEPT_SUMS: u32 = 120;
+const KEPT_SUMS: u32 = 400;
 /// Different golden answers that are told apart in a group.
 const MAX_GOLDEN: usize = 8;
 
@@ -271,7 +271,7 @@ fn write(t: &Transaction<'_>, Entry { id, group }: &Entry) -> Result<(), Control
     Ok(())
 }
 
-/// Once a day: what is about days that nobody asks for any more leaves. The sums of rollouts that this server runs stay longer: a stage may last 90 days.
+/// Once a day: what is about days that nobody asks for any more leaves. The sums of rollouts that this server runs stay longer: a stage may last a year.
 fn forget(t: &Transaction<'_>, mirror: &mut Mirror, today: u32) -> Result<(), ControlError> {
     let first = today.saturating_sub(KEPT_DAYS);
     if mirror.forgotten >= first {

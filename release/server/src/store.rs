@@ -91,9 +91,11 @@ impl Store {
         Ok(done)
     }
 
-    /// Whether the file can be written to.
+    /// Whether the file can be written to. What is written is taken back: nobody waits for the disk.
     pub(crate) fn is_writable(&self) -> bool {
-        self.transact(|t| Ok(t.execute("UPDATE alive SET n = n + 1", [])?)).is_ok()
+        let mut inner = self.lock();
+        let begun = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        begun.and_then(|t| t.execute("UPDATE alive SET n = n + 1", [])).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

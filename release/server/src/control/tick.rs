@@ -75,6 +75,8 @@ impl Control {
             rollouts::add_look(t, &rollout, n, now_s, &looks[n], &decision)?;
             self.follow(t, &mut rollout, &policy, &decision)
         })?;
+        // From here on reports belong to the step that begins, whether it can be signed or not.
+        self.store.refresh_known()?;
         let rollout = self.store.rollout(&rollout.id)?;
         if rollout.signed { Ok(()) } else { self.sign(&rollout) }
     }

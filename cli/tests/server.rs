@@ -75,9 +75,12 @@ fn a_rollout_by_two_people() {
     assert_eq!(directive(), "canary");
     let because = ["--reason", "a test"];
     assert_eq!(as_who(&otto, &["hold", id]).code, 2, "without a reason");
-    for (action, state, stage) in
-        [("hold", "held", "hold"), ("resume", "running", "canary"), ("promote", "running", "full"), ("rollback", "reverted", "revert")]
-    {
+    for (action, state, stage) in [
+        ("hold", "held", "hold"),
+        ("resume", "running", "canary"),
+        ("promote", "running", "full"),
+        ("rollback", "reverted", "revert"),
+    ] {
         let done = as_who(&otto, &[&[action, id][..], &because].concat()).ok().json();
         assert_eq!((done["state"].as_str(), directive().as_str()), (Some(state), stage), "{action}");
     }

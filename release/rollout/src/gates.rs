@@ -351,7 +351,11 @@ fn more_than_drawn(now: &Look) -> Finding {
         found.1,
         drawn.0,
         drawn.1,
-        if fault { ": more than there are; reports are forged, or the fleet is larger than was planned for" } else { "" }
+        if fault {
+            ": more than there are; reports are forged, or the fleet is larger than was planned for"
+        } else {
+            ""
+        }
     );
     let outcome = if fault { Outcome::Hold } else { Outcome::Continue };
     let n = (found.0 as f64, found.1 as f64);

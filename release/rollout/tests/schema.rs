@@ -75,18 +75,26 @@ fn the_needed_members_are_needed() {
     for (at, stage, all) in lines {
         let needed = schema.pointer(at).unwrap()["required"].as_array().unwrap().clone();
         for left_out in 0..=all.len() {
-            let some: Vec<&str> = all.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, line)| *line).collect();
+            let some: Vec<&str> =
+                all.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, line)| *line).collect();
             let own = some.join(", ");
             let head = "rollout: a\nmodel: m\ncandidate: 2\nbaseline: 1\n";
             let text = match stage {
                 "policy" => format!("{}\nstages:\n  - full: {{ramp: [100], step: 1d}}\n", some.join("\n")),
-                "" => format!("{head}stages:\n  - full: {{ramp: [100], step: 1d}}\nguardrails:\n  - {{{own}, worse_by: 1%}}\n"),
+                "" => format!(
+                    "{head}stages:\n  - full: {{ramp: [100], step: 1d}}\nguardrails:\n  - {{{own}, worse_by: 1%}}\n"
+                ),
                 "full" => format!("{head}stages:\n  - full: {{{own}}}\n"),
                 stage => format!("{head}stages:\n  - {stage}: {{{own}}}\n  - full: {{ramp: [100], step: 1d}}\n"),
             };
             let name = all.get(left_out).map(|line| line.split(':').next().unwrap());
             let is_needed = name.is_some_and(|name| needed.iter().any(|needed| needed == name));
-            assert_eq!(read::policy(&text).is_err(), is_needed, "{stage} without {name:?}: {:?}", read::policy(&text).err());
+            assert_eq!(
+                read::policy(&text).is_err(),
+                is_needed,
+                "{stage} without {name:?}: {:?}",
+                read::policy(&text).err()
+            );
         }
     }
 }

@@ -48,7 +48,10 @@ fn serve(folder: &Path) {
 fn measure() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("metadata")).unwrap();
-    let timestamp = format!("{{\"signed\":{{\"version\":1,\"expires\":\"2999-01-01T00:00:00Z\"}},\"fill\":\"{}\"}}", "0".repeat(600));
+    let timestamp = format!(
+        "{{\"signed\":{{\"version\":1,\"expires\":\"2999-01-01T00:00:00Z\"}},\"fill\":\"{}\"}}",
+        "0".repeat(600)
+    );
     fs::write(folder.path().join("metadata/timestamp.json"), timestamp).unwrap();
     let mut server = Command::new(env::current_exe().unwrap())
         .args(["serve".as_ref(), folder.path().as_os_str()])
@@ -59,18 +62,24 @@ fn measure() {
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let (address, pid): (SocketAddr, u32) = (line.trim().parse().unwrap(), server.id());
     let tag = {
-        let answer = ask(&mut TcpStream::connect(address).unwrap(), b"GET /metadata/timestamp.json HTTP/1.1\r\nhost: s\r\n\r\n");
+        let answer =
+            ask(&mut TcpStream::connect(address).unwrap(), b"GET /metadata/timestamp.json HTTP/1.1\r\nhost: s\r\n\r\n");
         let at = answer.to_ascii_lowercase().find("etag: ").unwrap();
         answer[at + 6..].lines().next().unwrap().to_owned()
     };
     let get = format!("GET /metadata/timestamp.json HTTP/1.1\r\nhost: s\r\nif-none-match: {tag}\r\n\r\n").into_bytes();
-    run("304 of the timestamp", pid, 1, |_| {
-        (0..4_000).map(|_| get.clone()).collect::<Vec<_>>()
-    }, address, "304");
+    run("304 of the timestamp", pid, 1, |_| (0..4_000).map(|_| get.clone()).collect::<Vec<_>>(), address, "304");
     let today = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400) as u32;
     for (what, each) in [("reports, one in a request", 1u32), ("reports, 24 in a request", 24)] {
         let requests = 24_000 / each / CLIENTS as u32;
-        run(what, pid, each, |client| (0..requests).map(|n| posts(client as u32, n * each, each, today)).collect(), address, "200");
+        run(
+            what,
+            pid,
+            each,
+            |client| (0..requests).map(|n| posts(client as u32, n * each, each, today)).collect(),
+            address,
+            "200",
+        );
     }
     let memory = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     println!("{}", memory.lines().find(|line| line.starts_with("VmRSS")).unwrap());
@@ -95,7 +104,11 @@ fn run(what: &str, pid: u32, each: u32, requests: impl Fn(usize) -> Vec<Vec<u8>>
         }
     });
     let (wall, cpu) = (begin.elapsed().as_secs_f64(), cpu_s(pid) - before);
-    println!("{what}: {n} in {wall:.2} s ({:.0}/s), {cpu:.2} s of processor time: {:.0}/s per core", n as f64 / wall, n as f64 / cpu);
+    println!(
+        "{what}: {n} in {wall:.2} s ({:.0}/s), {cpu:.2} s of processor time: {:.0}/s per core",
+        n as f64 / wall,
+        n as f64 / cpu
+    );
 }
 
 /// One answer, read to the end of its body.
@@ -108,7 +121,8 @@ fn ask(connection: &mut TcpStream, request: &[u8]) -> String {
         bytes.extend_from_slice(&chunk[..n]);
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let len = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let len =
+                head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= len.unwrap_or(0) {
                 return text.into_owned();
             }
@@ -143,7 +157,8 @@ fn posts(client: u32, first: u32, each: u32, day: u32) -> Vec<u8> {
         body.extend_from_slice(&out);
         body.extend_from_slice(&tag);
     }
-    [format!("POST /v1/reports HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat()
+    [format!("POST /v1/reports HTTP/1.1\r\nhost: s\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(), &body]
+        .concat()
 }
 
 /// Processor time of all threads of a process, seconds.

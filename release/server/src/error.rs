@@ -115,7 +115,9 @@ pub enum ControlError {
     #[error("this server holds no online keys: it collects reports and signs nothing")]
     NoKeys,
     /// No report carries a metric of the policy.
-    #[error("no report carries {metric}: the numbers of an application's metrics get their names when the server is started")]
+    #[error(
+        "no report carries {metric}: the numbers of an application's metrics get their names when the server is started"
+    )]
     NotMeasured {
         /// The metric.
         metric: String,

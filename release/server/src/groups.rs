@@ -140,7 +140,8 @@ pub(crate) fn unit_values(report: &Report) -> impl Iterator<Item = (usize, f64, 
     });
     let timed = latency.count() as f64;
     let rates = [(ERRORS, errors, tried), (FALLBACKS, f64::from(counts.fallbacks), 1.0), (LATENCY, ms.sum(), timed)];
-    let metrics = metrics.iter().map(|m| (FIRST_METRIC + usize::from(m.id).min(MAX_METRICS - 1), m.sum, f64::from(m.n)));
+    let metrics =
+        metrics.iter().map(|m| (FIRST_METRIC + usize::from(m.id).min(MAX_METRICS - 1), m.sum, f64::from(m.n)));
     rates.into_iter().chain(metrics)
 }
 

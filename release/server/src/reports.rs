@@ -27,7 +27,10 @@ use thiserror::Error;
 
 pub(crate) use self::queue::Queue;
 pub use crate::groups::{Group, GroupKey, Units};
-use crate::{error::ControlError, store::{Store, fold::Folded}};
+use crate::{
+    error::ControlError,
+    store::{Store, fold::Folded},
+};
 
 /// Bytes of a request. Guards memory: a device sends at most 24 KiB.
 pub const MAX_BODY_LEN: usize = 64 << 10;

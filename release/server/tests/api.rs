@@ -31,9 +31,17 @@ fn the_description_is_that_of_the_routes() {
             assert_eq!(answer.status != 405, known.is_some(), "{method} {path}: {}", answer.status);
             if let Some(known) = known {
                 let status = answer.status.to_string();
-                assert!(known["responses"].get(&status).is_some(), "{method} {path} answers {status}, which is not described");
+                assert!(
+                    known["responses"].get(&status).is_some(),
+                    "{method} {path} answers {status}, which is not described"
+                );
                 let secured = known.get("security").is_some();
-                let bare = Http::to(served.address).ask(method, &concrete, &[], b"{\"digest\":\"\",\"reason\":\"x\",\"policy\":\"\",\"devices\":1}");
+                let bare = Http::to(served.address).ask(
+                    method,
+                    &concrete,
+                    &[],
+                    b"{\"digest\":\"\",\"reason\":\"x\",\"policy\":\"\",\"devices\":1}",
+                );
                 assert_eq!(bare.unwrap().status == 401, secured, "{method} {path}");
             }
         }
@@ -55,7 +63,9 @@ fn the_timestamp_is_kept_for_as_long_as_devices_may_wait() {
     assert_eq!((first.status, first.header("cache-control")), (200, Some("max-age=60")));
     assert_eq!(first.body, std::fs::read(world.repo().join("metadata/timestamp.json")).unwrap());
     let tag = first.header("etag").unwrap().to_owned();
-    for (known, status) in [(tag.clone(), 304), (format!("\"x\", W/{tag}"), 304), ("*".into(), 304), ("\"x\"".into(), 200)] {
+    for (known, status) in
+        [(tag.clone(), 304), (format!("\"x\", W/{tag}"), 304), ("*".into(), 304), ("\"x\"".into(), 200)]
+    {
         let answer = http.ask("GET", path, &[("if-none-match", &known)], b"").unwrap();
         assert_eq!((answer.status, answer.header("etag")), (status, Some(&tag[..])), "{known}");
         assert_eq!(answer.body.is_empty(), status == 304);
@@ -68,7 +78,8 @@ fn the_timestamp_is_kept_for_as_long_as_devices_may_wait() {
     world.clock.pass(HOUR + 1);
     served.gates.tick();
     assert_eq!(http.ask("GET", path, &[], b"").unwrap().header("cache-control"), Some("max-age=60"));
-    let version = |http: &mut Http| http.ask("GET", path, &[], b"").unwrap().json()["signed"]["version"].as_u64().unwrap();
+    let version =
+        |http: &mut Http| http.ask("GET", path, &[], b"").unwrap().json()["signed"]["version"].as_u64().unwrap();
     let before = version(&mut http);
     world.clock.pass(6 * HOUR);
     served.gates.tick();
@@ -77,7 +88,10 @@ fn the_timestamp_is_kept_for_as_long_as_devices_may_wait() {
     let part = http.ask("GET", "/metadata/1.root.json", &[("range", "bytes=10-19")], b"").unwrap();
     assert_eq!((part.status, part.body.len()), (206, 10));
     assert!(part.header("cache-control").unwrap().contains("immutable"));
-    assert_eq!(http.ask("GET", "/metadata/2.root.json", &[], b"").unwrap().header("cache-control"), Some("max-age=300"));
+    assert_eq!(
+        http.ask("GET", "/metadata/2.root.json", &[], b"").unwrap().header("cache-control"),
+        Some("max-age=300")
+    );
 }
 
 /// It becomes true within a minute; how soon is not the question here.
@@ -164,7 +178,11 @@ fn a_changed_removed_or_moved_row_is_found() {
         ("a detail is changed", "UPDATE audit SET detail = 'never mind' WHERE row = 3", Some(3)),
         ("a name is changed", "UPDATE audit SET who = 'mallory' WHERE row = 1", Some(1)),
         ("a time is changed", "UPDATE audit SET at_s = at_s - 1 WHERE row = 5", Some(5)),
-        ("letters move from one column to the next", "UPDATE audit SET who = 'othe', action = 'rtoken new' WHERE row = 2", Some(2)),
+        (
+            "letters move from one column to the next",
+            "UPDATE audit SET who = 'othe', action = 'rtoken new' WHERE row = 2",
+            Some(2),
+        ),
         ("a row in the middle is removed", "DELETE FROM audit WHERE row = 3", Some(3)),
         ("the last row is removed", "DELETE FROM audit WHERE row = 6", Some(6)),
         (

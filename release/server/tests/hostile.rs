@@ -71,7 +71,14 @@ fn who_is_not_allowed_and_what_is_not_understood() {
         ("GET", "/v1/audit", "", String::new(), 401, Some(767)),
         ("GET", "/metrics", "", String::new(), 401, Some(767)),
         ("POST", "/v1/rollouts", "", good.clone(), 401, Some(767)),
-        ("POST", "/v1/rollouts", "fft_0000000000000000000000000000000000000000000000000000000000000000", good.clone(), 401, Some(767)),
+        (
+            "POST",
+            "/v1/rollouts",
+            "fft_0000000000000000000000000000000000000000000000000000000000000000",
+            good.clone(),
+            401,
+            Some(767),
+        ),
         ("POST", "/v1/rollouts", "' OR 1=1 --", good.clone(), 401, Some(767)),
         ("POST", "/v1/rollouts", viewer, good.clone(), 403, Some(768)),
         ("POST", "/v1/rollouts/kws-2/approve", operator, json!({ "digest": digest }).to_string(), 403, Some(768)),
@@ -83,8 +90,22 @@ fn who_is_not_allowed_and_what_is_not_understood() {
         ("POST", "/v1/rollouts", operator, apply(&|b| b["digest"] = "00".repeat(32).into()), 409, Some(772)),
         ("POST", "/v1/rollouts", operator, apply(&|b| b["digest"] = digest[..8].into()), 409, Some(772)),
         ("POST", "/v1/rollouts", operator, apply(&|b| b["reason"] = Value::Null), 422, Some(773)),
-        ("POST", "/v1/rollouts", operator, json!({ "policy": "a: [", "digest": "", "devices": 1 }).to_string(), 422, Some(771)),
-        ("POST", "/v1/rollouts", operator, json!({ "policy": long, "digest": "", "devices": 1 }).to_string(), 413, None),
+        (
+            "POST",
+            "/v1/rollouts",
+            operator,
+            json!({ "policy": "a: [", "digest": "", "devices": 1 }).to_string(),
+            422,
+            Some(771),
+        ),
+        (
+            "POST",
+            "/v1/rollouts",
+            operator,
+            json!({ "policy": long, "digest": "", "devices": 1 }).to_string(),
+            413,
+            None,
+        ),
         ("POST", "/v1/rollouts/none/hold", operator, json!({ "reason": "x" }).to_string(), 404, Some(769)),
         ("POST", "/v1/rollouts/none/hold", operator, json!({ "reason": "" }).to_string(), 400, Some(778)),
         ("POST", "/v1/rollouts/none/destroy", operator, json!({ "reason": "x" }).to_string(), 404, None),
@@ -102,7 +123,11 @@ fn who_is_not_allowed_and_what_is_not_understood() {
         let answer = Http::to(served.address).ask(method, path, headers, body.as_bytes()).unwrap();
         let said = answer.json();
         let what = format!("{method} {path} {}: {} {said}", &body[..body.len().min(80)], answer.head);
-        assert_eq!((answer.status, said["code"].as_u64(), said["status"].as_u64()), (*status, *code, Some(u64::from(*status))), "{what}");
+        assert_eq!(
+            (answer.status, said["code"].as_u64(), said["status"].as_u64()),
+            (*status, *code, Some(u64::from(*status))),
+            "{what}"
+        );
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
         assert_eq!(answer.header("www-authenticate").is_some(), *status == 401, "{what}");
     }
@@ -112,7 +137,10 @@ fn who_is_not_allowed_and_what_is_not_understood() {
     let own = served.post("/v1/rollouts/kws-2/approve", approver, &json!({ "digest": digest }));
     assert_eq!((own.0, &own.1["code"]), (403, &json!(777)));
     assert_eq!(served.post("/v1/rollouts", operator, &asked).1["code"], 774);
-    assert_eq!(served.post("/v1/rollouts/kws-2/abort", operator, &json!({ "reason": "a mistake" })).1["state"], "aborted");
+    assert_eq!(
+        served.post("/v1/rollouts/kws-2/abort", operator, &json!({ "reason": "a mistake" })).1["state"],
+        "aborted"
+    );
     assert_eq!(served.post("/v1/rollouts", operator, &asked).1["code"], 774);
     served.store.revoke_token("otto", NOW).unwrap();
     assert_eq!(served.post("/v1/rollouts", operator, &asked).0, 401);

@@ -58,18 +58,28 @@ fn a_good_candidate_reaches_everybody_by_itself() {
     for look in steps.iter().flat_map(|step| step["looks"].as_array().unwrap()) {
         assert_eq!(look["repeats"], true, "{look}");
     }
-    let error_rate = |look: &Value| look["metrics"].as_array().unwrap().iter().find(|m| m["metric"] == "error_rate").cloned();
+    let error_rate =
+        |look: &Value| look["metrics"].as_array().unwrap().iter().find(|m| m["metric"] == "error_rate").cloned();
     let last = error_rate(&steps[0]["looks"][3]).unwrap();
     assert!(last["n"]["treatment"].as_u64().unwrap() >= 25 && last["treatment"].as_f64().unwrap() < 0.02, "{last}");
     // The log has every step, and holds.
     let (_, log) = served.get("/v1/audit?limit=1000", &served.viewer);
     let done = |row: &Value| (row["who"].as_str().unwrap().to_owned(), row["action"].as_str().unwrap().to_owned());
-    let rows: Vec<_> = log["rows"].as_array().unwrap().iter().filter(|row| row["subject"] == "good").map(done).collect();
-    let expected = [("otto", "apply"), ("anna", "approve"), ("anna", "begin"), ("gates", "promote"), ("gates", "promote"), ("gates", "promote")];
+    let rows: Vec<_> =
+        log["rows"].as_array().unwrap().iter().filter(|row| row["subject"] == "good").map(done).collect();
+    let expected = [
+        ("otto", "apply"),
+        ("anna", "approve"),
+        ("anna", "begin"),
+        ("gates", "promote"),
+        ("gates", "promote"),
+        ("gates", "promote"),
+    ];
     assert_eq!(rows, expected.map(|(who, action)| (who.to_owned(), action.to_owned())));
     assert_eq!(served.store.verify_audit(None).unwrap().row, log["head"]["row"].as_u64().unwrap());
     // A person can still send everybody back.
-    let (status, back) = served.post("/v1/rollouts/good/rollback", &served.operator, &json!({ "reason": "a customer called" }));
+    let (status, back) =
+        served.post("/v1/rollouts/good/rollback", &served.operator, &json!({ "reason": "a customer called" }));
     assert_eq!((status, &back["state"], &back["signed"]), (200, &json!("reverted"), &json!(true)), "{back}");
     let told = fleet.told(NOW + 48 * HOUR);
     assert_eq!(told.exposure.stage, Stage::Revert);
@@ -125,7 +135,9 @@ fn what_holds_and_what_a_person_can_do_then() {
         assert_eq!(told.exposure.stage, Stage::Hold);
         fleet.follow(&told);
         assert_eq!(fleet.with_candidate(), before, "who has it keeps it");
-        let act = |action: &str| served.post(&format!("/v1/rollouts/{id}/{action}"), &served.operator, &json!({ "reason": "looked" }));
+        let act = |action: &str| {
+            served.post(&format!("/v1/rollouts/{id}/{action}"), &served.operator, &json!({ "reason": "looked" }))
+        };
         let (status, resumed) = act("resume");
         assert_eq!((status, &resumed["state"], &resumed["stage"]), (200, &json!("running"), &json!(1)));
         assert_eq!(act("resume").0, 409);
@@ -147,7 +159,8 @@ fn nobody_reports_and_the_envelope_says_no() {
     assert_eq!(shown["state"], "held", "{shown}");
     assert!(shown["reason"].as_str().unwrap().contains("no data is no pass"), "{shown}");
     // A person promotes, but the release keys allow a canary of 10% only: nothing is signed, devices keep what they were told.
-    let (_, promoted) = served.post("/v1/rollouts/quiet/promote", &served.operator, &json!({ "reason": "I know better" }));
+    let (_, promoted) =
+        served.post("/v1/rollouts/quiet/promote", &served.operator, &json!({ "reason": "I know better" }));
     assert_eq!(promoted["state"], "held", "{promoted}");
     assert!(promoted["reason"].as_str().unwrap().contains("[750]"), "{promoted}");
     assert_eq!(Fleet::new(served.address, 1).told(NOW + 25 * HOUR).exposure.stage, Stage::Hold);

@@ -220,7 +220,8 @@ pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
 /// The server reads the policy itself.
 fn hand_over(args: &ApplyArgs, server: &str, digest: &str, output: &Output) -> Result<(), Failure> {
     let devices = args.devices.ok_or_else(|| {
-        Failure::usage("--devices is missing: how many devices match").help("more reports than their share are not believed")
+        Failure::usage("--devices is missing: how many devices match")
+            .help("more reports than their share are not believed")
     })?;
     let policy = std::fs::read_to_string(&args.file).map_err(|error| Failure::io("read", &args.file, &error))?;
     let asked = json!({ "policy": policy, "digest": digest, "devices": devices, "reason": args.reason });

@@ -55,9 +55,11 @@ pub(crate) fn status(args: &StatusArgs, output: &Output) -> Result<(), Failure> 
     let client = args.server.client()?;
     let Some(id) = &args.rollout else {
         let all = client.get("/v1/rollouts")?;
-        let rows = all["rollouts"].as_array().into_iter().flatten().map(|r| {
-            vec![text(&r["rollout"]), text(&r["model"]), text(&r["state"]), stage(r), text(&r["reason"])]
-        });
+        let rows = all["rollouts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|r| vec![text(&r["rollout"]), text(&r["model"]), text(&r["state"]), stage(r), text(&r["reason"])]);
         return output.result(|| table(&["rollout", "model", "state", "stage", "why"], rows), || all.clone());
     };
     let mut shown = String::new();
@@ -112,7 +114,8 @@ pub(super) fn show(rollout: &Value, output: &Output) -> Result<(), Failure> {
 fn path(id: &str, rest: &str) -> String {
     // Identifiers are letters, digits, dots and dashes; anything else is a name that no rollout has.
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let id: String = id.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    let id: String =
+        id.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
     format!("/v1/rollouts/{id}{rest}")
 }
 

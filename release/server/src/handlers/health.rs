@@ -43,7 +43,12 @@ pub(crate) async fn metrics(State(shared): State<Shares>, headers: HeaderMap) ->
         let rollouts = shared.control.list()?;
         let labels = |rollout: &crate::control::RolloutView| {
             // Both are names without quotes or backslashes: the reader of policies sees to it.
-            format!("{{rollout=\"{}\",model=\"{}\",state=\"{}\"}}", rollout.rollout, rollout.model, rollout.state.name())
+            format!(
+                "{{rollout=\"{}\",model=\"{}\",state=\"{}\"}}",
+                rollout.rollout,
+                rollout.model,
+                rollout.state.name()
+            )
         };
         let under_way = || rollouts.iter().filter(|rollout| !rollout.state.is_over());
         let stages = under_way().map(|rollout| (labels(rollout), rollout.stage as f64)).collect();

@@ -92,7 +92,8 @@ pub(crate) async fn approve(
     headers: HeaderMap,
     Body(Approval { digest }): Body<Approval>,
 ) -> Result<Json<RolloutView>, Problem> {
-    let work = move |shared: &crate::state::Shared, by: &crate::tokens::Person| shared.control.approve(by, &rollout, &digest);
+    let work =
+        move |shared: &crate::state::Shared, by: &crate::tokens::Person| shared.control.approve(by, &rollout, &digest);
     shared.run(headers, Role::Approver, work).await.map(Json)
 }
 

@@ -44,8 +44,7 @@ pub(crate) async fn wake(
     State(shared): State<Shares>,
     seen: Result<Query<Seen>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(Seen { seen }) =
-        seen.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, None, error.body_text()))?;
+    let Query(Seen { seen }) = seen.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, None, error.body_text()))?;
     let full = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, None, "too many wait already: poll instead");
     let _place = shared.waiting.try_acquire().map_err(full)?;
     let mut version = shared.version.subscribe();

@@ -91,7 +91,8 @@ impl Store {
         self.transact(|t| {
             let (row, hash) = head(t)?;
             let head = AuditHead { row: row.unsigned_abs(), hash: hex(&hash) };
-            let all = "SELECT row, at_s, who, action, subject, detail, hash FROM audit WHERE row > ?1 ORDER BY row LIMIT ?2";
+            let all =
+                "SELECT row, at_s, who, action, subject, detail, hash FROM audit WHERE row > ?1 ORDER BY row LIMIT ?2";
             let mut rows = t.prepare_cached(all)?;
             let after = i64::try_from(after).unwrap_or(i64::MAX);
             let found = rows.query_map(params![after, limit], |row| {

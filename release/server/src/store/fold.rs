@@ -208,7 +208,10 @@ fn add(
         if parts & part != 0 {
             return Ok(Ok(false));
         }
-        before.push((row.get(0)?, Device { parts, flags: row.get(2)?, means: means(row.get_ref(3)?.as_blob().unwrap_or(&[])) }));
+        before.push((
+            row.get(0)?,
+            Device { parts, flags: row.get(2)?, means: means(row.get_ref(3)?.as_blob().unwrap_or(&[])) },
+        ));
     }
     drop(rows);
     let key = mirror.key_of(report);
@@ -248,7 +251,8 @@ fn add(
         units.replace(i, mirror.ranges[i], before, device.means[i]);
     }
     let mut put = t.prepare_cached("INSERT OR REPLACE INTO devices VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    let bytes: Vec<u8> = device.means.iter().flat_map(|(sum, n)| [sum.to_le_bytes(), n.to_le_bytes()]).flatten().collect();
+    let bytes: Vec<u8> =
+        device.means.iter().flat_map(|(sum, n)| [sum.to_le_bytes(), n.to_le_bytes()]).flatten().collect();
     put.execute(params![report.day, report.nonce, entry.id, device.parts.cast_signed(), device.flags, bytes])?;
     mirror.devices += u64::from(is_new);
     dirty.insert(key);
@@ -259,7 +263,8 @@ fn write(t: &Transaction<'_>, Entry { id, group }: &Entry) -> Result<(), Control
     let counters: Vec<u8> = group.counters().iter().flat_map(|n| n.to_le_bytes()).collect();
     let used = group.latency.buckets().iter().enumerate().filter(|(_, n)| **n > 0);
     let latency: Vec<u8> = used.flat_map(|(i, n)| [i as u32, *n]).flat_map(u32::to_le_bytes).collect();
-    let golden: Vec<u8> = group.golden.iter().flat_map(|(hash, n)| hash.iter().copied().chain(n.to_le_bytes())).collect();
+    let golden: Vec<u8> =
+        group.golden.iter().flat_map(|(hash, n)| hash.iter().copied().chain(n.to_le_bytes())).collect();
     let mut update = t.prepare_cached(
         "UPDATE groups SET devices = ?2, on_candidate = ?3, counters = ?4, latency = ?5, golden = ?6 WHERE id = ?1",
     )?;
@@ -280,7 +285,9 @@ fn forget(t: &Transaction<'_>, mirror: &mut Mirror, today: u32) -> Result<(), Co
     let gone = t.execute("DELETE FROM devices WHERE day < ?1", [first])?;
     mirror.devices = mirror.devices.saturating_sub(gone as u64);
     let old: Vec<GroupKey> = {
-        let first_of = |key: &GroupKey| if mirror.known.contains_key(&key.rollout) { today.saturating_sub(KEPT_SUMS) } else { first };
+        let first_of = |key: &GroupKey| {
+            if mirror.known.contains_key(&key.rollout) { today.saturating_sub(KEPT_SUMS) } else { first }
+        };
         mirror.groups.keys().filter(|key| key.day < first_of(key)).cloned().collect()
     };
     for key in old {
@@ -302,7 +309,8 @@ fn read_known(connection: &Connection) -> Result<HashMap<String, Known>, Control
     while let Some(row) = rows.next()? {
         let hash: String = row.get(1)?;
         let byte = |i: usize| hash.get(2 * i..2 * i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0);
-        let mut steps = connection.prepare_cached("SELECT step, begun_s FROM steps WHERE rollout = ?1 ORDER BY step")?;
+        let mut steps =
+            connection.prepare_cached("SELECT step, begun_s FROM steps WHERE rollout = ?1 ORDER BY step")?;
         let id: String = row.get(0)?;
         let day = |s: i64| u32::try_from(s / DAY_S).unwrap_or(0);
         let steps = steps.query_map([&id], |row| Ok((row.get(0)?, day(row.get(1)?))))?.collect::<Result<_, _>>()?;

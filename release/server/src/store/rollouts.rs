@@ -144,8 +144,22 @@ fn rollout(row: &Row<'_>) -> rusqlite::Result<Rollout> {
 pub(crate) fn put(t: &Transaction<'_>, rollout: &Rollout) -> Result<(), ControlError> {
     let r = rollout;
     let values = params![
-        r.id, r.model, r.policy, r.digest, r.devices, r.needs, r.state.name(), r.stage, r.step, r.begun_s, r.reason,
-        r.applied_by, r.applied_s, r.changed_s, r.candidate, r.signed
+        r.id,
+        r.model,
+        r.policy,
+        r.digest,
+        r.devices,
+        r.needs,
+        r.state.name(),
+        r.stage,
+        r.step,
+        r.begun_s,
+        r.reason,
+        r.applied_by,
+        r.applied_s,
+        r.changed_s,
+        r.candidate,
+        r.signed
     ];
     let sql = format!(
         "INSERT INTO rollouts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)

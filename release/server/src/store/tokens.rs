@@ -38,8 +38,10 @@ impl Store {
     /// [`ControlError::Database`].
     pub fn revoke_token(&self, name: &str, now_s: i64) -> Result<bool, ControlError> {
         self.transact(|t| {
-            let found =
-                t.execute("UPDATE tokens SET revoked_s = ?2 WHERE name = ?1 AND revoked_s IS NULL", params![name, now_s])?;
+            let found = t.execute(
+                "UPDATE tokens SET revoked_s = ?2 WHERE name = ?1 AND revoked_s IS NULL",
+                params![name, now_s],
+            )?;
             if found > 0 {
                 audit::append(t, now_s, audit::SHELL, "token revoke", name, "")?;
             }

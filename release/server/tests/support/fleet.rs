@@ -167,7 +167,9 @@ impl Fleet {
                     ..Counts::default()
                 },
                 latency,
-                metrics: [Metric { id: 0, n: 100, sum: clicks.into(), sum_squares: clicks.into() }].into_iter().collect(),
+                metrics: [Metric { id: 0, n: 100, sum: clicks.into(), sum_squares: clicks.into() }]
+                    .into_iter()
+                    .collect(),
                 nonce,
                 ..Report::default()
             };
@@ -185,7 +187,14 @@ impl Fleet {
     }
 
     /// Somebody who has the key says that `n` devices more are well.
-    pub(crate) fn forge(&mut self, told: &Told, day: u32, arm: Reported, n: u32, key: Option<[u8; 32]>) -> (u16, Value) {
+    pub(crate) fn forge(
+        &mut self,
+        told: &Told,
+        day: u32,
+        arm: Reported,
+        n: u32,
+        key: Option<[u8; 32]>,
+    ) -> (u16, Value) {
         let key = key.map(ReportKey::new);
         let mut last = (200, Value::Null);
         for first in (0..n).step_by(32) {

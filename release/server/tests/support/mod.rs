@@ -11,7 +11,9 @@ use fleetfoot_format::bundle::{
     Budget, Bundle, CONTAINER_VERSION, Header, MAGIC, Preamble, SECTION_ALIGN, SIGNATURE_LEN, Section, SectionKind,
 };
 use fleetfoot_repository::{EnvelopeSpec, Expiry, Init, Online, Repository, Signers};
-use fleetfoot_server::{Config, ControlPolicy, Gates, MetricName, OnlineKeys, Role, Server, SetClock, Store, reports::ReportPolicy};
+use fleetfoot_server::{
+    Config, ControlPolicy, Gates, MetricName, OnlineKeys, Role, Server, SetClock, Store, reports::ReportPolicy,
+};
 use fleetfoot_trust::{ReportKey, SigningKey, sha256, sign_bundle};
 use serde_json::{Value, json};
 
@@ -88,7 +90,8 @@ impl World {
         repository.rollout_role("kws", &rollout, &targets, online, expiry, NOW).unwrap();
         for number in [1, 2, 3] {
             let salt = Some(if number == 2 { SALT.into() } else { format!("kws-{number}/1") });
-            let limits = if number == 2 { vec![fleetfoot_repository::parse_limit(limit, NOW).unwrap()] } else { Vec::new() };
+            let limits =
+                if number == 2 { vec![fleetfoot_repository::parse_limit(limit, NOW).unwrap()] } else { Vec::new() };
             let spec = EnvelopeSpec { salt, limits, ..EnvelopeSpec::default() };
             repository.publish_within(&bundle(number), &spec, &[key(7)], online, expiry, NOW).unwrap();
         }

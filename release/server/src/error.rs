@@ -131,6 +131,9 @@ pub enum ControlError {
     /// Not understood.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// The body is not what is described.
+    #[error("the body: {0}")]
+    Body(String),
     /// A row of the audit log is not what was written.
     #[error("the audit log is broken at row {row}: {what}")]
     Audit {
@@ -162,7 +165,7 @@ impl ControlError {
             Self::NoKeys => 775,
             Self::NotMeasured { .. } => 776,
             Self::SamePerson { .. } => 777,
-            Self::BadRequest(_) => 778,
+            Self::BadRequest(_) | Self::Body(_) => 778,
             Self::Audit { .. } => 779,
             Self::Repository(inner) => inner.code(),
         }

@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -14,7 +15,7 @@ use crate::{error::ControlError, reports::ReportError};
 
 /// What is wrong with a request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// `urn:fleetfoot:error:CODE`, or `about:blank`.
     #[serde(rename = "type")]
     kind: String,
@@ -74,7 +75,7 @@ impl From<ControlError> for Problem {
             E::Repository(RepositoryError::Unpublished { .. } | RepositoryError::UnknownModel { .. }) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            E::BadRequest(_) => StatusCode::BAD_REQUEST,
+            E::BadRequest(_) | E::Body(_) => StatusCode::BAD_REQUEST,
             E::Database(_) | E::Layout { .. } | E::Audit { .. } | E::Repository(_) => {
                 tracing::error!(%error, "a request failed");
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -105,15 +106,19 @@ impl From<BytesRejection> for Problem {
     }
 }
 
-/// A body of JSON, whatever its type is said to be.
-pub(crate) struct Body<T>(pub(crate) T);
+/// A body of JSON, whatever its type is said to be. It is read once it is known who sends it.
+pub(crate) struct Body(Bytes);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl Body {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ControlError> {
+        serde_json::from_slice(&self.0).map_err(|error| ControlError::Body(error.to_string()))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = axum::body::Bytes::from_request(request, state).await?;
-        let read = serde_json::from_slice(&bytes);
-        read.map(Body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, Some(778), format!("the body: {error}")))
+        Ok(Self(Bytes::from_request(request, state).await?))
     }
 }

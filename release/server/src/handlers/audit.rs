@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Shares;
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 const MAX_ROWS: u32 = 1000;
 
 /// Which rows.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     /// Only rows after this one.
@@ -39,8 +39,9 @@ pub(crate) struct Log {
 }
 
 /// Who did what, when and why.
-#[allow(unused_qualifications, reason = "of the macro")]
-#[utoipa::path(get, path = "/v1/audit", tag = "audit", security(("token" = [])), params(Page),
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", security(("token" = [])), params(
+    ("after" = Option<u64>, Query, description = "Only rows after this one"),
+    ("limit" = Option<u32>, Query, description = "How many at most: 1 to 1000, 100 if nothing is said")),
     responses((status = 200, body = Log), (status = 400, body = Problem), (status = 401, body = Problem)))]
 pub(crate) async fn list(
     State(shared): State<Shares>,

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +12,8 @@ use super::Shares;
 use crate::{
     control::{Action, Apply, Explanation, RolloutView},
     problem::{Body, Problem},
-    tokens::Role,
+    state::Shared,
+    tokens::{Person, Role},
 };
 
 /// All rollouts.
@@ -54,9 +55,10 @@ pub(crate) async fn list(State(shared): State<Shares>, headers: HeaderMap) -> Re
 pub(crate) async fn apply(
     State(shared): State<Shares>,
     headers: HeaderMap,
-    Body(asked): Body<Apply>,
+    body: Body,
 ) -> Result<Json<RolloutView>, Problem> {
-    shared.run(headers, Role::Operator, move |shared, by| shared.control.apply(by, &asked)).await.map(Json)
+    let work = move |shared: &Shared, by: &Person| shared.control.apply(by, &body.read::<Apply>()?);
+    shared.run(headers, Role::Operator, work).await.map(Json)
 }
 
 /// One rollout, and how its stage would be judged now.
@@ -90,10 +92,12 @@ pub(crate) async fn approve(
     State(shared): State<Shares>,
     Path(rollout): Path<String>,
     headers: HeaderMap,
-    Body(Approval { digest }): Body<Approval>,
+    body: Body,
 ) -> Result<Json<RolloutView>, Problem> {
-    let work =
-        move |shared: &crate::state::Shared, by: &crate::tokens::Person| shared.control.approve(by, &rollout, &digest);
+    let work = move |shared: &Shared, by: &Person| {
+        let Approval { digest } = body.read()?;
+        shared.control.approve(by, &rollout, &digest)
+    };
     shared.run(headers, Role::Approver, work).await.map(Json)
 }
 
@@ -106,11 +110,12 @@ pub(crate) async fn act(
     State(shared): State<Shares>,
     Path((rollout, action)): Path<(String, String)>,
     headers: HeaderMap,
-    Body(Why { reason }): Body<Why>,
+    body: Body,
 ) -> Result<Json<RolloutView>, Problem> {
-    let unknown = || Problem::new(axum::http::StatusCode::NOT_FOUND, None, "promote, hold, resume, abort or rollback");
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, None, "promote, hold, resume, abort or rollback");
     let action: Action = serde_json::from_value(action.into()).map_err(|_| unknown())?;
-    let work = move |shared: &crate::state::Shared, by: &crate::tokens::Person| {
+    let work = move |shared: &Shared, by: &Person| {
+        let Why { reason } = body.read()?;
         shared.control.act(by, &rollout, action, &reason)
     };
     shared.run(headers, Role::Operator, work).await.map(Json)

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Shares;
 use crate::problem::Problem;
@@ -20,7 +20,7 @@ pub(crate) const MAX_WAITING: usize = 8_000;
 const WAIT_S: u64 = 50;
 
 /// What is known already.
-#[derive(Deserialize, IntoParams)]
+#[derive(Deserialize)]
 pub(crate) struct Seen {
     /// Version of the timestamp that the device has; 0 is answered at once.
     #[serde(default)]
@@ -36,8 +36,8 @@ pub(crate) struct Awake {
 
 /// Answers when the timestamp is another than `seen`, or with 204 after 50 seconds. It says nothing that the timestamp would not: a hint to poll, and
 /// nothing is believed because of it.
-#[allow(unused_qualifications, reason = "of the macro")]
-#[utoipa::path(get, path = "/v1/wake", tag = "repository", params(Seen),
+#[utoipa::path(get, path = "/v1/wake", tag = "repository", params(
+    ("seen" = Option<u64>, Query, description = "Version of the timestamp that the device has; 0 is answered at once")),
     responses((status = 200, description = "There is another timestamp", body = Awake), (status = 204, description = "Nothing new; ask again"),
         (status = 400, body = Problem), (status = 503, description = "Too many wait: poll instead", body = Problem)))]
 pub(crate) async fn wake(

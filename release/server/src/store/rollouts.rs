@@ -11,7 +11,7 @@ use crate::error::ControlError;
 /// Where a rollout is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub(crate) enum State {
     /// Applied; approvals are missing.
     Waiting,
     /// A stage goes on.
@@ -47,7 +47,7 @@ impl State {
 
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",
@@ -63,7 +63,7 @@ impl State {
 
     /// Whether nothing more happens by itself.
     #[must_use]
-    pub const fn is_over(self) -> bool {
+    pub(crate) const fn is_over(self) -> bool {
         !matches!(self, Self::Waiting | Self::Running | Self::Held | Self::Halted)
     }
 }

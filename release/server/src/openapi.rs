@@ -6,7 +6,10 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use crate::handlers::{audit, files, reports, rollouts, wake};
+use crate::{
+    control::Action,
+    handlers::{audit, files, reports, rollouts, wake},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,6 +18,8 @@ use crate::handlers::{audit, files, reports, rollouts, wake};
         files::status, reports::take, reports::sums, rollouts::list, rollouts::apply, rollouts::show, rollouts::explain, rollouts::approve,
         rollouts::act, audit::list, wake::wake
     ),
+    // Only in a path, where the macro does not find it.
+    components(schemas(Action)),
     modifiers(&Tokens)
 )]
 struct Description;

@@ -96,6 +96,9 @@ struct FolderArgs {
     /// File with what is remembered of the repository; by default beside the first key of the role timestamp.
     #[arg(long, env = "FLEETFOOT_MEMORY")]
     memory: Option<PathBuf>,
+    /// Seconds for which what is signed now holds.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    expires_in: Option<i64>,
     /// File with the passphrase of the keys; else FLEETFOOT_PASSPHRASE, else the terminal.
     #[arg(long)]
     passphrase_file: Option<PathBuf>,
@@ -108,7 +111,7 @@ impl FolderArgs {
             snapshot_key: self.snapshot_key.clone(),
             timestamp_key: self.timestamp_key.clone(),
             memory: self.memory.clone(),
-            expires_in: None,
+            expires_in: self.expires_in,
             passphrase_file: self.passphrase_file.clone(),
         }
     }

@@ -52,6 +52,11 @@ fn paths_lead_nowhere_else() {
     assert_eq!(Http::to(served.address).ask("GET", "/metadata/1.root.json", &[], b"").unwrap().status, 200);
 }
 
+/// Method, path, token, body; status and number.
+type Refused<'a> = (&'a str, &'a str, &'a str, String, u16, Option<u64>);
+/// What is forged: devices of treatment and control, with which key; how it may end.
+type Forged = (&'static str, u32, u32, Option<[u8; 32]>, &'static [&'static str]);
+
 /// Every refusal is a problem of RFC 9457 with its number.
 #[test]
 fn who_is_not_allowed_and_what_is_not_understood() {
@@ -66,7 +71,7 @@ fn who_is_not_allowed_and_what_is_not_understood() {
     let good = apply(&|_| ());
     let (viewer, operator, approver) = (&served.viewer[..], &served.operator[..], &served.approver[..]);
     let long = "x".repeat(300 << 10);
-    let rows: &[(&str, &str, &str, String, u16, Option<u64>)] = &[
+    let rows: &[Refused<'_>] = &[
         ("GET", "/v1/rollouts", "", String::new(), 401, Some(767)),
         ("GET", "/v1/audit", "", String::new(), 401, Some(767)),
         ("GET", "/metrics", "", String::new(), 401, Some(767)),
@@ -199,7 +204,7 @@ fn slow_senders_are_given_up() {
 #[test]
 fn forged_reports_cannot_promote() {
     // How many devices are made up for the two arms, with which key, and how it has to end.
-    let rows: [(&str, u32, u32, Option<[u8; 32]>, &[&str]); 5] = [
+    let rows: [Forged; 5] = [
         ("nobody forges", 0, 0, Some(REPORT_KEY), &["rolled_back"]),
         ("without the key", 2_000, 2_000, None, &["rolled_back"]),
         ("one arm is drowned", 4_000, 0, Some(REPORT_KEY), &["held", "rolled_back"]),

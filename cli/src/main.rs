@@ -1,8 +1,10 @@
 //! The program `fleetfoot`. One file per command in `commands/`; what they share stands here beside them:
-//! `failure` (exit codes and advice), `arrays` (files of data), `models` (files of models), `processing` (raw inputs and answers).
+//! `failure` (exit codes and advice), `arrays` (files of data), `models` (files of models), `processing` (raw inputs and answers), `client` (the
+//! `/v1` of a server).
 #![forbid(unsafe_code)]
 
 mod arrays;
+mod client;
 mod commands;
 mod demo;
 mod failure;
@@ -50,6 +52,11 @@ enum Command {
     Policy(c::policy::Command),
     Simulate(c::simulate::Args),
     Serve(c::serve::Args),
+    #[command(subcommand)]
+    Token(c::token::Command),
+    #[command(subcommand)]
+    Audit(c::audit::Command),
+    Openapi(c::openapi::Args),
     Device(c::device::Args),
     #[command(hide = true)]
     Admit(c::admit::Args),
@@ -111,6 +118,9 @@ fn dispatch(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Policy(command) => c::policy::run(&command, output),
         Command::Simulate(args) => c::simulate::run(&args, output),
         Command::Serve(args) => c::serve::run(&args, output),
+        Command::Token(command) => c::token::run(&command, output),
+        Command::Audit(command) => c::audit::run(&command, output),
+        Command::Openapi(args) => c::openapi::run(&args, output),
         Command::Device(args) => c::device::run(&args, output),
         Command::Admit(args) => c::admit::run(&args),
         Command::Demo(args) => c::demo::run(&args, output),

@@ -103,7 +103,7 @@ fn outputs_that_take_nothing() {
 #[test]
 fn help_has_an_example() {
     let world = World::new();
-    let commands = "keys|keys new|quantize|eval|diff|pack|verify|inspect|run|bench|repo|repo init|repo add|repo status|repo resign|repo rotate|repo adopt|publish|serve|device|demo|completions";
+    let commands = "keys|keys new|quantize|eval|diff|pack|verify|inspect|run|bench|repo|repo init|repo add|repo status|repo resign|repo rotate|repo adopt|publish|serve|openapi|token|token new|token revoke|audit|audit verify|rollout|rollout status|rollout explain|rollout approve|rollout promote|rollout hold|rollout resume|rollout abort|rollout rollback|rollout apply|policy schema|device|demo|completions";
     for command in commands.split('|') {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let ran = world.run(&args).ok();

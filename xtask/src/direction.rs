@@ -32,7 +32,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-ffi", &["fleetfoot"]),
     // Its simulator runs the device's state machine.
     ("fleetfoot-rollout", &["fleetfoot-settings", "fleetfoot-update", "fleetfoot-format"]),
-    ("fleetfoot-server", &["fleetfoot-repository", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"]),
+    (
+        "fleetfoot-server",
+        &["fleetfoot-repository", "fleetfoot-rollout", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"],
+    ),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.
@@ -107,7 +110,10 @@ const FENCED: &[(&str, &[&str])] = &[
     // The float reference and the format of ONNX files: on no device.
     ("tract-onnx", &["fleetfoot-quantize"]),
     ("prost", &["fleetfoot-import"]),
-    ("ureq", &["fleetfoot", "fleetfoot-tests"]),
+    // Of the program: the client of /v1.
+    ("ureq", &["fleetfoot", "fleetfoot-cli", "fleetfoot-tests"]),
+    ("rusqlite", &["fleetfoot-server"]),
+    ("utoipa", &["fleetfoot-server"]),
 ];
 
 pub(crate) fn check(tree: &Tree) -> Result {

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod admit;
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod device;
@@ -9,6 +10,7 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod lite;
+pub(crate) mod openapi;
 pub(crate) mod pack;
 pub(crate) mod policy;
 pub(crate) mod publish;
@@ -20,4 +22,5 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod token;
 pub(crate) mod verify;

@@ -1,6 +1,9 @@
 //! `policy`: the presets that a rollout policy can begin from.
 
-use fleetfoot_rollout::presets::{self, Preset};
+use fleetfoot_rollout::{
+    POLICY_SCHEMA,
+    presets::{self, Preset},
+};
 use serde_json::json;
 
 use crate::{
@@ -24,6 +27,10 @@ pub(crate) enum Command {
         /// Its name.
         name: String,
     },
+    /// Print the JSON Schema of a policy, for editors that complete and check YAML.
+    ///
+    /// Example: fleetfoot policy schema > policy.schema.json
+    Schema,
 }
 
 pub(crate) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
@@ -32,6 +39,9 @@ pub(crate) fn run(command: &Command, output: &Output) -> Result<(), Failure> {
             let rows = || presets::ALL.iter().map(|preset| vec![preset.name.into(), preset.about.into()]);
             let all = || presets::ALL.iter().map(|p| json!({ "name": p.name, "about": p.about })).collect();
             output.result(|| table(&["preset", "what it does"], rows()), all)
+        }
+        Command::Schema => {
+            output.result(|| POLICY_SCHEMA.into(), || serde_json::from_str(POLICY_SCHEMA).unwrap_or_default())
         }
         Command::Show { name } => {
             let names = || presets::ALL.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");

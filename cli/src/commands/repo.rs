@@ -121,23 +121,23 @@ struct ModelArgs {
 pub(crate) struct OnlineArgs {
     /// The repository.
     #[arg(long, env = "FLEETFOOT_REPO")]
-    repo: PathBuf,
+    pub(crate) repo: PathBuf,
     /// Private keys of the role snapshot, as many as it needs.
     #[arg(long, required = true, env = "FLEETFOOT_SNAPSHOT_KEY")]
-    snapshot_key: Vec<PathBuf>,
+    pub(crate) snapshot_key: Vec<PathBuf>,
     /// Private keys of the role timestamp, as many as it needs.
     #[arg(long, required = true, env = "FLEETFOOT_TIMESTAMP_KEY")]
-    timestamp_key: Vec<PathBuf>,
+    pub(crate) timestamp_key: Vec<PathBuf>,
     /// File with what is remembered of the repository; by default beside the first key of the role timestamp.
     #[arg(long, env = "FLEETFOOT_MEMORY")]
-    memory: Option<PathBuf>,
+    pub(crate) memory: Option<PathBuf>,
     /// Seconds for which what is signed now holds, instead of a year (root, targets), six months (releases), 30 days
     /// (snapshot) and 7 days (timestamp).
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
-    expires_in: Option<i64>,
+    pub(crate) expires_in: Option<i64>,
     /// File with the passphrase of the keys; else FLEETFOOT_PASSPHRASE, else the terminal.
     #[arg(long)]
-    passphrase_file: Option<PathBuf>,
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 impl OnlineArgs {

@@ -1,6 +1,7 @@
 //! `rollout`: says with the online key which release reaches whom.
 
 pub(crate) mod policy;
+mod server;
 
 use std::path::{Path, PathBuf};
 
@@ -30,10 +31,9 @@ pub(crate) enum Command {
     ///
     /// Example: fleetfoot rollout plan rollout.yaml --devices 20000 --bundle-bytes 350000
     Plan(policy::PlanArgs),
-    /// Sign a stage of a policy that was planned.
+    /// Hand a policy that was planned to a release server, which runs it once it is approved; or, with keys and --repo, sign one stage of it.
     ///
-    /// Example: fleetfoot rollout apply -f rollout.yaml --digest 3f2a.. --stage 1 --repo repo --model kws --key keys/rollout.key --snapshot-key
-    /// keys/snapshot.key --timestamp-key keys/timestamp.key
+    /// Example: fleetfoot rollout apply -f rollout.yaml --digest 3f2a.. --devices 20000 --server http://127.0.0.1:8080
     Apply(Box<policy::ApplyArgs>),
     /// Sign what is rolled out from now on. What every device would refuse is refused here.
     ///
@@ -45,6 +45,38 @@ pub(crate) enum Command {
     /// Example: fleetfoot rollout renew --repo repo --model kws --key keys/rollout.key --snapshot-key keys/snapshot.key --timestamp-key
     /// keys/timestamp.key
     Renew(Box<RoleArgs>),
+    /// Where the rollouts of a release server are, and why.
+    ///
+    /// Example: fleetfoot rollout status kws-2026-11 --watch --server http://127.0.0.1:8080
+    Status(server::StatusArgs),
+    /// Every look of a rollout: the numbers, the boundaries, and what was decided.
+    ///
+    /// Example: fleetfoot rollout explain kws-2026-11 --server http://127.0.0.1:8080
+    Explain(server::ExplainArgs),
+    /// Approve what another person has applied.
+    ///
+    /// Example: fleetfoot rollout approve kws-2026-11 --digest 3f2a.. --server http://127.0.0.1:8080
+    Approve(server::ApproveArgs),
+    /// The next stage, whatever the gates say; never further than the release keys allow.
+    ///
+    /// Example: fleetfoot rollout promote kws-2026-11 --reason "seen on the bench" --server http://127.0.0.1:8080
+    Promote(server::ActArgs),
+    /// Nobody new; who has the candidate keeps it.
+    ///
+    /// Example: fleetfoot rollout hold kws-2026-11 --reason "a ticket" --server http://127.0.0.1:8080
+    Hold(server::ActArgs),
+    /// The stage once more, from its beginning.
+    ///
+    /// Example: fleetfoot rollout resume kws-2026-11 --reason "it was the network" --server http://127.0.0.1:8080
+    Resume(server::ActArgs),
+    /// The end of a rollout: who has the candidate goes back.
+    ///
+    /// Example: fleetfoot rollout abort kws-2026-11 --reason "wrong labels" --server http://127.0.0.1:8080
+    Abort(server::ActArgs),
+    /// Everybody goes back to the baseline, also after the rollout has ended.
+    ///
+    /// Example: fleetfoot rollout rollback kws-2026-11 --reason "a customer called" --server http://127.0.0.1:8080
+    Rollback(server::ActArgs),
     /// Show what is rolled out.
     ///
     /// Example: fleetfoot rollout show --repo repo --model kws
@@ -119,6 +151,14 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Lint(args) => policy::lint(&args, output),
         Command::Plan(args) => policy::plan(&args, output),
         Command::Apply(args) => policy::apply(&args, output),
+        Command::Status(args) => server::status(&args, output),
+        Command::Explain(args) => server::explain(&args, output),
+        Command::Approve(args) => server::approve(&args, output),
+        Command::Promote(args) => server::act("promote", &args, output),
+        Command::Hold(args) => server::act("hold", &args, output),
+        Command::Resume(args) => server::act("resume", &args, output),
+        Command::Abort(args) => server::act("abort", &args, output),
+        Command::Rollback(args) => server::act("rollback", &args, output),
         Command::Set(args) => {
             let repository = args.role.online.repository()?;
             let document = document(&args, &repository)?;

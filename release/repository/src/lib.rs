@@ -37,5 +37,5 @@ pub use lite::LiteOrder;
 pub use memory::memory_beside;
 pub use repository::{Expiry, Init, Online, Published, Repository, Signers};
 pub use rotate::TopRole;
-pub use status::{Release, RoleStatus, Status};
+pub use status::{Release, RoleStatus, Status, seconds_until};
 pub use trust_folder::keys_from_folder;

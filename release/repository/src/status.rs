@@ -1,6 +1,6 @@
 //! What a repository holds, for people and for the dashboard.
 
-use fleetfoot_tuf::{Target, hex};
+use fleetfoot_tuf::{Target, hex, time};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -105,4 +105,10 @@ fn release(path: &str, entry: &Value) -> Release {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Seconds from `now_s` until `expires`, RFC 3339 as a [`RoleStatus`] has it; below 0 where it is over.
+#[must_use]
+pub fn seconds_until(expires: &str, now_s: i64) -> Option<i64> {
+    Some(time::parse(expires)? - now_s)
 }

@@ -67,6 +67,12 @@ pub struct Look {
     pub shares: (u64, u64),
     /// Answers compared in the stage shadow, and how many agreed.
     pub compared: (u64, u64),
+    /// Devices that the two arms have at most, by the size of the fleet that was planned for; a 0 where an arm is not counted. Nothing: it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<(u64, u64)>,
+    /// Devices that reported of the candidate itself, or that it fell back on them. Nothing: reports do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_candidate: Option<u64>,
 }
 
 /// What happens next.
@@ -131,7 +137,7 @@ pub fn decide(policy: &Policy, index: usize, looks: &[Look], memo: &Memo) -> Dec
     };
     let over = now.elapsed_s >= stage.lasts_s();
     let mut findings = if let Stage::Shadow { min_reports, agreement, .. } = stage {
-        vec![shadow(now, over, *min_reports, *agreement)]
+        vec![shadow(now, over, *min_reports, *agreement), more_than_drawn(now)]
     } else {
         let mut guardrails = watched(policy);
         let of_crashes =
@@ -143,6 +149,8 @@ pub fn decide(policy: &Policy, index: usize, looks: &[Look], memo: &Memo) -> Dec
             guardrails.iter().map(|g| guardrail(g, stage.lasts_s(), looks, alpha, memo)).collect();
         findings.push(crashes(stage.lasts_s(), looks, alpha, of_crashes));
         findings.push(ratio_of_arms(now));
+        findings.push(more_than_drawn(now));
+        findings.extend(now.on_candidate.map(|devices| served(devices, over)));
         if let Stage::Ab { metric, minimum_effect, .. } = stage {
             findings.push(comparison(metric, *minimum_effect, stage.lasts_s(), looks, memo));
         }
@@ -217,7 +225,9 @@ fn guardrail(guardrail: &Guardrail, lasts_s: u64, looks: &[Look], alpha: f64, me
             continue;
         }
         next_s = (look.elapsed_s / look_s + 1) * look_s;
-        let Some(harm) = harm(*limit, metric, look).filter(|_| enough(look, metric, *limit)) else { continue };
+        // Sums that are no numbers any more are no data.
+        let harm = harm(*limit, metric, look).filter(|harm| harm.value.is_finite() && harm.error.is_finite());
+        let Some(harm) = harm.filter(|_| enough(look, metric, *limit)) else { continue };
         times.push(look.elapsed_s as f64 / lasts_s as f64);
         let bound = memo.bound(Spending::Pocock, alpha, &times);
         last = Some((harm, bound, look));
@@ -329,6 +339,46 @@ fn ratio_of_arms(now: &Look) -> Finding {
     Finding { what: "sample_ratio".into(), outcome, estimate: None, z: None, bound: None, n: (t, c), text }
 }
 
+/// Reports can be forged. Whoever forges enough of them to outweigh the fleet shows up as more devices than the arms have.
+fn more_than_drawn(now: &Look) -> Finding {
+    let found = (now.treatment.devices, now.control.devices);
+    let drawn = now.drawn.unwrap_or_default();
+    let beyond = |found: u64, drawn: u64| now.drawn.is_some() && drawn > 0 && found > most_drawn(drawn);
+    let fault = beyond(found.0, drawn.0) || beyond(found.1, drawn.1);
+    let text = format!(
+        "expected share: {} devices report for the candidate and {} for the control, the arms have {} and {}{}",
+        found.0,
+        found.1,
+        drawn.0,
+        drawn.1,
+        if fault {
+            ": more than there are; reports are forged, or the fleet is larger than was planned for"
+        } else {
+            ""
+        }
+    );
+    let outcome = if fault { Outcome::Hold } else { Outcome::Continue };
+    let n = (found.0 as f64, found.1 as f64);
+    Finding { what: "expected_share".into(), outcome, estimate: None, z: None, bound: None, n, text }
+}
+
+/// Devices of an arm that has `drawn` on the average: buckets are random, so it is four standard errors and a few more.
+#[must_use]
+pub fn most_drawn(drawn: u64) -> u64 {
+    drawn + (4.0 * (drawn as f64).sqrt()).ceil() as u64 + 5
+}
+
+/// A stage in which hardly anybody ran the candidate has shown nothing.
+fn served(devices: u64, over: bool) -> Finding {
+    let few = (devices as f64) < ENOUGH;
+    let outcome = if over && few { Outcome::Hold } else { Outcome::Continue };
+    let text = format!(
+        "{devices} devices report of the candidate{}",
+        if over && few { format!(", {ENOUGH} are the least; no data is no pass") } else { String::new() }
+    );
+    Finding { what: "served".into(), outcome, estimate: None, z: None, bound: None, n: (devices as f64, 0.0), text }
+}
+
 fn comparison(metric: &str, minimum_effect: f64, lasts_s: u64, looks: &[Look], memo: &Memo) -> Finding {
     let mut times = Vec::new();
     let mut last = (Verdict::Open, f64::INFINITY, None);
@@ -341,6 +391,7 @@ fn comparison(metric: &str, minimum_effect: f64, lasts_s: u64, looks: &[Look], m
         next_s = (look.elapsed_s / 86_400 + 1) * 86_400;
         let sums = |side: &Side| side.worth(metric).filter(|sums| sums.n >= ENOUGH);
         let effect = sums(&look.treatment).zip(sums(&look.control)).and_then(|(t, c)| Estimate::relative(&t, &c));
+        let effect = effect.filter(|effect| effect.value.is_finite() && effect.error.is_finite());
         let bound = effect.map_or(f64::INFINITY, |_| {
             times.push(look.elapsed_s as f64 / lasts_s as f64);
             memo.bound(Spending::ObrienFleming, one_side(ALPHA), &times)

@@ -196,7 +196,7 @@ fn run_stage(
         let enrolled = (drawn(Arm::Treatment), drawn(Arm::Control));
         let shares = if control_bp == 0 { (0, 0) } else { enrolled };
         let (treatment, control) = sides.clone();
-        looks.push(Look { elapsed_s, treatment, control, shares, compared });
+        looks.push(Look { elapsed_s, treatment, control, shares, compared, ..Look::default() });
         let decision = gates::decide(policy, index, &looks, memo);
         watch(days(begun_s + elapsed_s), fleet.iter().filter(|device| device.exposed()).count() as u64);
         if decision.outcome != Outcome::Continue || elapsed_s >= lasts_s {

@@ -19,6 +19,15 @@ impl Counts {
         }
     }
 
+    /// As [`add`](Self::add), for a path that is there already most of the time.
+    pub(crate) fn add_static(&self, path: &'static str) {
+        let mut counts = self.lock();
+        match counts.get_mut(path) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(path.into(), 1)),
+        }
+    }
+
     pub(crate) fn list(&self) -> Vec<(String, u64)> {
         self.lock().iter().map(|(path, &count)| (path.clone(), count)).collect()
     }

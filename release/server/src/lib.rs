@@ -1,109 +1,177 @@
-//! Serves an update repository: its files as they are, their state as JSON, and a page for people.
+//! Serves an update repository, collects health reports, and lets the gates of `fleetfoot-rollout` decide about rollouts.
 //!
 //! | path | what |
 //! |---|---|
-//! | `/metadata/*`, `/targets/*` | the files of the repository, with ranges and cache headers |
-//! | `/v1/status` | roles, releases and what was fetched since the start |
+//! | `/metadata/*`, `/targets/*` | the files of the repository, with ranges, tags and cache headers |
 //! | `/v1/reports` | `POST`: health reports of devices; `GET`: their sums, see [`reports`] |
-//! | `/healthz` | `ok` |
+//! | `/v1/rollouts/*` | apply, approve, promote, hold, resume, abort, roll back; where each is, and why |
+//! | `/v1/audit` | who did what, a chain of hashes |
+//! | `/v1/wake` | answers when there is a new timestamp |
+//! | `/v1/status`, `/v1/openapi.json` | what the repository holds; what `/v1` is |
+//! | `/healthz`, `/readyz`, `/metrics` | for those who watch the server |
 //! | `/` | the dashboard: one page, no other source, works offline |
 //!
-//! Devices need nothing but the files to be kept up to date: any web server does as well.
+//! ```text
+//! listen ─▶ handlers ─▶ reports ─▶ store ◀─ control (requests, ticks) ─▶ repository
+//!                                    └─▶ judge ─▶ fleetfoot_rollout::gates ─┘
+//! ```
+//! Devices need nothing but the files to be kept up to date: any web server does as well, and this one may be down for days. Without online
+//! keys ([`Config::keys`]) it collects and shows, and signs nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod clock;
+mod control;
 mod counts;
+mod error;
+mod groups;
+mod handlers;
+mod judge;
+mod listen;
+mod openapi;
+mod problem;
 pub mod reports;
+mod state;
+mod store;
+mod timestamp;
+mod tokens;
 
 use std::{
-    io,
+    fmt,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderValue, StatusCode, header},
-    middleware::{self, Next},
-    response::{Html, IntoResponse, Response},
-    routing::get,
-    serve::ListenerExt as _,
-};
-use fleetfoot_repository::Repository;
-use serde_json::{Value, json};
-use thiserror::Error;
-use tower_http::services::ServeDir;
+use axum::Router;
+use tokio::sync::{Semaphore, watch};
 
-use crate::{
-    counts::Counts,
-    reports::{MAX_BODY_LEN, ReportError, ReportPolicy, Reports, Taken},
-};
-
-/// Why the server does not run: codes 740 to 759.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the operating system says.
-        source: io::Error,
+pub use crate::{
+    clock::{Clock, SetClock, SystemClock},
+    control::{Action, Apply, ControlPolicy, OnlineKeys},
+    error::{ControlError, ServerError},
+    groups::MetricName,
+    openapi::openapi,
+    store::{
+        Store,
+        audit::{AuditHead, AuditRow},
     },
-    /// The server stopped.
-    #[error("the server stopped: {0}")]
-    Stopped(io::Error),
+    tokens::{Person, Role},
+};
+use crate::{
+    control::Control,
+    counts::Counts,
+    reports::{Queue, ReportPolicy, Reports},
+    state::Shared,
+    timestamp::Timestamp,
+};
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Config {
+    /// The folder of the repository.
+    pub repo: PathBuf,
+    /// What it remembers.
+    pub store: Arc<Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How reports are taken in.
+    pub reports: ReportPolicy,
+    /// How rollouts are run.
+    pub control: ControlPolicy,
+    /// What it signs with; without, it signs nothing.
+    pub keys: Option<OnlineKeys>,
+    /// Anybody may look at rollouts and the audit log; else that needs a token.
+    pub open_reads: bool,
+    /// How long a client may take for the head of a request, and again for its body: [`PATIENCE`].
+    pub patience: Duration,
+    /// How often the gates are asked whether it is time for a look; nothing: only by [`Gates::tick`].
+    pub tick: Option<Duration>,
 }
 
-impl ServerError {
-    /// The stable number of this error.
-    #[must_use]
-    pub const fn code(&self) -> u16 {
-        match self {
-            Self::Listen { .. } => 740,
-            Self::Stopped(_) => 741,
-        }
+impl Config {
+    /// For the repository in the folder `repo`: a memory that is gone with the process, no keys, every second a tick.
+    ///
+    /// # Errors
+    /// [`ControlError::Database`].
+    pub fn new(repo: &Path) -> Result<Self, ControlError> {
+        Ok(Self {
+            repo: repo.into(),
+            store: Arc::new(Store::in_memory()?),
+            clock: Arc::new(SystemClock),
+            reports: ReportPolicy::default(),
+            control: ControlPolicy::default(),
+            keys: None,
+            open_reads: false,
+            patience: PATIENCE,
+            tick: Some(Duration::from_secs(1)),
+        })
     }
 }
 
+/// How long a slow client is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A server that listens but does not serve yet: its address is known before it runs.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    repo: PathBuf,
-    reports: ReportPolicy,
+    shared: Arc<Shared>,
+    patience: Duration,
+    tick: Option<Duration>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("repo", &self.shared.repo)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The gates of a server, for those who let time pass themselves.
+#[derive(Clone)]
+pub struct Gates(Arc<Shared>);
+
+impl fmt::Debug for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gates").finish_non_exhaustive()
+    }
+}
+
+impl Gates {
+    /// Looks at every rollout for which it is time, and does what follows.
+    pub fn tick(&self) {
+        self.0.control.tick();
+    }
 }
 
 impl Server {
-    /// Listens on `address` (port 0 takes a free one) for the repository in the folder `repo`.
+    /// Listens on `address` (port 0 takes a free one).
     ///
     /// # Errors
-    /// [`ServerError::Listen`].
-    pub fn bind(repo: &Path, address: SocketAddr) -> Result<Self, ServerError> {
+    /// [`ServerError::Listen`], [`ServerError::Control`].
+    pub fn bind(config: Config, address: SocketAddr) -> Result<Self, ServerError> {
         let listen = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, repo: repo.into(), reports: ReportPolicy::default() })
-    }
-
-    /// How reports of devices are taken in.
-    #[must_use]
-    pub fn with_reports(mut self, policy: ReportPolicy) -> Self {
-        self.reports = policy;
-        self
+        let (patience, tick) = (config.patience, config.tick);
+        Ok(Self { listener, address, shared: shared(config)?, patience, tick })
     }
 
     /// The address it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its gates.
+    #[must_use]
+    pub fn gates(&self) -> Gates {
+        Gates(self.shared.clone())
     }
 
     /// Serves until the process gets an interrupt.
@@ -114,106 +182,71 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Stopped)?;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener).map_err(ServerError::Stopped)?;
-            // A head and a body are two writes: without this the second waits for the device to acknowledge the first, 40 ms a file.
-            let listener = listener.tap_io(|connection| {
-                if let Err(error) = connection.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection that cannot be told not to wait");
-                }
-            });
             let interrupted = async {
                 // Without a handler for interrupts the process is ended by them, which does as well.
                 let _ = tokio::signal::ctrl_c().await;
             };
-            let served =
-                axum::serve(listener, router_with(&self.repo, self.reports)).with_graceful_shutdown(interrupted);
-            served.await.map_err(ServerError::Stopped)
+            tokio::spawn(watch_timestamp(self.shared.clone()));
+            if let Some(every) = self.tick {
+                tokio::spawn(tick(self.shared.clone(), every));
+            }
+            let app = handlers::router(self.shared, self.patience);
+            listen::serve(listener, app, self.patience, interrupted).await.map_err(ServerError::Stopped)
         })
     }
 }
 
-struct Shared {
-    repo: PathBuf,
-    counts: Counts,
-    reports: Reports,
+/// All routes of a server, without a socket.
+///
+/// # Errors
+/// [`ControlError::Database`].
+pub fn router(config: Config) -> Result<Router, ControlError> {
+    let patience = config.patience;
+    Ok(handlers::router(shared(config)?, patience))
 }
 
-/// All routes over the repository in the folder `repo`.
-pub fn router(repo: &Path) -> Router {
-    router_with(repo, ReportPolicy::default())
+fn shared(config: Config) -> Result<Arc<Shared>, ControlError> {
+    let Config { repo, store, clock, reports, control, keys, open_reads, .. } = config;
+    let control = Control::new(store.clone(), clock.clone(), &repo, keys, control)?;
+    let timestamp = Timestamp::new(&repo);
+    let version = watch::Sender::new(timestamp.current().map_or(0, |current| current.version));
+    Ok(Arc::new(Shared {
+        counts: Counts::default(),
+        reports: Reports::new(reports, store.clone()),
+        queue: Queue::new(store.clone()),
+        control,
+        clock,
+        timestamp,
+        version,
+        waiting: Semaphore::new(handlers::wake::MAX_WAITING),
+        open_reads,
+        repo,
+        store,
+    }))
 }
 
-/// As [`router`], with a policy for reports.
-pub fn router_with(repo: &Path, policy: ReportPolicy) -> Router {
-    let shared = Arc::new(Shared { repo: repo.into(), counts: Counts::default(), reports: Reports::new(policy) });
-    let files = Router::new()
-        .nest_service("/metadata", ServeDir::new(repo.join("metadata")))
-        .nest_service("/targets", ServeDir::new(repo.join("targets")))
-        .layer(middleware::from_fn_with_state(shared.clone(), count_and_cache));
-    Router::new()
-        .route("/", get(|| async { Html(include_str!("dashboard.html")) }))
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/v1/status", get(status))
-        .route("/v1/reports", get(sums).post(take).layer(DefaultBodyLimit::max(MAX_BODY_LEN)))
-        .with_state(shared)
-        .merge(files)
-}
-
-async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    let repo = shared.repo.clone();
-    let read = tokio::task::spawn_blocking(move || Repository::open(&repo)?.status()).await;
-    let fetched: Value =
-        shared.counts.list().into_iter().map(|(path, count)| json!({ "path": path, "count": count })).collect();
-    match read {
-        Ok(Ok(status)) => Json(json!({ "repository": status, "fetched": fetched })).into_response(),
-        Ok(Err(error)) => {
-            let body = json!({ "error": { "code": error.code(), "message": error.to_string() } });
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+/// Tells those who wait of every new timestamp: at once of the server's own, within half a second of others.
+async fn watch_timestamp(shared: Arc<Shared>) {
+    let mut signed = shared.control.signed.subscribe();
+    loop {
+        let own = tokio::time::timeout(Duration::from_millis(500), signed.changed()).await.is_ok();
+        if own {
+            shared.timestamp.written();
         }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        let version = shared.timestamp.current().map_or(0, |current| current.version);
+        shared.version.send_if_modified(|known| std::mem::replace(known, version) != version);
     }
 }
 
-/// Takes health reports in. A device forgets what was answered with success or with a request that cannot be taken, and keeps the rest.
-async fn take(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    match shared.reports.take(&body, today()) {
-        Ok(Taken { added, duplicates, refused, why }) => {
-            let why = why.map(|error| json!({ "code": error.code(), "message": error.to_string() }));
-            Json(json!({ "added": added, "duplicates": duplicates, "refused": refused, "why": why })).into_response()
-        }
-        Err(error) => {
-            let status = match error {
-                ReportError::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-                ReportError::Full => StatusCode::SERVICE_UNAVAILABLE,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            let body = json!({ "error": { "code": error.code(), "message": error.to_string() } });
-            (status, Json(body)).into_response()
+async fn tick(shared: Arc<Shared>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    // One that took longer is not made up for.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let shared = shared.clone();
+        if tokio::task::spawn_blocking(move || shared.control.tick()).await.is_err() {
+            tracing::error!("a tick broke off");
         }
     }
-}
-
-async fn sums(State(shared): State<Arc<Shared>>) -> Response {
-    Json(shared.reports.to_json()).into_response()
-}
-
-/// The UTC day, since 1970.
-fn today() -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(now.as_secs() / 86_400).unwrap_or(u32::MAX)
-}
-
-/// Counts what was fetched; the timestamp may be kept for a minute, every other file for ever.
-async fn count_and_cache(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
-    if response.status().is_success() {
-        let keep = if path == "/metadata/timestamp.json" { "max-age=60" } else { "max-age=31536000, immutable" };
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
-        tracing::debug!(%path, status = response.status().as_u16(), "served");
-        shared.counts.add(path);
-    } else {
-        // The next root is asked for before it exists: its absence must not be remembered for long.
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-    }
-    response
 }

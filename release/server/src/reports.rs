@@ -1,28 +1,36 @@
 //! Health reports: taken in, added up, forgotten.
 //!
 //! ```text
-//! body ── at most 64 KiB ──▶ messages ── tag, where keys were given ──▶ report ── seen before? ──▶ sums of (day, rollout, arm, hardware)
+//! body ── at most 64 KiB ──▶ messages ── tag, where keys were given ──▶ report ── seen before? ──▶ sums of (day, rollout, step, arm, hardware)
 //! ```
-//! A report is not kept: its numbers are added to the sums of its group, and of itself only the nonce and the part stay, for
-//! [`KEPT_DAYS`], so that it counts once however often it comes. Order does not matter. Late reports are booked on the day that they are about.
-//! A group with fewer than [`MIN_DEVICES`] devices is not shown: one could tell them apart.
+//! A report is not kept: its numbers are added to the sums of its group, and of itself only the nonce, the parts and the means of its day stay,
+//! for [`KEPT_DAYS`], so that it counts once however often it comes, also after a restart. Order does not matter. Late reports are booked on the day that
+//! they are about. A group with fewer than [`MIN_DEVICES`] devices is not shown: one could tell them apart.
 //!
 //! **Reports may be forged**, with the key of a stolen device or, without keys, by anybody. The sums say what was reported, not
 //! what happened; what reads them must bound what they can do.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+mod queue;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use fleetfoot_format::{
     FormatError,
-    report::{Arm, MAX_METRICS, Message, Report},
+    report::{Message, Report},
 };
-use fleetfoot_health::{Histogram, SHIFTED};
 use fleetfoot_trust::ReportKey;
 use serde_json::{Value, json};
 use thiserror::Error;
+
+pub(crate) use self::queue::Queue;
+pub use crate::groups::{Group, GroupKey, Units};
+use crate::{
+    error::ControlError,
+    store::{Store, fold::Folded},
+};
 
 /// Bytes of a request. Guards memory: a device sends at most 24 KiB.
 pub const MAX_BODY_LEN: usize = 64 << 10;
@@ -32,14 +40,6 @@ pub const MAX_MESSAGES: usize = 64;
 pub const KEPT_DAYS: u32 = 32;
 /// Devices that a group has at least to be shown.
 pub const MIN_DEVICES: u64 = 20;
-/// Groups at most. Guards memory against names that are made up.
-const MAX_GROUPS: usize = 20_000;
-/// Reports that are remembered at most: about 200 MB.
-const MAX_SEEN: usize = 1_000_000;
-/// Different golden answers that are told apart in a group.
-const MAX_GOLDEN: usize = 8;
-/// Rates that stand before the metrics of the application.
-const N_RATES: usize = 2;
 
 /// How reports are taken in.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ pub struct ReportPolicy {
     pub show_small_groups: bool,
 }
 
-/// Why a report, or a request, is not taken: codes 760 to 779, or those of the layout.
+/// Why a report, or a request, is not taken: codes 760 to 764, or those of the layout.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -71,7 +71,7 @@ pub enum ReportError {
         /// Today.
         today: u32,
     },
-    /// No more can be remembered today.
+    /// No more can be remembered now.
     #[error("no more reports can be taken now")]
     Full,
     /// The layout does not hold.
@@ -107,94 +107,49 @@ pub struct Taken {
     pub why: Option<ReportError>,
 }
 
-/// What a group is of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GroupKey {
-    /// UTC day, since 1970.
-    pub day: u32,
-    /// Rollout, or nothing.
-    pub rollout: String,
-    /// Arm.
-    pub arm: Arm,
-    /// Class of hardware.
-    pub hardware: String,
-}
-
-/// The sums of a group.
-#[derive(Clone, Debug, Default)]
-pub struct Group {
-    /// Different nonces: devices on this day.
-    pub devices: u64,
-    /// Reports.
-    pub reports: u64,
-    /// Inferences that gave an answer.
-    pub inferences: u64,
-    /// Those that gave none, by kind.
-    pub errors: [u64; 8],
-    /// Times that another version took over.
-    pub fallbacks: u64,
-    /// Runs in the shadow, and those that agreed.
-    pub shadow: (u64, u64),
-    /// Runs with a NaN, with a value out of range, with the answer of the run before.
-    pub odd: [u64; 3],
-    /// Latencies.
-    pub latency: Histogram,
-    /// Means of devices on this day: error rate, fallback rate, then the metrics of the application.
-    pub units: [Units; N_RATES + MAX_METRICS],
-    /// Reports with a verdict on drift, and those in which a tensor is another population.
-    pub drift: (u64, u64),
-    /// Reports by hash of reproduced golden answers: the first few different ones. More than one is a warning.
-    pub golden: BTreeMap<[u8; 8], u64>,
-}
-
-/// Over devices: each counts once on a day, whatever it did. `n`, the sum and the sum of squares of their means.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Units {
-    /// Devices.
-    pub n: u64,
-    /// Sum of their means.
-    pub sum: f64,
-    /// Sum of the squares of their means.
-    pub sum_squares: f64,
-}
-
-/// A group, and what each of its devices said on its day, so that hours of one device are one mean.
-#[derive(Debug, Default)]
-struct Sums {
-    group: Group,
-    devices: HashMap<[u8; 16], [(f64, f64); N_RATES + MAX_METRICS]>,
-}
-
-/// All sums since the start. They are gone with the process.
-#[derive(Debug, Default)]
+/// Takes reports in.
+#[derive(Debug)]
 pub struct Reports {
     policy: ReportPolicy,
-    state: Mutex<State>,
+    store: Arc<Store>,
+    totals: Totals,
 }
 
+/// Since the start.
 #[derive(Debug, Default)]
-struct State {
-    groups: BTreeMap<GroupKey, Sums>,
-    /// By day, so that a day is forgotten as a whole.
-    seen: BTreeMap<u32, HashSet<([u8; 16], u8)>>,
-    n_seen: usize,
-    duplicates: u64,
-    refused: u64,
+struct Totals {
+    added: AtomicU64,
+    duplicates: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// A request that was taken apart: the reports in it, and what was refused already.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) reports: Vec<Report>,
+    taken: Taken,
 }
 
 impl Reports {
-    /// Nothing taken yet.
+    /// Adds to what `store` holds.
     #[must_use]
-    pub fn new(policy: ReportPolicy) -> Self {
-        Self { policy, state: Mutex::default() }
+    pub fn new(policy: ReportPolicy, store: Arc<Store>) -> Self {
+        Self { policy, store, totals: Totals::default() }
     }
 
     /// Takes the reports of a request in on day `today`. Each is judged for itself: one that is refused does not keep the others out.
     ///
     /// # Errors
     /// [`ReportError::TooLong`], [`ReportError::Empty`] and errors of the layout where the request cannot be taken apart at all, and
-    /// [`ReportError::Full`] where it should come again: then nothing was added that was not counted before or will be known again.
+    /// [`ReportError::Full`] where it should come again: what was added of it is known then.
     pub fn take(&self, body: &[u8], today: u32) -> Result<Taken, ReportError> {
+        let judged = self.judge(body, today)?;
+        let folded = self.store.fold(&judged.reports, today).map_err(|error| refused(&error))?;
+        self.counted(judged, folded)
+    }
+
+    /// Takes a request apart. The tag first: nothing of a report is read that nobody vouched for.
+    pub(crate) fn judge(&self, body: &[u8], today: u32) -> Result<Judged, ReportError> {
         if body.len() > MAX_BODY_LEN {
             return Err(ReportError::TooLong);
         }
@@ -210,50 +165,20 @@ impl Reports {
         if messages.is_empty() {
             return Err(ReportError::Empty);
         }
-        let mut taken = Taken::default();
+        let mut judged = Judged { reports: Vec::with_capacity(messages.len()), taken: Taken::default() };
         for message in messages {
-            let judged = self.judge(&message, today);
-            let mut state = self.lock();
-            match judged.and_then(|report| state.add(&report, today)) {
-                Ok(true) => taken.added += 1,
-                Ok(false) => {
-                    taken.duplicates += 1;
-                    state.duplicates += 1;
-                }
-                Err(ReportError::Full) => return Err(ReportError::Full),
+            match self.read(&message, today) {
+                Ok(report) => judged.reports.push(report),
                 Err(why) => {
-                    taken.refused += 1;
-                    taken.why = Some(why);
-                    state.refused += 1;
+                    judged.taken.refused += 1;
+                    judged.taken.why = Some(why);
                 }
             }
         }
-        Ok(taken)
+        Ok(judged)
     }
 
-    /// The groups that may be shown, the newest day first.
-    #[must_use]
-    pub fn groups(&self) -> Vec<(GroupKey, Group)> {
-        let least = if self.policy.show_small_groups { 1 } else { MIN_DEVICES };
-        let state = self.lock();
-        let shown = state.groups.iter().rev().filter(|(_, sums)| sums.group.devices >= least);
-        shown.map(|(key, sums)| (key.clone(), sums.group.clone())).collect()
-    }
-
-    /// The groups that may be shown, and how many reports came twice or were refused, for `/v1/reports`.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let groups: Vec<Value> = self.groups().iter().map(|(key, group)| shown(key, group)).collect();
-        let state = self.lock();
-        let hidden = state.groups.len() - groups.len();
-        json!({
-            "groups": groups, "hidden": hidden, "duplicates": state.duplicates, "refused": state.refused,
-            "min_devices": if self.policy.show_small_groups { 1 } else { MIN_DEVICES },
-        })
-    }
-
-    /// The tag first: nothing of a report is read that nobody vouched for.
-    fn judge(&self, message: &Message<'_>, today: u32) -> Result<Report, ReportError> {
+    fn read(&self, message: &Message<'_>, today: u32) -> Result<Report, ReportError> {
         let keys = &self.policy.keys;
         if !keys.is_empty() && !keys.iter().any(|key| key.verify(message)) {
             return Err(ReportError::Forged);
@@ -266,117 +191,60 @@ impl Reports {
         Ok(report)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic between two additions leaves a sum that lacks one report.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The answer, once the reports were folded.
+    pub(crate) fn counted(&self, judged: Judged, folded: Vec<Folded>) -> Result<Taken, ReportError> {
+        let mut taken = judged.taken;
+        let mut full = false;
+        for folded in folded {
+            match folded {
+                Ok(true) => taken.added += 1,
+                Ok(false) => taken.duplicates += 1,
+                Err(_) => full = true,
+            }
+        }
+        let count = |total: &AtomicU64, n: usize| total.fetch_add(n as u64, Ordering::Relaxed);
+        count(&self.totals.added, taken.added);
+        count(&self.totals.duplicates, taken.duplicates);
+        count(&self.totals.refused, taken.refused);
+        if let Some(why) = taken.why {
+            tracing::info!(refused = taken.refused, %why, "reports refused");
+        }
+        if full { Err(ReportError::Full) } else { Ok(taken) }
+    }
+
+    /// Added, duplicates, refused since the start.
+    pub(crate) fn totals(&self) -> [u64; 3] {
+        let Totals { added, duplicates, refused } = &self.totals;
+        [added, duplicates, refused].map(|total| total.load(Ordering::Relaxed))
+    }
+
+    /// The groups that may be shown, the newest day first.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(GroupKey, Group)> {
+        let least = self.least();
+        self.store.groups(|key, group| (group.devices >= least).then(|| (key.clone(), group.clone())))
+    }
+
+    /// The groups that may be shown, and how many reports came twice or were refused, for `/v1/reports`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let least = self.least();
+        let all = self.store.groups(|key, group| Some((group.devices >= least).then(|| group.shown(key))));
+        let hidden = all.iter().filter(|shown| shown.is_none()).count();
+        let groups: Vec<Value> = all.into_iter().flatten().collect();
+        let [_, duplicates, refused] = self.totals();
+        json!({
+            "groups": groups, "hidden": hidden, "duplicates": duplicates, "refused": refused, "min_devices": least,
+        })
+    }
+
+    fn least(&self) -> u64 {
+        if self.policy.show_small_groups { 1 } else { MIN_DEVICES }
     }
 }
 
-impl State {
-    /// Adds a report; `false` where it was added before.
-    fn add(&mut self, report: &Report, today: u32) -> Result<bool, ReportError> {
-        self.forget(today);
-        let key = GroupKey {
-            day: report.day,
-            rollout: report.rollout.as_str().into(),
-            arm: report.arm,
-            hardware: report.hardware.as_str().into(),
-        };
-        let seen = self.seen.entry(report.day).or_default();
-        if seen.contains(&(report.nonce, report.part)) {
-            return Ok(false);
-        }
-        if self.n_seen >= MAX_SEEN || (self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key)) {
-            return Err(ReportError::Full);
-        }
-        self.groups.entry(key).or_default().add(report);
-        seen.insert((report.nonce, report.part));
-        self.n_seen += 1;
-        Ok(true)
-    }
-
-    fn forget(&mut self, today: u32) {
-        let first = today.saturating_sub(KEPT_DAYS);
-        while let Some(entry) = self.seen.first_entry().filter(|entry| *entry.key() < first) {
-            self.n_seen -= entry.remove().len();
-        }
-        while let Some(entry) = self.groups.first_entry().filter(|entry| entry.key().day < first) {
-            entry.remove();
-        }
-    }
-}
-
-impl Sums {
-    fn add(&mut self, report: &Report) {
-        let Self { group, devices } = self;
-        let Report { counts, metrics, drift, .. } = report;
-        group.reports += 1;
-        group.inferences += u64::from(counts.inferences);
-        group.errors.iter_mut().zip(counts.errors).for_each(|(to, n)| *to += u64::from(n));
-        group.fallbacks += u64::from(counts.fallbacks);
-        group.shadow.0 += u64::from(counts.shadow);
-        group.shadow.1 += u64::from(counts.agree);
-        let odd = [counts.nan, counts.out_of_range, counts.constant];
-        group.odd.iter_mut().zip(odd).for_each(|(to, n)| *to += u64::from(n));
-        group.latency.add_sparse(&report.latency);
-        group.drift.0 += u64::from(!drift.is_empty());
-        group.drift.1 += u64::from(drift.iter().any(|d| f32::from(d.milli) >= SHIFTED * 1000.0));
-        if group.golden.len() < MAX_GOLDEN || group.golden.contains_key(&report.golden) {
-            *group.golden.entry(report.golden).or_default() += 1;
-        }
-        let device = devices.entry(report.nonce).or_default();
-        let errors: f64 = counts.errors.iter().map(|&n| f64::from(n)).sum();
-        let tried = f64::from(counts.inferences) + errors;
-        let rates = [(0, errors, tried), (1, f64::from(counts.fallbacks), tried)];
-        let metrics = metrics.iter().map(|m| (N_RATES + usize::from(m.id).min(MAX_METRICS - 1), m.sum, f64::from(m.n)));
-        for (i, sum, n) in rates.into_iter().chain(metrics) {
-            let (unit, before) = (&mut group.units[i], device[i]);
-            device[i] = (before.0 + sum, before.1 + n);
-            // What the device said before on this day is replaced, not added to: the unit is its mean over the day.
-            unit.replace(mean(before), mean(device[i]));
-        }
-        group.devices = devices.len() as u64;
-    }
-}
-
-impl Units {
-    fn replace(&mut self, old: Option<f64>, new: Option<f64>) {
-        for (mean, sign) in [(old, -1.0), (new, 1.0)] {
-            let Some(mean) = mean else { continue };
-            self.n = self.n.saturating_add_signed(sign as i64);
-            self.sum += sign * mean;
-            self.sum_squares += sign * mean * mean;
-        }
-    }
-}
-
-fn mean((sum, n): (f64, f64)) -> Option<f64> {
-    (n > 0.0).then(|| sum / n)
-}
-
-fn shown(key: &GroupKey, group: &Group) -> Value {
-    let us = |numerator, denominator| group.latency.middle(numerator, denominator).map(|ns| ns as f64 / 1000.0);
-    let unit = |unit: &Units| json!({ "n": unit.n, "sum": unit.sum, "sum_squares": unit.sum_squares });
-    json!({
-        "day": key.day, "rollout": key.rollout, "arm": arm(key.arm), "hardware": key.hardware,
-        "devices": group.devices, "reports": group.reports, "inferences": group.inferences,
-        "errors": group.errors, "fallbacks": group.fallbacks, "shadow": group.shadow.0, "agree": group.shadow.1,
-        "nan": group.odd[0], "out_of_range": group.odd[1], "constant": group.odd[2],
-        "p50_us": us(1, 2), "p99_us": us(99, 100), "drift_reports": group.drift.0, "drift_shifted": group.drift.1,
-        "golden_answers": group.golden.len(),
-        "units": {
-            "error_rate": unit(&group.units[0]), "fallback_rate": unit(&group.units[1]),
-            "metrics": group.units[N_RATES..].iter().map(unit).collect::<Vec<_>>(),
-        },
-    })
-}
-
-const fn arm(arm: Arm) -> &'static str {
-    match arm {
-        Arm::None => "none",
-        Arm::Control => "control",
-        Arm::Treatment => "treatment",
-        Arm::Shadow => "shadow",
-        Arm::Holdout => "holdout",
-    }
+/// A database that refuses now may not later: the device keeps the reports.
+fn refused(error: &ControlError) -> ReportError {
+    tracing::error!(%error, "reports cannot be stored");
+    ReportError::Full
 }

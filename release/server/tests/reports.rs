@@ -7,7 +7,7 @@ use fleetfoot::health::{Answer, HttpReports, ReportTransport};
 use fleetfoot_format::report::{Arm, Counts, MAX_REPORT_LEN, Metric, Report, SparseHistogram, TensorDrift};
 use fleetfoot_health::bucket_of;
 use fleetfoot_server::{
-    Server,
+    Config, Server, Store,
     reports::{KEPT_DAYS, MAX_BODY_LEN, MAX_MESSAGES, MIN_DEVICES, ReportPolicy, Reports, Taken},
 };
 use fleetfoot_trust::ReportKey;
@@ -48,6 +48,10 @@ fn message(report: &Report, key: Option<&ReportKey>) -> Vec<u8> {
     out
 }
 
+fn collector(policy: ReportPolicy) -> Reports {
+    Reports::new(policy, Arc::new(Store::in_memory().unwrap()))
+}
+
 #[track_caller]
 fn takes(reports: &Reports, body: &[u8], expected: Result<(usize, usize, usize), u16>) {
     let found = reports.take(body, TODAY).map_err(|e| e.code());
@@ -63,7 +67,7 @@ fn loss_duplicates_and_disorder_change_nothing() {
             all.push(message(&report(device, TODAY - u32::from(part % 2), part), None));
         }
     }
-    let orderly = Reports::default();
+    let orderly = collector(ReportPolicy::default());
     all.iter().for_each(|one| takes(&orderly, one, Ok((1, 0, 0))));
     for seed in 1..20u64 {
         let mut random = seed;
@@ -71,7 +75,7 @@ fn loss_duplicates_and_disorder_change_nothing() {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) as usize % limit
         };
-        let wild = Reports::default();
+        let wild = collector(ReportPolicy::default());
         // Some are delivered many times, in batches of any size and order; in the end each once at least.
         for _ in 0..100 {
             let body: Vec<u8> = (0..1 + below(12)).flat_map(|_| all[below(all.len())].clone()).collect();
@@ -102,7 +106,7 @@ fn loss_duplicates_and_disorder_change_nothing() {
 
 #[test]
 fn late_reports_are_booked_on_their_day() {
-    let reports = Reports::new(ReportPolicy { show_small_groups: true, ..ReportPolicy::default() });
+    let reports = collector(ReportPolicy { show_small_groups: true, ..ReportPolicy::default() });
     for (day, taken) in [
         (TODAY + 2, false),
         (TODAY + 1, true),
@@ -125,7 +129,7 @@ fn late_reports_are_booked_on_their_day() {
 
 #[test]
 fn small_groups_are_not_shown() {
-    let reports = Reports::default();
+    let reports = collector(ReportPolicy::default());
     for device in 0..2 * MIN_DEVICES as u16 - 1 {
         for part in 0..3 {
             takes(&reports, &message(&report(device, TODAY, part), None), Ok((1, 0, 0)));
@@ -139,7 +143,7 @@ fn small_groups_are_not_shown() {
 #[test]
 fn forged_oversized_and_garbage() {
     let (key, old, stranger) = (ReportKey::new([1; 32]), ReportKey::new([2; 32]), ReportKey::new([3; 32]));
-    let reports = Reports::new(ReportPolicy { keys: vec![key.clone(), old.clone()], show_small_groups: true });
+    let reports = collector(ReportPolicy { keys: vec![key.clone(), old.clone()], show_small_groups: true });
     let good = message(&report(1, TODAY, 0), Some(&key));
     let bare = message(&report(2, TODAY, 0), None);
     let forged = message(&report(3, TODAY, 0), Some(&stranger));
@@ -150,7 +154,7 @@ fn forged_oversized_and_garbage() {
     takes(&reports, &good, Ok((0, 1, 0)));
     assert_eq!(reports.take(&forged, TODAY).unwrap().why.map(|e| e.code()), Some(762));
 
-    let open = Reports::default();
+    let open = collector(ReportPolicy::default());
     takes(&open, &good, Ok((1, 0, 0)));
     takes(&open, b"", Err(761));
     takes(&open, b"GET / HTTP/1.1", Err(105));
@@ -174,7 +178,8 @@ fn over_a_socket() {
     let key = ReportKey::new([7; 32]);
     let address: SocketAddr = ([127, 0, 0, 1], 0).into();
     let policy = ReportPolicy { keys: vec![key.clone()], show_small_groups: true };
-    let server = Server::bind(Path::new("no-repository"), address).unwrap().with_reports(policy);
+    let config = Config { reports: policy, ..Config::new(Path::new("no-repository")).unwrap() };
+    let server = Server::bind(config, address).unwrap();
     let base = format!("http://{}", server.address());
     std::thread::spawn(move || server.run());
 

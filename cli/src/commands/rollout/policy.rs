@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fleetfoot_rollout::{
     Policy,
+    directive::Said,
     plan::{self, Fleet, Plan},
     policy::Stage,
     read,
@@ -11,9 +12,12 @@ use fleetfoot_rollout::{
 use fleetfoot_trust::sha256;
 use serde_json::{Value, json};
 
-use super::RoleArgs;
 use crate::{
-    commands::{keys::load_private, repo::now},
+    client::{Client, TokenArgs},
+    commands::{
+        keys::load_private,
+        repo::{OnlineArgs, now},
+    },
     failure::{Exit, Failure},
     output::{Output, table},
 };
@@ -44,8 +48,16 @@ pub(crate) struct PlanArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct ApplyArgs {
+    /// The release server that runs the rollout.
+    #[arg(long, env = "FLEETFOOT_SERVER")]
+    server: Option<String>,
     #[command(flatten)]
-    role: RoleArgs,
+    token: TokenArgs,
+    /// Devices of the fleet, as planned; for a server.
+    #[arg(long, requires = "server")]
+    devices: Option<u64>,
+    #[command(flatten)]
+    role: FolderArgs,
     /// The policy.
     #[arg(short, long)]
     file: PathBuf,
@@ -61,6 +73,48 @@ pub(crate) struct ApplyArgs {
     /// Why more than 5% of the devices get the candidate at once.
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// Where and with what one stage is signed without a server.
+#[derive(clap::Args)]
+struct FolderArgs {
+    /// Name of the model.
+    #[arg(long, required_unless_present = "server")]
+    model: Option<String>,
+    /// Private keys of the rollout role of the model.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_ROLLOUT_KEY")]
+    key: Vec<PathBuf>,
+    /// The repository.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_REPO")]
+    repo: Option<PathBuf>,
+    /// Private keys of the role snapshot, as many as it needs.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_SNAPSHOT_KEY")]
+    snapshot_key: Vec<PathBuf>,
+    /// Private keys of the role timestamp, as many as it needs.
+    #[arg(long, required_unless_present = "server", env = "FLEETFOOT_TIMESTAMP_KEY")]
+    timestamp_key: Vec<PathBuf>,
+    /// File with what is remembered of the repository; by default beside the first key of the role timestamp.
+    #[arg(long, env = "FLEETFOOT_MEMORY")]
+    memory: Option<PathBuf>,
+    /// Seconds for which what is signed now holds.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    expires_in: Option<i64>,
+    /// File with the passphrase of the keys; else FLEETFOOT_PASSPHRASE, else the terminal.
+    #[arg(long)]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl FolderArgs {
+    fn online(&self) -> OnlineArgs {
+        OnlineArgs {
+            repo: self.repo.clone().unwrap_or_default(),
+            snapshot_key: self.snapshot_key.clone(),
+            timestamp_key: self.timestamp_key.clone(),
+            memory: self.memory.clone(),
+            expires_in: self.expires_in,
+            passphrase_file: self.passphrase_file.clone(),
+        }
+    }
 }
 
 /// Reads a policy; the problems of a bad one, each on a line, are the message.
@@ -130,10 +184,6 @@ fn people(plan: &Plan, digest: &str) -> String {
     format!("{text}\ndigest {digest}")
 }
 
-/// Share of its inferences that a device runs twice in the stage shadow, basis points.
-const SHADOW_SHARE_BP: u16 = 2_000;
-/// Comparisons after which a device judges for itself.
-const SHADOW_COMPARED: u32 = 50;
 /// More than this at once, as the first thing, needs a reason; basis points.
 const MOST_AT_ONCE_BP: u64 = 500;
 
@@ -143,75 +193,15 @@ fn document(args: &ApplyArgs, policy: &Policy) -> Result<Value, Failure> {
     let stage = args.stage.checked_sub(1).and_then(|index| policy.stages.get(index));
     let stage =
         stage.ok_or_else(|| Failure::usage(format!("stage {} of {n}", args.stage)).help("stages count from 1"))?;
-    let mut exposed_bp = stage.exposed_bp();
-    let mut said = json!({
-        "rollout": policy.rollout,
-        "candidate": { "number": policy.candidate },
-        "baseline": { "number": policy.baseline },
-        "stage": stage.name(),
-    });
-    match stage {
-        Stage::Shadow { percent_bp, agreement, .. } => {
-            exposed_bp = *percent_bp;
-            // It fits: an agreement is at most 1. How many comparisons the fleet needs is the gate's affair; a device judges for itself after a few.
-            let agreement_bp = (agreement * 10_000.0).round() as u16;
-            said["shadow"] =
-                json!({ "share_bp": SHADOW_SHARE_BP, "agreement_bp": agreement_bp, "min_compared": SHADOW_COMPARED });
-        }
-        Stage::Canary { .. } => {}
-        Stage::Ab { percent_bp, split, .. } => {
-            exposed_bp = *percent_bp;
-            said["split"] = json!([split.0, split.1]);
-        }
-        Stage::Full { ramp_bp, .. } => {
+    let said = match stage {
+        Stage::Full { ramp_bp, step_s } => {
             let step = args.step.checked_sub(1).and_then(|index| ramp_bp.get(index)).copied();
-            exposed_bp = step.ok_or_else(|| Failure::usage(format!("step {} of {}", args.step, ramp_bp.len())))?;
+            let bp = step.ok_or_else(|| Failure::usage(format!("step {} of {}", args.step, ramp_bp.len())))?;
+            Said::stage(policy, &Stage::Full { ramp_bp: vec![bp], step_s: *step_s })
         }
-    }
-    said["exposed_bp"] = exposed_bp.into();
-    if !policy.selectors.is_empty() {
-        let one = |(fact, values): (&String, &Vec<String>)| {
-            // A range of runtimes is one text.
-            let values = if fact == "runtime" { json!(values.join(",")) } else { json!(values) };
-            (fact.clone(), values)
-        };
-        said["match"] = Value::Object(policy.selectors.iter().map(one).collect());
-    }
-    let (device, network) = (&policy.device, &policy.network);
-    let mut limits = json!({});
-    for (name, value) in [
-        ("attempts", device.attempts.map(u32::from)),
-        ("health_window_s", device.health_window_s),
-        ("min_inferences", device.min_inferences),
-        ("keep", device.keep.map(u32::from)),
-    ] {
-        if let Some(value) = value {
-            limits[name] = value.into();
-        }
-    }
-    let mut traffic = json!({});
-    for (name, value) in [
-        ("poll_s", network.poll_s),
-        ("poll_active_s", network.poll_active_s),
-        ("apply_jitter_s", network.apply_jitter_s),
-    ] {
-        if let Some(value) = value {
-            traffic[name] = value.into();
-        }
-    }
-    if let Some(metered) = network.metered {
-        traffic["metered"] = metered.into();
-    }
-    if let Some((from, to)) = network.window {
-        let time = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
-        traffic["window"] = format!("{}-{}", time(from), time(to)).into();
-    }
-    for (name, value) in [("device", limits), ("network", traffic)] {
-        if value.as_object().is_some_and(|members| !members.is_empty()) {
-            said[name] = value;
-        }
-    }
-    Ok(said)
+        other => Said::stage(policy, other),
+    };
+    serde_json::to_value(said).map_err(|error| Failure::new(Exit::Unexpected, error))
 }
 
 pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
@@ -224,16 +214,37 @@ pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
         .in_file(&args.file)
         .help("look at `fleetfoot rollout plan` again, and give the digest that it prints"));
     }
-    if policy.model != args.role.model {
-        return Err(Failure::usage(format!("the policy is for {}, --model says {}", policy.model, args.role.model)));
+    match &args.server {
+        Some(server) => hand_over(args, server, &digest, output),
+        None => sign_stage(args, &policy, output),
     }
-    let repository = args.role.online.repository()?;
-    let said = document(args, &policy)?;
+}
+
+/// The server reads the policy itself.
+fn hand_over(args: &ApplyArgs, server: &str, digest: &str, output: &Output) -> Result<(), Failure> {
+    let devices = args.devices.ok_or_else(|| {
+        Failure::usage("--devices is missing: how many devices match")
+            .help("more reports than their share are not believed")
+    })?;
+    let policy = std::fs::read_to_string(&args.file).map_err(|error| Failure::io("read", &args.file, &error))?;
+    let asked = json!({ "policy": policy, "digest": digest, "devices": devices, "reason": args.reason });
+    let rollout = Client::new(server, &args.token)?.post("/v1/rollouts", &asked)?;
+    super::server::show(&rollout, output)
+}
+
+fn sign_stage(args: &ApplyArgs, policy: &Policy, output: &Output) -> Result<(), Failure> {
+    let model = args.role.model.as_deref().unwrap_or_default();
+    if policy.model != model {
+        return Err(Failure::usage(format!("the policy is for {}, --model says {model}", policy.model)));
+    }
+    let online = args.role.online();
+    let repository = online.repository()?;
+    let said = document(args, policy)?;
     let share = |said: &Value| match said["stage"].as_str() {
         Some("canary" | "ab" | "full") => said["exposed_bp"].as_u64().unwrap_or(0),
         _ => 0,
     };
-    let before = repository.current_directive(&args.role.model)?.filter(|before| before["rollout"] == said["rollout"]);
+    let before = repository.current_directive(model)?.filter(|before| before["rollout"] == said["rollout"]);
     let (before, now_bp) = (before.as_ref().map_or(0, share), share(&said));
     if before == 0 && now_bp > MOST_AT_ONCE_BP && args.reason.is_none() {
         let percent = now_bp as f64 / 100.0;
@@ -242,8 +253,7 @@ pub(crate) fn apply(args: &ApplyArgs, output: &Output) -> Result<(), Failure> {
             Failure::new(Exit::Refused, what).help("begin with a stage of at most 5%, or say why with --reason")
         );
     }
-    let keys = load_private(&args.role.key, args.role.online.passphrase_file())?;
-    let online = &args.role.online;
-    let signed = online.with(|o| repository.direct(&args.role.model, said, &keys, o, online.expiry(), now()))?;
-    super::show(&args.role.model, Some(&signed), output)
+    let keys = load_private(&args.role.key, online.passphrase_file())?;
+    let signed = online.with(|o| repository.direct(model, said, &keys, o, online.expiry(), now()))?;
+    super::show(model, Some(&signed), output)
 }

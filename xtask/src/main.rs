@@ -24,6 +24,8 @@ mod hygiene;
 mod interop;
 mod kotlin;
 mod memory;
+mod readme;
+mod served;
 mod setup;
 mod shell;
 mod size;

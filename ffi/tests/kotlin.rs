@@ -97,7 +97,8 @@ fn in_shim() -> Methods {
             b'(' => {
                 let (parameters, result) = rest[1..].split_once(')').unwrap();
                 let result = result.trim_start();
-                let result = result.strip_prefix("-> ").map_or("I", |result| rust(result.split([' ', '\n']).next().unwrap()));
+                let result =
+                    result.strip_prefix("-> ").map_or("I", |result| rust(result.split([' ', '\n']).next().unwrap()));
                 format!("{}){result}", types(parameters, rust))
             }
             // A method that closes a handle.

@@ -60,7 +60,8 @@ fn every_function_is_tried() {
         let tried = nulls.matches(&format!("RETURNS(FF_ERR_NULL, {name}(")).count();
         assert!(tried >= needed, "{name}: {needed} pointers must not be NULL, `nulls` of api.c tries {tried}");
         // Structs that say their size.
-        let structs = function.parameters.iter().map(|(of, _)| bare(of)).filter(|of| LAYOUTS.iter().any(|(s, ..)| s == of));
+        let structs =
+            function.parameters.iter().map(|(of, _)| bare(of)).filter(|of| LAYOUTS.iter().any(|(s, ..)| s == of));
         let mut n_sized = 0;
         for of in structs {
             let wrapped = sizes.split("SIZES(").skip(1).filter_map(|call| call.split_once(')')?.0.split_once(", "));

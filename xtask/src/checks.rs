@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    capi, conformance, cross, direction, firmware, hygiene, interop, kotlin, memory,
+    capi, conformance, cross, direction, dist, firmware, hygiene, interop, kotlin, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
     size,
@@ -33,6 +33,8 @@ const CHECKS: &[Check] = &[
     Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
     Check { name: "capi", area: Some(Area::C), run: capi::check },
     Check { name: "kotlin", area: Some(Area::Kotlin), run: kotlin::check },
+    // After those two: it takes what they have built.
+    Check { name: "dist", area: Some(Area::Dist), run: dist::check },
     Check { name: "size", area: Some(Area::Aarch64), run: size::check },
     Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
 ];

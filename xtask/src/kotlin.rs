@@ -106,7 +106,7 @@ fn newcomer(tree: &Tree, world: &Path) -> Result {
 /// The sample program against a server, while the repository behind it gets a better release and then a broken one.
 fn sample(tree: &Tree, library: &Path, world: &Path) -> Result {
     let output = maven(tree, &[], "dependency:build-classpath").read()?;
-    let jars = output.lines().filter(|line| line.contains(".jar")).next_back().ok_or("Maven names no class path")?;
+    let jars = output.lines().rfind(|line| line.contains(".jar")).ok_or("Maven names no class path")?;
     let classes = work(tree, &[]);
     let class_path = format!("{}:{}:{jars}", classes.join("test-classes").display(), classes.join("classes").display());
     served::watch(tree, world, "photo.bmp", |arguments| {

@@ -5,6 +5,7 @@
 //! cargo xtask test [CHECK...]     every check, or the named ones; one table at the end
 //! cargo xtask fuzz [--minutes N] [TARGET...]   libFuzzer over bundles and .tflite files, 10 minutes each
 //! cargo xtask tidy                fmt, clippy and the look of the files: before you push
+//! cargo xtask dist [DIR]          everything that others build upon, in one folder: libraries, headers, jar, AAR, lists
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
 //! cargo xtask bench WHAT [ARGS...] measurements: see `bench.rs`
 //! ```
@@ -18,6 +19,7 @@ mod checks;
 mod conformance;
 mod cross;
 mod direction;
+mod dist;
 mod firmware;
 mod fuzz;
 mod hygiene;
@@ -44,9 +46,10 @@ fn main() -> ExitCode {
         Some(("tidy", [])) => tidy(&tree),
         Some(("demo", rest)) => demo(&tree, rest),
         Some(("bench", rest)) => bench::run(&tree, rest),
+        Some(("dist", rest)) => dist::run(&tree, rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | tidy | demo [ARGS...]"
+                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | tidy | dist [--bless] [DIR] | demo [ARGS...]"
             );
             eprintln!("checks: {}", checks::names().join(" "));
             eprintln!("targets: {}", fuzz::TARGETS.join(" "));

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// What the program has to say after each release: the third is broken, and the second serves on.
-const TOLD: [&[&str]; 3] = [&["answer: class ", "from version 1.0.0"], &["from version 2.0.0"], &["survived: ", "from version 2.0.0"]];
+const TOLD: [&[&str]; 3] =
+    [&["answer: class ", "from version 1.0.0"], &["from version 2.0.0"], &["survived: ", "from version 2.0.0"]];
 
 /// Runs `program` with STORE REPOSITORY ROOT MODEL PHOTO after each release.
 pub(crate) fn watch(tree: &Tree, world: &Path, photo: &str, program: impl Fn([OsString; 5]) -> Cmd) -> Result {
@@ -24,8 +25,7 @@ pub(crate) fn watch(tree: &Tree, world: &Path, photo: &str, program: impl Fn([Os
     for (number, told) in (1..).zip(TOLD) {
         let server = Server::start(tree, &world.join(number.to_string()), world)?;
         let (root, photo) = (world.join("root.json"), world.join(photo));
-        let arguments =
-            [store.clone().into(), server.url.clone().into(), root.into(), "digits".into(), photo.into()];
+        let arguments = [store.clone().into(), server.url.clone().into(), root.into(), "digits".into(), photo.into()];
         let said = program(arguments).read()?;
         print!("{said}");
         if let Some(missing) = told.iter().chain(&["event: "]).find(|text| !said.contains(**text)) {

@@ -18,7 +18,7 @@ esac
 # FLEETFOOT_CC is for those who have another compiler than that of the NDK.
 cc=${FLEETFOOT_CC:-$NDK/toolchains/llvm/prebuilt/linux-x86_64/bin/clang --target=$target}
 mkdir -p "$out"
-$cc -shared -o "$out/libfleetfoot_jni.so" \
-    -Wl,-soname,libfleetfoot_jni.so -Wl,--version-script="$here/symbols.map" -Wl,-z,max-page-size=16384 \
+$cc -shared -o "$out/libfleetfoot.so" \
+    -Wl,-soname,libfleetfoot.so -Wl,--version-script="$here/symbols.map" -Wl,-z,max-page-size=16384 \
     -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,--build-id=sha1 -Wl,-s \
     -Wl,--whole-archive "$static" -Wl,--no-whole-archive ${FLEETFOOT_LIBS:--ldl -lm -llog}

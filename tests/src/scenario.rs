@@ -7,17 +7,23 @@
 //! 1/ 2/ 3/           the repository as it is after each of them was published
 //! input.bin          an input
 //! photo.ppm .bmp     the same as a picture
+//! near-nothing-N.ff  models with N inputs that do nearly nothing
 //! output-1.bin ...   what 1.ff and 2.ff answer
 //! ```
 
 use std::{fs, io, path::Path, time::SystemTime};
 
-use fleetfoot_format::bundle::{Budget, Provenance};
+use fleetfoot_format::{
+    bundle::{Budget, Header, Provenance, SectionKind},
+    graph::{self, Io, IoType, Lut, Record, Span, Step},
+};
 use fleetfoot_plan::Plan;
 use fleetfoot_quantize::{Case, Pack};
 use fleetfoot_repository::{Expiry, Init, Online, Repository, Signers};
 use fleetfoot_trust::{SigningKey, sign_bundle};
 
+/// Columns and rows of the pictures.
+const SIDE: u32 = 28;
 /// Name of the model.
 pub const MODEL: &str = "digits";
 
@@ -42,6 +48,9 @@ pub fn make(dir: &Path) {
     put(dir, "root.json", &fs::read(repo.join("metadata/1.root.json")).expect("its root"));
     let input = input();
     put(dir, "input.bin", &input);
+    for len in [16, 150_000] {
+        put(dir, &format!("near-nothing-{len}.ff"), &near_nothing(len, &releases));
+    }
     put(dir, "photo.ppm", &ppm(&input));
     put(dir, "photo.bmp", &bmp(&input));
     for number in 1..=3 {
@@ -75,8 +84,40 @@ fn input() -> Vec<u8> {
     bytes[..bytes.len() / shape[0] as usize].to_vec()
 }
 
-/// Columns and rows of the pictures.
-const SIDE: u32 = 28;
+/// A bundle whose model does nearly nothing: it has `len` inputs and looks the first 16 of them up in a table. What a call costs is measured with it.
+///
+/// # Panics
+/// Where it cannot be made: this is for tests.
+#[must_use]
+pub fn near_nothing(len: u32, key: &SigningKey) -> Vec<u8> {
+    let io = |name, offset, len: u32| Io {
+        name,
+        dtype: IoType::Int8,
+        dims: [1, len].into_iter().collect(),
+        scale: 1.0,
+        zero_point: 0,
+        span: Span { offset, len },
+    };
+    let (input, output) = (io("in", 0, len), io("out", len, 16));
+    let looked_at = Span { offset: 0, len: 16 };
+    let lut = Lut { input: looked_at, output: output.span, table: Span { offset: 0, len: 256 } };
+    let steps = [Record { name: "table", step: Step::Lut(lut) }];
+    let graph = graph::write(&[input], &[output], len + 16, 256, &steps).expect("a graph");
+    let header = Header {
+        model: "calls",
+        version: "1.0.0",
+        number: 1,
+        total_len: 0,
+        min_runtime: (0, 1),
+        target: "portable",
+        budget: Budget::default(),
+        sections: Default::default(),
+    };
+    let parts = [(SectionKind::GRAPH, &graph[..]), (SectionKind::WEIGHTS, &[7; 256][..])];
+    let mut bundle = fleetfoot_quantize::assemble(header, &parts, &[key.public()]).expect("a bundle");
+    sign_bundle(&mut bundle, key).expect("a signature");
+    bundle
+}
 
 /// The grey values of an input, as a portable pixmap.
 fn ppm(input: &[u8]) -> Vec<u8> {

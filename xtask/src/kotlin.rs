@@ -58,7 +58,7 @@ pub(crate) fn maven(tree: &Tree, profiles: &[&str], goal: &str) -> Cmd {
         .dir(tree.root.join("bindings/kotlin"))
 }
 
-fn property(name: &str, value: &Path) -> String {
+pub(crate) fn property(name: &str, value: &Path) -> String {
     format!("-Dfleetfoot.{name}={}", value.display())
 }
 
@@ -105,10 +105,7 @@ fn newcomer(tree: &Tree, world: &Path) -> Result {
 
 /// The sample program against a server, while the repository behind it gets a better release and then a broken one.
 fn sample(tree: &Tree, library: &Path, world: &Path) -> Result {
-    let output = maven(tree, &[], "dependency:build-classpath").read()?;
-    let jars = output.lines().rfind(|line| line.contains(".jar")).ok_or("Maven names no class path")?;
-    let classes = work(tree, &[]);
-    let class_path = format!("{}:{}:{jars}", classes.join("test-classes").display(), classes.join("classes").display());
+    let class_path = class_path(tree)?;
     served::watch(tree, world, "photo.bmp", |arguments| {
         Cmd::new("java")
             .args(["-Xcheck:jni", "-cp", &class_path])
@@ -116,6 +113,24 @@ fn sample(tree: &Tree, library: &Path, world: &Path) -> Result {
             .arg("dev.fleetfoot.sample.WatchKt")
             .args(arguments)
     })
+}
+
+/// Compiles the binding with its tests, and tells the class path of both.
+pub(crate) fn test_classes(tree: &Tree, world: &Path, library: &Path) -> Result<String> {
+    newcomer(tree, world)?;
+    maven(tree, &[], "test-compile").arg(property("library", library)).read()?;
+    class_path(tree)
+}
+
+/// The class path of the tests.
+fn class_path(tree: &Tree) -> Result<String> {
+    let list = tree.target.join("class-path.txt");
+    let output = format!("-Dmdep.outputFile={}", list.display());
+    maven(tree, &[], "dependency:build-classpath").arg(output).read()?;
+    let jars = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+    let classes = work(tree, &[]);
+    let (tests, binding) = (classes.join("test-classes"), classes.join("classes"));
+    Ok(format!("{}:{}:{}", tests.display(), binding.display(), jars.trim()))
 }
 
 /// Every public declaration of the binding has a comment of its own.

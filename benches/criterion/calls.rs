@@ -11,7 +11,7 @@ use fleetfoot_c::{
     ff_model_from_memory, ff_model_release, ff_session_bind_input, ff_session_create, ff_session_release,
     ff_session_run,
 };
-use fleetfoot_tests::scenario::near_nothing;
+use fleetfoot_tests::calls::bundle;
 use fleetfoot_trust::SigningKey;
 
 fn main() {
@@ -19,7 +19,7 @@ fn main() {
     let key = SigningKey::from_seed(&[1; 32]);
     let public = key.public();
     for (name, len) in [("16 bytes", 16_u32), ("150 kB", 150_000)] {
-        let bundle = near_nothing(len, &key);
+        let bundle = bundle(len, &key);
         let keys = Keys::new(&[public], 1).expect("a key");
         let file = VerifiedFile::of_bytes(Bytes::aligned_copy(&bundle), &keys).expect("a good bundle");
         let model = Arc::new(Model::from_file(&file).expect("a model"));

@@ -1,6 +1,7 @@
 //! What the tests share: where data lies, and files of numpy.
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod fuzz;
 pub mod scenario;
 

@@ -7,16 +7,14 @@
 //! 1/ 2/ 3/           the repository as it is after each of them was published
 //! input.bin          an input
 //! photo.ppm .bmp     the same as a picture
-//! near-nothing-N.ff  models with N inputs that do nearly nothing
 //! output-1.bin ...   what 1.ff and 2.ff answer
+//! calls.ff           a model that does nearly nothing, for what measures calls
+//! calls-150000.ff    the same with as many inputs
 //! ```
 
 use std::{fs, io, path::Path, time::SystemTime};
 
-use fleetfoot_format::{
-    bundle::{Budget, Header, Provenance, SectionKind},
-    graph::{self, Io, IoType, Lut, Record, Span, Step},
-};
+use fleetfoot_format::bundle::{Budget, Provenance};
 use fleetfoot_plan::Plan;
 use fleetfoot_quantize::{Case, Pack};
 use fleetfoot_repository::{Expiry, Init, Online, Repository, Signers};
@@ -36,6 +34,8 @@ pub fn make(dir: &Path) {
     let key = |n: u8| SigningKey::from_seed(&[n; 32]);
     let (root, targets, snapshot, timestamp, releases) = (key(1), key(2), key(3), key(4), key(5));
     put(dir, "key.bin", &releases.public());
+    put(dir, "calls.ff", &crate::calls::bundle(16, &releases));
+    put(dir, "calls-150000.ff", &crate::calls::bundle(150_000, &releases));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs().cast_signed();
     let expiry = Expiry::default();
     let one = std::slice::from_ref;
@@ -48,9 +48,6 @@ pub fn make(dir: &Path) {
     put(dir, "root.json", &fs::read(repo.join("metadata/1.root.json")).expect("its root"));
     let input = input();
     put(dir, "input.bin", &input);
-    for len in [16, 150_000] {
-        put(dir, &format!("near-nothing-{len}.ff"), &near_nothing(len, &releases));
-    }
     put(dir, "photo.ppm", &ppm(&input));
     put(dir, "photo.bmp", &bmp(&input));
     for number in 1..=3 {
@@ -82,41 +79,6 @@ fn plan(name: &str) -> Plan {
 fn input() -> Vec<u8> {
     let (shape, bytes) = crate::npz(&crate::root().join("examples/digits/digits_v1.golden.npz"), "input");
     bytes[..bytes.len() / shape[0] as usize].to_vec()
-}
-
-/// A bundle whose model does nearly nothing: it has `len` inputs and looks the first 16 of them up in a table. What a call costs is measured with it.
-///
-/// # Panics
-/// Where it cannot be made: this is for tests.
-#[must_use]
-pub fn near_nothing(len: u32, key: &SigningKey) -> Vec<u8> {
-    let io = |name, offset, len: u32| Io {
-        name,
-        dtype: IoType::Int8,
-        dims: [1, len].into_iter().collect(),
-        scale: 1.0,
-        zero_point: 0,
-        span: Span { offset, len },
-    };
-    let (input, output) = (io("in", 0, len), io("out", len, 16));
-    let looked_at = Span { offset: 0, len: 16 };
-    let lut = Lut { input: looked_at, output: output.span, table: Span { offset: 0, len: 256 } };
-    let steps = [Record { name: "table", step: Step::Lut(lut) }];
-    let graph = graph::write(&[input], &[output], len + 16, 256, &steps).expect("a graph");
-    let header = Header {
-        model: "calls",
-        version: "1.0.0",
-        number: 1,
-        total_len: 0,
-        min_runtime: (0, 1),
-        target: "portable",
-        budget: Budget::default(),
-        sections: Default::default(),
-    };
-    let parts = [(SectionKind::GRAPH, &graph[..]), (SectionKind::WEIGHTS, &[7; 256][..])];
-    let mut bundle = fleetfoot_quantize::assemble(header, &parts, &[key.public()]).expect("a bundle");
-    sign_bundle(&mut bundle, key).expect("a signature");
-    bundle
 }
 
 /// The grey values of an input, as a portable pixmap.

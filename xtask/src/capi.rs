@@ -45,7 +45,7 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let world = world(tree)?;
     let prefix = work.join("prefix");
     let libraries = build(tree, FEATURES, None, &work)?;
-    install(tree, &libraries, &prefix, false)?;
+    install(tree, &libraries, &prefix)?;
 
     for compiler in COMPILERS {
         for test in TESTS {
@@ -100,8 +100,13 @@ pub(crate) fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: 
     .join("release"))
 }
 
-/// Lays the library out as a prefix has it.
-pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path, is_cross: bool) -> Result {
+/// Lays the library of this machine out as a prefix has it.
+pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
+    install_for(tree, libraries, prefix, "strip")
+}
+
+/// Lays the library of any machine out, with a `strip` that knows it.
+pub(crate) fn install_for(tree: &Tree, libraries: &Path, prefix: &Path, strip: &str) -> Result {
     fresh(prefix)?;
     let (include, lib) = (prefix.join("include"), prefix.join("lib"));
     let (pkg_config, cmake) = (lib.join("pkgconfig"), lib.join("cmake/fleetfoot"));
@@ -112,7 +117,6 @@ pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path, is_cross: bo
     copy(&libraries.join("libfleetfoot_c.a"), &lib.join("libfleetfoot.a"))?;
     let shared = lib.join(SHARED);
     copy(&libraries.join("libfleetfoot_c.so"), &shared)?;
-    let strip = if is_cross { "aarch64-linux-gnu-strip" } else { "strip" };
     Cmd::new(strip).arg("--strip-unneeded").arg(&shared).run()?;
     Cmd::new(strip).arg("--strip-debug").arg(lib.join("libfleetfoot.a")).run()?;
     link(SHARED, &lib.join(SONAME))?;

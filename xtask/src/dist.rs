@@ -68,7 +68,7 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
         }
         let libraries = capi::build(tree, capi::FEATURES, target, &work)?;
         let prefix = out.join(name);
-        capi::install(tree, &libraries, &prefix, target.is_some())?;
+        capi::install_for(tree, &libraries, &prefix, target.map_or("strip", |_| "aarch64-linux-gnu-strip"))?;
         let library = prefix.join("lib").join(capi::SHARED);
         // Kernels with pages of 16 kB are out there on AArch64; on x86-64 all have 4 kB.
         let gates = elf::Gates { prefixes: &["ff_"], page: target.map_or(1 << 12, |_| elf::PAGE) };
@@ -97,7 +97,7 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
 
 /// The layout of the XCFramework, which the Swift binding makes.
 fn apple(_tree: &Tree, _out: &Path) -> Result {
-    // XCFRAMEWORK: `crate::swift::xcframework(_tree, _out)` belongs here.
+    // XCFRAMEWORK: with the Swift binding in the tree this is `crate::swift::xcframework(tree, out)`.
     println!("no XCFramework: the Swift binding is not in this tree");
     Ok(())
 }

@@ -17,8 +17,8 @@ pub(super) fn run(tree: &Tree) -> Result {
     let program = c_program(tree, &library)?;
     let key = world.join("key.bin");
     println!("ns per call: least (middle)\ninputs  C               Kotlin          Kotlin over C  JNI alone");
-    for len in ["16", "150000"] {
-        let bundle = world.join(format!("near-nothing-{len}.ff"));
+    for (len, file) in [("16", "calls.ff"), ("150000", "calls-150000.ff")] {
+        let bundle = world.join(file);
         let mut least = [f64::INFINITY; 5];
         for _ in 0..TURNS {
             let c = Cmd::new(&program).arg(&bundle).arg(&key).read()?;

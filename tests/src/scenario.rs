@@ -21,7 +21,7 @@ use fleetfoot_repository::{Expiry, Init, Online, Repository, Signers};
 use fleetfoot_trust::{SigningKey, sign_bundle};
 
 /// Columns and rows of the pictures.
-const SIDE: u32 = 28;
+const SIDE: u32 = 8;
 /// Name of the model.
 pub const MODEL: &str = "digits";
 

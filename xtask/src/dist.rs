@@ -60,6 +60,8 @@ pub(crate) fn check(tree: &Tree) -> Result {
 fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
     capi::fresh(out)?;
     let work = tree.target.join("capi");
+    make(&work)?;
+    abi::listing(tree, &work, &out.join("abi.txt"), bless)?;
     let mut exports = String::new();
     for (name, target) in [("linux-x86_64", None), ("linux-aarch64", Some(cross::TARGET))] {
         if target.is_none() && std::env::consts::ARCH != "x86_64" {
@@ -88,7 +90,6 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
 
     aar::lay_out(tree, &out.join("android"), &library.with_file_name("libfleetfoot_jni.a"))?;
     apple(tree, &out.join("apple"))?;
-    abi::listing(tree, &work, &out.join("abi.txt"), bless)?;
     sbom::write(tree, &out.join(sbom::NAME))?;
     write(&out.join("exports.txt"), &exports)?;
     sizes(out)?;

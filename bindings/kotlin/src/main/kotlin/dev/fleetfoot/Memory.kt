@@ -60,7 +60,7 @@ internal class Struct(private val name: String) {
 
     /** A text inside of the struct, which ends with a zero. */
     fun text(field: String): String {
-        val from = at(field, 1)
+        val from = at(field, 1, 0)
         val len = (from until buffer.capacity()).first { buffer.get(it) == 0.toByte() } - from
         return bytes(field, len).decodeToString()
     }

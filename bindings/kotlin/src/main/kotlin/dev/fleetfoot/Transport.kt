@@ -63,8 +63,11 @@ public class FolderTransport(private val root: File) : Transport {
 internal fun isPlain(path: String): Boolean =
     path.all { it in '!'..'~' && it !in "?#\\:" } && path.split('/').all { it.isNotEmpty() && it != "." && it != ".." }
 
-/** Hands on what follows after the offset of [request], and not a byte after its limit; the first byte of [stream] is byte [at] of the file. */
-internal fun pass(stream: InputStream, request: FileRequest, at: Long, sink: (ByteArray, Int) -> Unit) {
+/**
+ * Hands on what follows after the offset of [request], and not a byte after its limit; the first byte of [stream] is byte [at] of the file. How many bytes the
+ * stream had.
+ */
+internal fun pass(stream: InputStream, request: FileRequest, at: Long, sink: (ByteArray, Int) -> Unit): Long {
     val room = ByteArray(64 * 1024)
     var skip = request.offset - at
     var left = request.maxLength - at
@@ -79,4 +82,5 @@ internal fun pass(stream: InputStream, request: FileRequest, at: Long, sink: (By
         if (n > dropped) sink(room, n - dropped)
     }
     if (skip > 0) throw IOException("shorter than the ${request.offset} bytes that are there already")
+    return request.maxLength - at - left
 }

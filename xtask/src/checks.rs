@@ -1,6 +1,8 @@
-//! `cargo xtask test`: the table of checks, quick ones first, and the run through it.
+//! `cargo xtask test`: the table of checks, and the run through it.
 
-use std::time::{Duration, Instant};
+mod lanes;
+
+use std::{thread, time::Duration};
 
 use crate::{
     capi, conformance, cross, direction, dist, firmware, hygiene, interop, kotlin, memory,
@@ -14,36 +16,49 @@ struct Check {
     name: &'static str,
     /// Tools beyond Rust that it needs.
     area: Option<Area>,
+    /// What it builds or writes that another check does, too: two of one room never run at the same time.
+    room: Room,
     run: fn(&Tree) -> Result,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Shares nothing, or only what Cargo guards itself.
+    Own,
+    /// `target/debug`, whose programs differ with their features.
+    Debug,
+    /// The world of the scenario, and what Maven fetches.
+    Scenario,
+}
+
+/// In the order in which they begin: what the others need first, then what takes longest.
 const CHECKS: &[Check] = &[
-    Check { name: "fmt", area: None, run: fmt },
-    Check { name: "hygiene", area: None, run: hygiene::check },
-    Check { name: "direction", area: None, run: direction::check },
-    Check { name: "clippy", area: None, run: clippy },
-    Check { name: "unit", area: None, run: unit },
-    Check { name: "memory", area: None, run: memory::check },
-    Check { name: "doc", area: None, run: doc },
-    Check { name: "deny", area: Some(Area::Deny), run: deny },
-    Check { name: "program", area: None, run: program },
-    Check { name: "demo", area: None, run: demo },
-    Check { name: "interop", area: Some(Area::Python), run: interop::check },
-    Check { name: "conformance", area: Some(Area::Python), run: conformance::check },
-    Check { name: "aarch64", area: Some(Area::Aarch64), run: cross::check },
-    Check { name: "capi", area: Some(Area::C), run: capi::check },
-    Check { name: "kotlin", area: Some(Area::Kotlin), run: kotlin::check },
-    // After those two: it takes what they have built.
-    Check { name: "dist", area: Some(Area::Dist), run: dist::check },
-    Check { name: "size", area: Some(Area::Aarch64), run: size::check },
-    Check { name: "firmware", area: Some(Area::Firmware), run: firmware::check },
+    Check { name: "fmt", area: None, room: Room::Own, run: fmt },
+    Check { name: "hygiene", area: None, room: Room::Own, run: hygiene::check },
+    Check { name: "direction", area: None, room: Room::Own, run: direction::check },
+    Check { name: "deny", area: Some(Area::Deny), room: Room::Own, run: deny },
+    Check { name: "clippy", area: None, room: Room::Debug, run: clippy },
+    Check { name: "program", area: None, room: Room::Own, run: program },
+    Check { name: "unit", area: None, room: Room::Debug, run: unit },
+    Check { name: "aarch64", area: Some(Area::Aarch64), room: Room::Own, run: cross::check },
+    Check { name: "capi", area: Some(Area::C), room: Room::Scenario, run: capi::check },
+    Check { name: "memory", area: None, room: Room::Own, run: memory::check },
+    Check { name: "doc", area: None, room: Room::Debug, run: doc },
+    Check { name: "demo", area: None, room: Room::Own, run: demo },
+    Check { name: "size", area: Some(Area::Aarch64), room: Room::Own, run: size::check },
+    Check { name: "kotlin", area: Some(Area::Kotlin), room: Room::Scenario, run: kotlin::check },
+    // After capi and kotlin: it takes what they have built.
+    Check { name: "dist", area: Some(Area::Dist), room: Room::Scenario, run: dist::check },
+    Check { name: "firmware", area: Some(Area::Firmware), room: Room::Own, run: firmware::check },
+    Check { name: "conformance", area: Some(Area::Python), room: Room::Debug, run: conformance::check },
+    Check { name: "interop", area: Some(Area::Python), room: Room::Own, run: interop::check },
 ];
 
 pub(crate) fn names() -> Vec<&'static str> {
     CHECKS.iter().map(|check| check.name).collect()
 }
 
-/// Runs the named checks, or all of them.
+/// Runs the named checks, or all of them: one after the other, or two at a time where there are several and two cores.
 pub(crate) fn run(tree: &Tree, wanted: &[String]) -> Result {
     if let Some(unknown) = wanted.iter().find(|name| !names().contains(&name.as_str())) {
         return Err(format!("no check {unknown}; there are: {}", names().join(" ")));
@@ -52,23 +67,18 @@ pub(crate) fn run(tree: &Tree, wanted: &[String]) -> Result {
         CHECKS.iter().filter(|check| wanted.is_empty() || wanted.iter().any(|name| name == check.name)).collect();
     let areas: Vec<Area> = chosen.iter().filter_map(|check| check.area).collect();
     let ready = setup::ensure(tree, &areas);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let lanes = if chosen.len() > 1 { cores.min(LANES) } else { 1 };
+    report(&lanes::run(tree, &chosen, &ready, lanes))
+}
 
-    let mut rows = Vec::new();
-    for check in chosen {
-        println!("\n=== {} ===", check.name);
-        let missing = check.area.and_then(|area| ready.missing(area));
-        let start = Instant::now();
-        let outcome = match missing {
-            Some(what) if Tree::is_ci() => Outcome::Failed(format!("not run: {what}")),
-            Some(what) => Outcome::Skipped(what),
-            None => (check.run)(tree).map_or_else(Outcome::Failed, |()| Outcome::Ok),
-        };
-        if let Outcome::Failed(fault) = &outcome {
-            println!("FAILED {}: {fault}", check.name);
-        }
-        rows.push((check.name, start.elapsed(), outcome));
-    }
-    report(&rows)
+/// Checks at a time. Links, emulators and virtual machines use one core each and leave the other idle; builds take turns at Cargo's lock.
+const LANES: usize = 2;
+
+/// One check in this process, as [`lanes`] starts it: its output is streamed, its fault is the last line.
+pub(crate) fn run_one(tree: &Tree, name: &str) -> Result {
+    let check = CHECKS.iter().find(|check| check.name == name).ok_or_else(|| format!("no check {name}"))?;
+    (check.run)(tree)
 }
 
 enum Outcome {
@@ -77,7 +87,10 @@ enum Outcome {
     Skipped(String),
 }
 
-fn report(rows: &[(&str, Duration, Outcome)]) -> Result {
+/// A check that was run, how long it took, and what came of it.
+type Row = (&'static str, Duration, Outcome);
+
+fn report(rows: &[Row]) -> Result {
     println!("\ncheck       result   seconds");
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, time, outcome) in rows {

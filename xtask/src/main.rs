@@ -9,7 +9,8 @@
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
 //! cargo xtask bench WHAT [ARGS...] measurements: see `bench.rs`
 //! ```
-//! `test` streams what each check prints, goes on after a failure, and exits with 1 if any check failed. A check whose
+//! `test` runs two checks at a time where it can, prints what each has to say when it ends (a single one as it goes), goes on after
+//! a failure, and exits with 1 if any check failed. A check whose
 //! tools are missing is skipped, and says which; where the environment has CI=true that is a failure.
 #![forbid(unsafe_code)]
 
@@ -42,6 +43,8 @@ fn main() -> ExitCode {
     let done = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("setup", [])) => setup::run(&tree),
         Some(("test", names)) => checks::run(&tree, names),
+        // One check alone, as `test` starts it beside others.
+        Some(("check", [name])) => checks::run_one(&tree, name),
         Some(("fuzz", rest)) => fuzz::run(&tree, rest),
         Some(("tidy", [])) => tidy(&tree),
         Some(("demo", rest)) => demo(&tree, rest),

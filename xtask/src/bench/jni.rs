@@ -1,7 +1,7 @@
 //! `cargo xtask bench jni`: what a call from Kotlin costs beside one from C, both into the same library, with a model that does nearly nothing. In turn, some times; the
 //! least of each counts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{
     capi, kotlin,
@@ -36,19 +36,16 @@ pub(super) fn run(tree: &Tree) -> Result {
     Ok(())
 }
 
-/// The program in C, linked with the library of the Kotlin binding, which has the functions of the header, too.
-fn c_program(tree: &Tree, library: &Path) -> Result<std::path::PathBuf> {
+/// The program in C, linked with the static library of the Kotlin binding, which has the functions of the header, too.
+fn c_program(tree: &Tree, library: &Path) -> Result<PathBuf> {
     let binary = tree.target.join("calls");
-    let folder = library.parent().ok_or("the native library is in no folder")?;
     Cmd::new("gcc")
         .args(["-std=c99", "-O2", "-Wall", "-Werror", "-I"])
         .arg(tree.root.join("ffi/include"))
         .arg(tree.root.join("benches/jni/calls.c"))
-        .arg("-o")
+        .arg(library.with_file_name("libfleetfoot_jni.a"))
+        .args(["-lgcc_s", "-lpthread", "-ldl", "-lm", "-o"])
         .arg(&binary)
-        .arg(format!("-L{}", folder.display()))
-        .arg(format!("-Wl,-rpath,{}", folder.display()))
-        .arg("-lfleetfoot_jni")
         .run()?;
     Ok(binary)
 }

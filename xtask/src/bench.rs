@@ -9,13 +9,17 @@
 //! kernels [FILTER]     single layers with criterion, against what it measured before
 //! models [FILTER]      whole networks, the same way
 //! shadow [--blocks N] [--calls N] [--pause US]   what a candidate in the shadow costs the calls of the application
+//! swift                what a call from Swift costs over the same call from C (after `cargo xtask test swift`, which installs Swift)
 //! ```
 
 mod arm;
 mod jni;
 mod peers;
 
-use crate::shell::{Cmd, Result, Tree};
+use crate::{
+    shell::{Cmd, Result, Tree},
+    swift,
+};
 
 /// What stands after `bench`.
 pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]
@@ -23,7 +27,8 @@ pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peer
        isa [--rounds N]
        jni
        kernels|models [FILTER or options of criterion]
-       shadow [--blocks N] [--calls N] [--pause MICROSECONDS]";
+       shadow [--blocks N] [--calls N] [--pause MICROSECONDS]
+       swift";
 
 /// `cargo xtask bench ARGS`.
 pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
@@ -31,6 +36,7 @@ pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
         Some(("arm", rest)) => arm::run(tree, rest),
         Some(("jni", [])) => jni::run(tree),
         Some(("peers", rest)) => peers::run(tree, rest),
+        Some(("swift", _)) => swift::bench(tree),
         Some(("isa", rest)) => {
             Cmd::cargo(tree, ["run", "--release", "--quiet", "-p", "fleetfoot-benches", "--bin", "isa", "--"])
                 .args(rest)

@@ -8,7 +8,7 @@ use crate::{
     capi, conformance, cross, direction, dist, firmware, hygiene, interop, kotlin, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
-    size,
+    size, swift,
 };
 
 /// One check. It prints as it goes and returns what is wrong.
@@ -47,6 +47,7 @@ const CHECKS: &[Check] = &[
     Check { name: "demo", area: None, room: Room::Own, run: demo },
     Check { name: "size", area: Some(Area::Aarch64), room: Room::Own, run: size::check },
     Check { name: "kotlin", area: Some(Area::Kotlin), room: Room::Scenario, run: kotlin::check },
+    Check { name: "swift", area: Some(Area::Swift), room: Room::Scenario, run: swift::check },
     // After capi and kotlin: it takes what they have built.
     Check { name: "dist", area: Some(Area::Dist), room: Room::Scenario, run: dist::check },
     Check { name: "firmware", area: Some(Area::Firmware), room: Room::Own, run: firmware::check },

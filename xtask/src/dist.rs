@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     capi, cross, kotlin,
     shell::{Cmd, Result, Tree},
+    swift,
 };
 
 /// The version of everything in the folder.
@@ -89,18 +90,12 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
         .map_err(|e| e.to_string())?;
 
     aar::lay_out(tree, &out.join("android"), &library.with_file_name("libfleetfoot_jni.a"))?;
-    apple(tree, &out.join("apple"))?;
+    make(&out.join("apple"))?;
+    swift::xcframework(tree, &out.join("apple"))?;
     sbom::write(tree, &out.join(sbom::NAME))?;
     write(&out.join("exports.txt"), &exports)?;
     sizes(out)?;
     sums(out)
-}
-
-/// The layout of the XCFramework, which the Swift binding makes.
-fn apple(_tree: &Tree, _out: &Path) -> Result {
-    // XCFRAMEWORK: with the Swift binding in the tree this is `crate::swift::xcframework(tree, out)`.
-    println!("no XCFramework: the Swift binding is not in this tree");
-    Ok(())
 }
 
 /// The classes of the binding as a jar: the same bytes from the same classes.

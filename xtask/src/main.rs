@@ -7,6 +7,7 @@
 //! cargo xtask tidy                fmt, clippy and the look of the files: before you push
 //! cargo xtask dist [DIR]          everything that others build upon, in one folder: libraries, headers, jar, AAR, lists
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
+//! cargo xtask xcframework DIR     builds the C interface for Apple's platforms and lays CFleetfoot.xcframework out in DIR
 //! cargo xtask bench WHAT [ARGS...] measurements: see `bench.rs`
 //! ```
 //! `test` runs two checks at a time where it can, prints what each has to say when it ends (a single one as it goes), goes on after
@@ -32,6 +33,7 @@ mod served;
 mod setup;
 mod shell;
 mod size;
+mod swift;
 
 use std::process::ExitCode;
 
@@ -48,11 +50,12 @@ fn main() -> ExitCode {
         Some(("fuzz", rest)) => fuzz::run(&tree, rest),
         Some(("tidy", [])) => tidy(&tree),
         Some(("demo", rest)) => demo(&tree, rest),
+        Some(("xcframework", [dir])) => swift::xcframework(&tree, dir.as_ref()),
         Some(("bench", rest)) => bench::run(&tree, rest),
         Some(("dist", rest)) => dist::run(&tree, rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | tidy | dist [--bless] [DIR] | demo [ARGS...]"
+                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | xcframework DIR | tidy | dist [--bless] [DIR] | demo [ARGS...]"
             );
             eprintln!("checks: {}", checks::names().join(" "));
             eprintln!("targets: {}", fuzz::TARGETS.join(" "));

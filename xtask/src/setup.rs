@@ -7,6 +7,7 @@
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
 //! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
 //! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines, JUnit and the classes of Android from Maven Central) | Debian packages |
+//! | swift | `debootstrap`, with it a Debian 13 that has Swift (3 GB), and the sources of the standard library | Debian packages, into the target folder or `FLEETFOOT_TRIXIE` |
 //! | dist | what aarch64, python and kotlin need, and the sources of `std` | as those |
 //! | deny | `cargo-deny` | crates.io, built into the target folder unless it is on PATH |
 //!
@@ -20,7 +21,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::shell::{Cmd, Result, Tree, on_path};
+use crate::{
+    shell::{Cmd, Result, Tree, on_path},
+    swift::trixie,
+};
 
 /// A group of tools that a check asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +35,12 @@ pub(crate) enum Area {
     Deny,
     C,
     Kotlin,
+    Swift,
     Dist,
 }
 
-const ALL: [Area; 7] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin, Area::Dist];
+const ALL: [Area; 8] =
+    [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin, Area::Swift, Area::Dist];
 
 /// What [`ensure`] left missing.
 pub(crate) struct Ready(BTreeMap<Area, String>);
@@ -78,6 +84,7 @@ pub(crate) fn ensure(tree: &Tree, areas: &[Area]) -> Ready {
             Area::Python | Area::Dist => python_environment(tree),
             Area::Deny => install_cargo_deny(tree),
             Area::Firmware => rust_lld_dir().map(drop),
+            Area::Swift => trixie::ensure(tree),
             Area::Aarch64 | Area::C | Area::Kotlin => Ok(()),
         };
         if let Err(fault) = fault {
@@ -112,7 +119,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rustc-web",
-        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Dist],
+        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Swift, Area::Dist],
         present: || Path::new(DEBIAN_RUSTC).exists(),
     },
     Need {
@@ -126,7 +133,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rust-web-src",
-        areas: &[Area::Firmware, Area::Dist],
+        areas: &[Area::Firmware, Area::Swift, Area::Dist],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need { package: "qemu-system-arm", areas: &[Area::Firmware], present: || on_path("qemu-system-arm").is_some() },
@@ -143,6 +150,7 @@ const NEEDS: &[Need] = &[
         present: || on_path("javac").is_some(),
     },
     Need { package: "maven", areas: &[Area::Kotlin, Area::Dist], present: || on_path("mvn").is_some() },
+    Need { package: "debootstrap", areas: &[Area::Swift], present: || on_path("debootstrap").is_some() },
     Need { package: "python3-venv", areas: &[Area::Python, Area::Dist], present: python_makes_environments },
 ];
 

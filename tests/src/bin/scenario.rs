@@ -1,4 +1,4 @@
-//! Makes the world of `tests/scenario.txt` in a folder, for the tests in C and Kotlin: `scenario DIR`.
+//! Makes the world of `tests/scenario.txt` in a folder, for the tests in C, Kotlin and Swift: `scenario DIR`.
 #![forbid(unsafe_code)]
 
 fn main() {

@@ -173,7 +173,9 @@ fn undocumented(text: &str) -> (usize, Vec<usize>) {
     let mut in_data_class = false;
     for (at, line) in lines.iter().enumerate() {
         let is_entry = line.split(['(', ',', ';']).next().is_some_and(|word| {
-            word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            word.len() > 1
+                && word.starts_with(|c: char| c.is_ascii_uppercase())
+                && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         });
         let property = in_data_class && line.starts_with("val ");
         if line.starts_with("public data class") {

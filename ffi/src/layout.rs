@@ -45,9 +45,11 @@ macro_rules! structs {
         /// In the first version all fields are of the first version.
         const _: () = assert!(crate::ABI_VERSION & 0xffff > 0 || true $(&& size_of::<$name>() == <$name>::FIRST_LEN as usize)*);
 
-        /// Name, length and the offsets of all fields of every struct, for the test that compares them with the header.
-        pub const LAYOUTS: &[(&str, usize, &[(&str, usize)])] = &[
-            $((stringify!($name), size_of::<$name>(), &[$((stringify!($field), std::mem::offset_of!($name, $field)),)*]),)*
+        /// Name, length, and offsets and lengths of all fields of every struct: for the test that compares them with the header, and for skins.
+        pub const LAYOUTS: &[(&str, usize, &[(&str, usize, usize)])] = &[
+            $((stringify!($name), size_of::<$name>(), &[
+                $((stringify!($field), std::mem::offset_of!($name, $field), field_len(|s: &$name| &s.$field)),)*
+            ]),)*
         ];
     };
 }

@@ -29,9 +29,10 @@ fn structs_are_as_a_c_compiler_lays_them_out() {
     for (name, size, fields) in LAYOUTS {
         writeln!(program, "printf(\"{name} %zu\\n\", sizeof({name}));").unwrap();
         writeln!(expected, "{name} {size}").unwrap();
-        for (field, offset) in *fields {
-            writeln!(program, "printf(\"{name}.{field} %zu\\n\", offsetof({name}, {field}));").unwrap();
-            writeln!(expected, "{name}.{field} {offset}").unwrap();
+        for (field, offset, len) in *fields {
+            let found = format!("offsetof({name}, {field}), sizeof((({name} *)0)->{field})");
+            writeln!(program, "printf(\"{name}.{field} %zu %zu\\n\", {found});").unwrap();
+            writeln!(expected, "{name}.{field} {offset} {len}").unwrap();
         }
         // No field of the header is missing in Rust.
         let body = code();

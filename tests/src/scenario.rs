@@ -6,8 +6,10 @@
 //! 1.ff 2.ff 3.ff     releases 1.0.0 and 2.0.0, and 3.0.0 whose golden digest is another output's
 //! 1/ 2/ 3/           the repository as it is after each of them was published
 //! input.bin          an input
+//! photo.ppm .bmp     the same as a picture
 //! output-1.bin ...   what 1.ff and 2.ff answer
 //! calls.ff           a model that does nearly nothing, for what measures calls
+//! calls-150000.ff    the same with as many inputs
 //! ```
 
 use std::{fs, io, path::Path, time::SystemTime};
@@ -18,6 +20,8 @@ use fleetfoot_quantize::{Case, Pack};
 use fleetfoot_repository::{Expiry, Init, Online, Repository, Signers};
 use fleetfoot_trust::{SigningKey, sign_bundle};
 
+/// Columns and rows of the pictures.
+const SIDE: u32 = 8;
 /// Name of the model.
 pub const MODEL: &str = "digits";
 
@@ -31,6 +35,7 @@ pub fn make(dir: &Path) {
     let (root, targets, snapshot, timestamp, releases) = (key(1), key(2), key(3), key(4), key(5));
     put(dir, "key.bin", &releases.public());
     put(dir, "calls.ff", &crate::calls::bundle(16, &releases));
+    put(dir, "calls-150000.ff", &crate::calls::bundle(150_000, &releases));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs().cast_signed();
     let expiry = Expiry::default();
     let one = std::slice::from_ref;
@@ -43,6 +48,8 @@ pub fn make(dir: &Path) {
     put(dir, "root.json", &fs::read(repo.join("metadata/1.root.json")).expect("its root"));
     let input = input();
     put(dir, "input.bin", &input);
+    put(dir, "photo.ppm", &ppm(&input));
+    put(dir, "photo.bmp", &bmp(&input));
     for number in 1..=3 {
         let plan = plan(if number == 1 { "digits_v1" } else { "digits_v2" });
         let mut cases = fleetfoot_quantize::run_goldens(&plan, std::slice::from_ref(&input), None).expect("it runs");
@@ -72,6 +79,26 @@ fn plan(name: &str) -> Plan {
 fn input() -> Vec<u8> {
     let (shape, bytes) = crate::npz(&crate::root().join("examples/digits/digits_v1.golden.npz"), "input");
     bytes[..bytes.len() / shape[0] as usize].to_vec()
+}
+
+/// The grey values of an input, as a portable pixmap.
+fn ppm(input: &[u8]) -> Vec<u8> {
+    let pixels = input.iter().flat_map(|value| [value ^ 0x80; 3]);
+    format!("P6\n{SIDE} {SIDE}\n255\n").into_bytes().into_iter().chain(pixels).collect()
+}
+
+/// The same as a bitmap of 24 bits a pixel, the lowest row first; a row is a multiple of 4 bytes.
+fn bmp(input: &[u8]) -> Vec<u8> {
+    const HEAD_LEN: u32 = 14 + 40;
+    let body_len = 3 * SIDE * SIDE;
+    let mut file = b"BM".to_vec();
+    for number in [HEAD_LEN + body_len, 0, HEAD_LEN, 40, SIDE, SIDE, 1 | 24 << 16, 0, body_len, 0, 0, 0, 0] {
+        file.extend(number.to_le_bytes());
+    }
+    for row in input.chunks_exact(SIDE as usize).rev() {
+        file.extend(row.iter().flat_map(|value| [value ^ 0x80; 3]));
+    }
+    file
 }
 
 fn pack(number: u64, plan: &Plan, golden: &[Case], signer: [u8; 32]) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! arm [--models A,B] [--cpus A,B] [--peers A,B] [--isa auto|all|NAME] [--layers]
 //!     executed AArch64 instructions in an emulator, ours and theirs; `benches/arm/README.md`
 //! isa [--rounds N]     whether the picked instruction set is the fastest of this CPU; fails if not
+//! jni                  what a call from Kotlin costs beside one from C
 //! kernels [FILTER]     single layers with criterion, against what it measured before
 //! models [FILTER]      whole networks, the same way
 //! shadow [--blocks N] [--calls N] [--pause US]   what a candidate in the shadow costs the calls of the application
@@ -12,6 +13,7 @@
 //! ```
 
 mod arm;
+mod jni;
 mod peers;
 
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
 pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peers A,B] [--threads 1,2]
        arm [--models A,B] [--cpus A,B] [--peers litert,onnxruntime|none] [--isa auto|all|NAME] [--layers]
        isa [--rounds N]
+       jni
        kernels|models [FILTER or options of criterion]
        shadow [--blocks N] [--calls N] [--pause MICROSECONDS]
        swift";
@@ -31,6 +34,7 @@ pub(crate) const USAGE: &str = "bench: peers [--rounds N] [--models A,B] [--peer
 pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
     match args.split_first().map(|(what, rest)| (what.as_str(), rest)) {
         Some(("arm", rest)) => arm::run(tree, rest),
+        Some(("jni", [])) => jni::run(tree),
         Some(("peers", rest)) => peers::run(tree, rest),
         Some(("swift", _)) => swift::bench(tree),
         Some(("isa", rest)) => {

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! build       the libraries, and once more without updates                -> sizes, on x86-64 and AArch64
-//! install     header, shared and static library, pkg-config, CMake        -> only ff_* is exported
+//! install     header, shared and static library, pkg-config, CMake        (the check `dist` looks at what they export)
 //! tests       bindings/c/tests with gcc and clang, as C99 and C++11       -> run, and under sanitizers, valgrind and qemu-aarch64
-//! consumers   a program through pkg-config, one through CMake, the example
+//! consumers   a program through pkg-config, one through CMake, what the README shows, the example beside `fleetfoot serve`
 //! at once     without updates, with a standard library of its own in which a panic ends the process  -> its size, and that it answers
 //! ```
 
@@ -13,10 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use object::{Object, ObjectSymbol};
-
 use crate::{
-    cross,
+    cross, readme, served,
     setup::DEBIAN_RUSTC,
     shell::{Cmd, Result, Tree},
 };
@@ -48,8 +46,10 @@ const SMALL: [&str; 8] = [
     "--no-default-features",
 ];
 const LIBRARY: &str = "libfleetfoot_c.so";
+/// Of the library that is installed.
+pub(crate) const FEATURES: &[&str] = &["--features", "net"];
 const SONAME: &str = "libfleetfoot.so.0";
-const SHARED: &str = "libfleetfoot.so.0.1.0";
+pub(crate) const SHARED: &str = "libfleetfoot.so.0.1.0";
 const VERSION: &str = "0.1.0";
 /// What a program that links the static library needs beside it.
 const STATIC_LIBS: [&str; 4] = ["pthread", "dl", "m", "gcc_s"];
@@ -69,9 +69,8 @@ pub(crate) fn check(tree: &Tree) -> Result {
     let work = tree.target.join("capi");
     let world = world(tree)?;
     let prefix = work.join("prefix");
-    let libraries = build(tree, UPDATE, None, &work)?;
+    let libraries = build(tree, FEATURES, None, &work)?;
     install(tree, &libraries, &prefix)?;
-    only_ours(&prefix.join("lib").join(SHARED))?;
 
     for compiler in COMPILERS {
         for test in TESTS {
@@ -102,7 +101,7 @@ pub(crate) fn world(tree: &Tree) -> Result<PathBuf> {
 }
 
 /// Builds the libraries as others get them and tells their folder.
-fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> Result<PathBuf> {
+pub(crate) fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> Result<PathBuf> {
     let (cargo, folder) = match target {
         Some(target) => (cross::cargo(tree, "rustc", &SMALL), cross::target_folder(tree).join(target)),
         None => {
@@ -114,8 +113,13 @@ fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: &Path) -> R
     Ok(folder.join("small"))
 }
 
-/// Lays the library out as a prefix has it.
+/// Lays the library of this machine out as a prefix has it.
 pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
+    install_for(tree, libraries, prefix, "strip")
+}
+
+/// Lays the library of any machine out, with a `strip` that knows it.
+pub(crate) fn install_for(tree: &Tree, libraries: &Path, prefix: &Path, strip: &str) -> Result {
     fresh(prefix)?;
     let (include, lib) = (prefix.join("include"), prefix.join("lib"));
     let (pkg_config, cmake) = (lib.join("pkgconfig"), lib.join("cmake/fleetfoot"));
@@ -126,13 +130,12 @@ pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
     copy(&libraries.join("libfleetfoot_c.a"), &lib.join("libfleetfoot.a"))?;
     let shared = lib.join(SHARED);
     copy(&libraries.join(LIBRARY), &shared)?;
-    Cmd::new("strip").arg("--strip-unneeded").arg(&shared).run()?;
+    Cmd::new(strip).arg("--strip-unneeded").arg(&shared).run()?;
+    Cmd::new(strip).arg("--strip-debug").arg(lib.join("libfleetfoot.a")).run()?;
     link(SHARED, &lib.join(SONAME))?;
     link(SONAME, &lib.join("libfleetfoot.so"))?;
     let flags: Vec<String> = STATIC_LIBS.iter().map(|lib| format!("-l{lib}")).collect();
-    let prefix = prefix.display().to_string();
     let words = [
-        ("@PREFIX@", prefix.as_str()),
         ("@VERSION@", VERSION),
         ("@STATIC_LIBS@", &flags.join(" ")),
         ("@STATIC_LIBS_CMAKE@", &STATIC_LIBS.join(";")),
@@ -150,17 +153,6 @@ pub(crate) fn install(tree: &Tree, libraries: &Path, prefix: &Path) -> Result {
         fs::write(folder.join(name), text).map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(())
-}
-
-/// Nothing but `ff_*` is exported.
-fn only_ours(library: &Path) -> Result {
-    let bytes = fs::read(library).map_err(|e| format!("{}: {e}", library.display()))?;
-    let file = object::File::parse(&*bytes).map_err(|e| format!("{}: {e}", library.display()))?;
-    let exported: Vec<&str> =
-        file.dynamic_symbols().filter(|s| s.is_definition() && s.is_global()).filter_map(|s| s.name().ok()).collect();
-    let others: Vec<&&str> = exported.iter().filter(|name| !name.starts_with("ff_")).collect();
-    println!("{}: {} symbols exported", library.display(), exported.len());
-    if exported.len() > 30 && others.is_empty() { Ok(()) } else { Err(format!("exported: {others:?}")) }
 }
 
 fn compile(tree: &Tree, work: &Path, compiler: &[&str], test: &str, more: &[&str], prefix: &Path) -> Result<PathBuf> {
@@ -197,7 +189,7 @@ fn run(program: Cmd, tree: &Tree, test: &str, world: &Path, work: &Path, few: Op
 
 /// The same tests for AArch64, statically linked and emulated.
 fn emulated(tree: &Tree, work: &Path, world: &Path) -> Result {
-    let libraries = build(tree, &["--features", "update"], Some(cross::TARGET), work)?;
+    let libraries = build(tree, FEATURES, Some(cross::TARGET), work)?;
     for test in TESTS {
         let binary = work.join(format!("{test}-aarch64"));
         Cmd::new("aarch64-linux-gnu-gcc")
@@ -258,22 +250,44 @@ fn consumers(tree: &Tree, work: &Path, prefix: &Path, world: &Path) -> Result {
         .arg(format!("-L{}", prefix.join("lib").display()))
         .args([&rpath, "-lfleetfoot"])
         .run()?;
-    let store = work.join("watch-store");
-    fresh(&store)?;
-    for repository in ["1", "2", "3"] {
-        let said = Cmd::new(&example)
-            .arg(&store)
-            .arg(world.join(repository))
-            .arg(world.join("root.json"))
-            .arg("digits")
-            .arg(world.join("input.bin"))
-            .read()?;
-        print!("{said}");
-        if !said.contains("answer: class ") || !said.contains("event 1: ") {
-            return Err("the example does not say what it should".into());
-        }
+    served::watch(tree, world, "photo.ppm", |arguments| Cmd::new(&example).args(arguments))?;
+    newcomer(tree, work, prefix, world)
+}
+
+/// A newcomer's first result, as the README has it: at most six lines.
+fn newcomer(tree: &Tree, work: &Path, prefix: &Path, world: &Path) -> Result {
+    let examples = readme::examples(&tree.root.join("bindings/c/README.md"), "c")?;
+    readme::short(&examples[0], 6)?;
+    let source = format!(
+        "#include <fleetfoot.h>\n#include <stdio.h>\n#include <string.h>\n\
+         static unsigned char key[32], input[4096];\n\
+         static void take(const char *name, unsigned char *to, size_t len) {{\n\
+         FILE *file = fopen(name, \"rb\");\nif (file == NULL || fread(to, 1, len, file) == 0) perror(name);\nfclose(file);\n}}\n\
+         int main(void) {{\ntake(\"key.bin\", key, sizeof key);\ntake(\"input.bin\", input, sizeof input);\n{{\n{}\
+         fwrite(out, 1, n, stdout);\n}}\nreturn 0;\n}}\n",
+        examples[0]
+    );
+    let (file, binary) = (work.join("newcomer.c"), work.join("newcomer"));
+    fs::write(&file, source).map_err(|e| format!("{}: {e}", file.display()))?;
+    copy(&world.join("1.ff"), &world.join("digits-1.0.0.ff"))?;
+    Cmd::new("gcc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+        .arg(prefix.join("include"))
+        .arg(&file)
+        .arg("-o")
+        .arg(&binary)
+        .arg(format!("-L{}", prefix.join("lib").display()))
+        .arg(format!("-Wl,-rpath,{}", prefix.join("lib").display()))
+        .arg("-lfleetfoot")
+        .run()?;
+    let answer = work.join("newcomer.bin");
+    Cmd::new(&binary).dir(world).output_to(&answer)?;
+    let bytes = |path: &Path| fs::read(path).map_err(|e| format!("{}: {e}", path.display()));
+    if bytes(&answer)? == bytes(&world.join("output-1.bin"))? {
+        Ok(())
+    } else {
+        Err("the example of bindings/c/README.md answers otherwise than the model does".into())
     }
-    Ok(())
 }
 
 fn sizes(tree: &Tree, work: &Path, world: &Path) -> Result {
@@ -352,14 +366,14 @@ fn flags(target: Option<&str>) -> String {
     }
 }
 
-fn fresh(dir: &Path) -> Result {
+pub(crate) fn fresh(dir: &Path) -> Result {
     if dir.exists() {
         fs::remove_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     }
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
 }
 
-fn copy(from: &Path, to: &Path) -> Result {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result {
     fs::copy(from, to).map(drop).map_err(|e| format!("{}: {e}", from.display()))
 }
 

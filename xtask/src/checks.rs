@@ -5,7 +5,7 @@ mod lanes;
 use std::{thread, time::Duration};
 
 use crate::{
-    capi, conformance, cross, direction, firmware, hygiene, interop, kotlin, memory,
+    capi, conformance, cross, direction, dist, firmware, hygiene, interop, kotlin, memory,
     setup::{self, Area},
     shell::{Cmd, Result, Tree},
     size, swift,
@@ -48,6 +48,8 @@ const CHECKS: &[Check] = &[
     Check { name: "size", area: Some(Area::Aarch64), room: Room::Own, run: size::check },
     Check { name: "kotlin", area: Some(Area::Kotlin), room: Room::Scenario, run: kotlin::check },
     Check { name: "swift", area: Some(Area::Swift), room: Room::Scenario, run: swift::check },
+    // After capi and kotlin: it takes what they have built.
+    Check { name: "dist", area: Some(Area::Dist), room: Room::Scenario, run: dist::check },
     Check { name: "firmware", area: Some(Area::Firmware), room: Room::Own, run: firmware::check },
     Check { name: "conformance", area: Some(Area::Python), room: Room::Debug, run: conformance::check },
     Check { name: "interop", area: Some(Area::Python), room: Room::Own, run: interop::check },

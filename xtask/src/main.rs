@@ -5,6 +5,7 @@
 //! cargo xtask test [CHECK...]     every check, or the named ones; one table at the end
 //! cargo xtask fuzz [--minutes N] [TARGET...]   libFuzzer over bundles and .tflite files, 10 minutes each
 //! cargo xtask tidy                fmt, clippy and the look of the files: before you push
+//! cargo xtask dist [DIR]          everything that others build upon, in one folder: libraries, headers, jar, AAR, lists
 //! cargo xtask demo [ARGS...]      builds the program and runs `fleetfoot demo ARGS`
 //! cargo xtask xcframework DIR     builds the C interface for Apple's platforms and lays CFleetfoot.xcframework out in DIR
 //! cargo xtask bench WHAT [ARGS...] measurements: see `bench.rs`
@@ -20,12 +21,15 @@ mod checks;
 mod conformance;
 mod cross;
 mod direction;
+mod dist;
 mod firmware;
 mod fuzz;
 mod hygiene;
 mod interop;
 mod kotlin;
 mod memory;
+mod readme;
+mod served;
 mod setup;
 mod shell;
 mod size;
@@ -48,9 +52,10 @@ fn main() -> ExitCode {
         Some(("demo", rest)) => demo(&tree, rest),
         Some(("xcframework", [dir])) => swift::xcframework(&tree, dir.as_ref()),
         Some(("bench", rest)) => bench::run(&tree, rest),
+        Some(("dist", rest)) => dist::run(&tree, rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | xcframework DIR | tidy | demo [ARGS...]"
+                "usage: cargo xtask setup | test [CHECK...] | fuzz [--minutes N] [TARGET...] | bench WHAT [ARGS...] | xcframework DIR | tidy | dist [--bless] [DIR] | demo [ARGS...]"
             );
             eprintln!("checks: {}", checks::names().join(" "));
             eprintln!("targets: {}", fuzz::TARGETS.join(" "));

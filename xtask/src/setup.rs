@@ -6,8 +6,9 @@
 //! | firmware | the sources of `core`, `rust-lld`, `qemu-system-arm`, `qemu-system-riscv32` | Debian packages, the Rust toolchain |
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
 //! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
-//! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines and JUnit from Maven Central) | Debian packages |
+//! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines, JUnit and the classes of Android from Maven Central) | Debian packages |
 //! | swift | `debootstrap`, with it a Debian 13 that has Swift (3 GB), and the sources of the standard library | Debian packages, into the target folder or `FLEETFOOT_TRIXIE` |
+//! | dist | what aarch64, python and kotlin need, and the sources of `std` | as those |
 //! | deny | `cargo-deny` | crates.io, built into the target folder unless it is on PATH |
 //!
 //! Debian's `rustc-web` is a second Rust beside the usual one; it is used for cross builds only, because it brings a standard
@@ -35,9 +36,11 @@ pub(crate) enum Area {
     C,
     Kotlin,
     Swift,
+    Dist,
 }
 
-const ALL: [Area; 7] = [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin, Area::Swift];
+const ALL: [Area; 8] =
+    [Area::Aarch64, Area::Firmware, Area::Python, Area::Deny, Area::C, Area::Kotlin, Area::Swift, Area::Dist];
 
 /// What [`ensure`] left missing.
 pub(crate) struct Ready(BTreeMap<Area, String>);
@@ -78,7 +81,7 @@ pub(crate) fn ensure(tree: &Tree, areas: &[Area]) -> Ready {
             wanted.iter().filter(|n| n.areas.contains(area) && !(n.present)()).map(|n| n.package).collect();
         let fault = match area {
             _ if !absent.is_empty() => Err(format!("missing (Debian's names): {}", absent.join(" "))),
-            Area::Python => python_environment(tree),
+            Area::Python | Area::Dist => python_environment(tree),
             Area::Deny => install_cargo_deny(tree),
             Area::Firmware => rust_lld_dir().map(drop),
             Area::Swift => trixie::ensure(tree),
@@ -99,25 +102,29 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
-    Need { package: "qemu-user", areas: &[Area::Aarch64, Area::C], present: || on_path("qemu-aarch64").is_some() },
+    Need {
+        package: "qemu-user",
+        areas: &[Area::Aarch64, Area::C, Area::Dist],
+        present: || on_path("qemu-aarch64").is_some(),
+    },
     Need {
         package: "gcc-aarch64-linux-gnu",
-        areas: &[Area::Aarch64, Area::C],
+        areas: &[Area::Aarch64, Area::C, Area::Dist],
         present: || on_path("aarch64-linux-gnu-gcc").is_some(),
     },
     Need {
         package: "libc6-dev-arm64-cross",
-        areas: &[Area::Aarch64, Area::C],
+        areas: &[Area::Aarch64, Area::C, Area::Dist],
         present: || Path::new("/usr/aarch64-linux-gnu/lib/libc.so").exists(),
     },
     Need {
         package: "rustc-web",
-        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Swift],
+        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Swift, Area::Dist],
         present: || Path::new(DEBIAN_RUSTC).exists(),
     },
     Need {
         package: "libstd-rust-web-dev:arm64",
-        areas: &[Area::Aarch64, Area::C],
+        areas: &[Area::Aarch64, Area::C, Area::Dist],
         // The loader comes with it; the emulator needs that one and not the cross compiler's.
         present: || {
             Path::new("/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib").exists()
@@ -126,7 +133,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rust-web-src",
-        areas: &[Area::C, Area::Firmware, Area::Swift],
+        areas: &[Area::C, Area::Firmware, Area::Swift, Area::Dist],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need {
@@ -142,10 +149,14 @@ const NEEDS: &[Need] = &[
     Need { package: "cmake", areas: &[Area::C], present: || on_path("cmake").is_some() },
     Need { package: "make", areas: &[Area::C], present: || on_path("make").is_some() },
     Need { package: "pkg-config", areas: &[Area::C], present: || on_path("pkg-config").is_some() },
-    Need { package: "openjdk-17-jdk-headless", areas: &[Area::Kotlin], present: || on_path("javac").is_some() },
-    Need { package: "maven", areas: &[Area::Kotlin], present: || on_path("mvn").is_some() },
+    Need {
+        package: "openjdk-17-jdk-headless",
+        areas: &[Area::Kotlin, Area::Dist],
+        present: || on_path("javac").is_some(),
+    },
+    Need { package: "maven", areas: &[Area::Kotlin, Area::Dist], present: || on_path("mvn").is_some() },
     Need { package: "debootstrap", areas: &[Area::Swift], present: || on_path("debootstrap").is_some() },
-    Need { package: "python3-venv", areas: &[Area::Python], present: python_makes_environments },
+    Need { package: "python3-venv", areas: &[Area::Python, Area::Dist], present: python_makes_environments },
 ];
 
 /// Whether clang finds the libraries of its sanitizers.

@@ -114,6 +114,13 @@ impl Cmd {
         if status.code() == Some(code) { Ok(()) } else { Err(format!("{status}: {}", self.shown)) }
     }
 
+    /// Runs it with its standard output in a file.
+    pub(crate) fn output_to(mut self, file: &Path) -> Result {
+        let output = std::fs::File::create(file).map_err(|e| format!("{}: {e}", file.display()))?;
+        self.inner.stdout(output);
+        self.run()
+    }
+
     /// Runs it and returns what it wrote to standard output; its standard error is streamed.
     pub(crate) fn read(mut self) -> Result<String> {
         let output = self.inner.stdin(Stdio::null()).stderr(Stdio::inherit()).output();

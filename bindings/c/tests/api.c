@@ -334,6 +334,84 @@ static void sizes(void) {
     ff_runtime_release(sized_runtime);
 }
 
+/* An ff_error whose size no version has: every function says so, does nothing else, and leaves it alone. */
+static void wrong_errors(void) {
+    ff_model *model = release(world, 1), *made_model = NULL;
+    ff_runtime *runtime = open_runtime("errors", NULL), *made_runtime = NULL;
+    ff_session *session, *made_session = NULL;
+    ff_update *update, *made_update = NULL;
+    ff_event_queue *made_queue = NULL;
+    ff_model_info model_info;
+    ff_tensor_info info;
+    ff_run_metrics metrics;
+    ff_update_result result;
+    ff_request request;
+    ff_image image;
+    ff_runtime_options options;
+    ff_error error, before;
+    void *data = NULL;
+    const void *output = NULL;
+    const void *inputs[1];
+    void *outputs[1];
+    unsigned char byte = 0;
+    size_t len = 0;
+    int i;
+    static const uint32_t wrong[] = {0, 4, sizeof error - 1, 4097, 0xffffffffu};
+    inputs[0] = &byte;
+    outputs[0] = &byte;
+    FF_INIT(&model_info);
+    FF_INIT(&info);
+    FF_INIT(&metrics);
+    FF_INIT(&result);
+    FF_INIT(&request);
+    FF_INIT(&image);
+    FF_INIT(&options);
+    RETURNS(FF_OK, ff_session_create(model, NULL, &session, NULL));
+    RETURNS(FF_OK, ff_update_begin(runtime, "digits", 0, 0, &update, NULL));
+    for (i = 0; i < 5; i++) {
+        memset(&error, 0x5A, sizeof error);
+        error.struct_size = wrong[i];
+        before = error;
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_from_file("x", key, 1, 1, &made_model, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_from_fd(0, 0, 1, key, 1, 1, &made_model, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_from_memory("", 1, key, 1, 1, &made_model, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_get_info(model, &model_info, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_input(model, 0, &info, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_output(model, 0, &info, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_create(model, NULL, &made_session, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_input(session, 0, &data, &len, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_output(session, 0, &output, &len, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_bind_input(session, 0, input, input_len, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_bind_output(session, 0, expected, expected_len, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_run(session, NULL, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_run_batch(session, 0, inputs, outputs, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_metrics(session, &metrics, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_session_set_image(session, 0, &image, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_runtime_open(&options, &made_runtime, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_model_active(runtime, "digits", &made_model, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_outcome(runtime, model, 1, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_confirm_healthy(runtime, "digits", &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_rollback(runtime, "digits", "1.0.0", &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_status_json(runtime, NULL, 0, &len, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_poll(runtime, "digits", 0, &result, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_stage(runtime, "digits", 0, &result, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_activate(runtime, "digits", &result, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_begin(runtime, "digits", 0, 0, &made_update, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_next(update, &request, &result, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_feed(update, &byte, 1, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_update_answer(update, FF_ANSWER_WHOLE, 0, NULL, &error));
+        RETURNS(FF_ERR_STRUCT_SIZE, ff_events_subscribe(runtime, 0, &made_queue, &error));
+        CHECK(memcmp(&error, &before, sizeof error) == 0);
+    }
+    CHECK(made_model == NULL && made_session == NULL && made_runtime == NULL && made_update == NULL && made_queue == NULL && data == NULL);
+    RETURNS(FF_OK, ff_session_metrics(session, &metrics, NULL));
+    CHECK(metrics.runs == 0);
+    ff_update_release(update);
+    ff_session_release(session);
+    ff_runtime_release(runtime);
+    ff_model_release(model);
+}
+
 /* Runs `model` on the input and compares with what release 1 answers. */
 static void answers(const ff_model *model, const ff_session_options *options) {
     ff_session *session;
@@ -801,6 +879,7 @@ int main(int argc, char **argv) {
     handles();
     nulls();
     sizes();
+    wrong_errors();
     models();
     bound();
     batches();

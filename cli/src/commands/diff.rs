@@ -152,7 +152,7 @@ fn answer(path: &Path, a: &Loaded, b: &Loaded, output: &Output) -> Result<Answer
         let what = format!("the inputs differ: {shape:?} and {:?}: no data fits both models", second.shape()?);
         return Err(Failure::usage(what).help("leave out --data"));
     }
-    let data = Data::open(path)?;
+    let data = processing::open_data(path, a.model.preprocess_section())?;
     let samples = data.count(&shape)?;
     let labels = match data.labels(samples, first.classes()?.max(second.classes()?)) {
         Err(QuantizeError::NoArray { .. }) => None,

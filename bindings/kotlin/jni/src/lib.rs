@@ -52,6 +52,8 @@ methods! {
     Java_dev_fleetfoot_Native_sessionSetImage(session: jlong, index: jint, image: jlong, error: jlong) = c::ff_session_set_image(p(session), index as u32, p(image), p(error));
     /// `ff_session_run`
     Java_dev_fleetfoot_Native_sessionRun(session: jlong, cancel: jlong, error: jlong) = c::ff_session_run(p(session), p(cancel), p(error));
+    /// `ff_session_run_batch`
+    Java_dev_fleetfoot_Native_sessionRunBatch(session: jlong, n: jlong, inputs: jlong, outputs: jlong, error: jlong) = c::ff_session_run_batch(p(session), n as usize, p(inputs), p(outputs), p(error));
     /// `ff_session_metrics`
     Java_dev_fleetfoot_Native_sessionMetrics(session: jlong, metrics: jlong, error: jlong) = c::ff_session_metrics(p(session), p(metrics), p(error));
     /// `ff_cancel_create`
@@ -157,7 +159,8 @@ pub unsafe extern "system" fn Java_dev_fleetfoot_Native_text(
     }
 }
 
-/// Lengths of all structs and offsets of all their fields, a line each: `ff_event.kind 4`. Returns how many bytes that is; they are written where they fit.
+/// Lengths of all structs, offsets and lengths of all their fields, a line each: `ff_event 448`, `ff_event.kind 4 4`. Returns how many bytes that is; they
+/// are written where they fit.
 ///
 /// # Safety
 /// `to` has `room` bytes.
@@ -171,8 +174,8 @@ pub unsafe extern "system" fn Java_dev_fleetfoot_Native_layout(
     let mut lines = String::new();
     for (name, len, fields) in c::LAYOUTS {
         lines.push_str(&format!("{name} {len}\n"));
-        for (field, offset) in *fields {
-            lines.push_str(&format!("{name}.{field} {offset}\n"));
+        for (field, offset, len) in *fields {
+            lines.push_str(&format!("{name}.{field} {offset} {len}\n"));
         }
     }
     if to != 0 && lines.len() <= usize::try_from(room).unwrap_or(0) {

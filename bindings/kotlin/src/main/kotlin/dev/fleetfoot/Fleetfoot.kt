@@ -11,6 +11,7 @@ import kotlinx.coroutines.withContext
 
 /** A model that is kept up to date. */
 public class ModelConfig(
+    /** Its name in the repository. */
     public val name: String,
     /** The first root metadata: it comes with the application, never from the network. */
     public val rootJson: ByteArray,
@@ -90,6 +91,7 @@ public class Fleetfoot private constructor(private val handle: Long, models: Lis
     /** Gives up polls that are under way, and waits for them. Models and sessions live on. */
     override fun close(): Unit = Native.runtimeRelease(handle)
 
+    /** Opens stores. */
     public companion object {
         private const val WAIT_MS = 100
         private const val CLOSED = 601
@@ -104,7 +106,7 @@ public class Fleetfoot private constructor(private val handle: Long, models: Lis
         public fun openBlocking(store: File, vararg models: ModelConfig): Fleetfoot {
             val kept = ArrayList<Any>()
             fun keep(buffer: java.nio.ByteBuffer): Long = Native.address(buffer).also { kept += buffer }
-            val size = Layout["ff_model_options"]
+            val size = Layout.length("ff_model_options")
             val all = direct(size * maxOf(models.size, 1))
             for ((index, model) in models.withIndex()) {
                 val options = Struct("ff_model_options").set("attempts", model.attempts).set("min_inferences", model.minInferences)
@@ -115,7 +117,7 @@ public class Fleetfoot private constructor(private val handle: Long, models: Lis
                     options.setPointer("factory_path", keep(native(file.path))).setPointer("factory_keys", keep(keys.bytes))
                     options.set("n_factory_keys", keys.count).set("factory_threshold", keys.threshold)
                 }
-                all.slice(index * size, size).put(options.buffer.duplicate())
+                all.part(index * size, size).put(options.buffer.duplicate())
             }
             val options = Struct("ff_runtime_options").set("n_models", models.size)
             options.setPointer("store_dir", keep(native(store.path))).setPointer("models", keep(all))

@@ -1,9 +1,11 @@
 package dev.fleetfoot
 
-/**
- * What went wrong. [code] is a number of `docs/errors.md` and never changes its meaning; the classes say what a caller can do about it.
- */
-public sealed class FleetfootException(message: String, public val code: Int) : RuntimeException(message) {
+/** What went wrong. The classes say what a caller can do about it. */
+public sealed class FleetfootException(
+    message: String,
+    /** A number of `docs/errors.md`, which never changes its meaning. */
+    public val code: Int,
+) : RuntimeException(message) {
     /** A value that is not allowed, or a file that is none. */
     public class InvalidArgument(message: String, code: Int) : FleetfootException(message, code)
 
@@ -13,8 +15,13 @@ public sealed class FleetfootException(message: String, public val code: Int) : 
     /** Another call on this object is under way. */
     public class Busy(message: String, code: Int) : FleetfootException(message, code)
 
-    /** A buffer or a tensor does not fit; [tensor] says which, or is -1. */
-    public class TensorMismatch(message: String, code: Int, public val tensor: Int) : FleetfootException(message, code)
+    /** A buffer or a tensor does not fit. */
+    public class TensorMismatch(
+        message: String,
+        code: Int,
+        /** The input or output at fault, or -1. */
+        public val tensor: Int,
+    ) : FleetfootException(message, code)
 
     /** The bytes of a bundle are damaged, or its plan is not sound. */
     public class ModelInvalid(message: String, code: Int) : FleetfootException(message, code)

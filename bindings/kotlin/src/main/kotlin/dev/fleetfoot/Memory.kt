@@ -5,43 +5,62 @@ import java.nio.ByteOrder
 
 /** Where the fields of the C structs are, as the library itself says. */
 internal object Layout {
-    private val offsets: Map<String, Int> = run {
+    private val lines: Map<String, List<Int>> = run {
         val room = ByteBuffer.allocateDirect(1 shl 15)
         val len = Native.layout(Native.address(room), room.capacity())
         check(len <= room.capacity()) { "the layout of the library is $len bytes long" }
         val bytes = ByteArray(len)
         room.get(bytes)
-        bytes.decodeToString().lines().filter { it.isNotEmpty() }.associate { it.substringBefore(' ') to it.substringAfter(' ').toInt() }
+        bytes.decodeToString().lines().filter { it.isNotEmpty() }.map { it.split(' ') }.associate { it[0] to it.drop(1).map(String::toInt) }
     }
 
-    /** The length of a struct (`ff_event`) or the offset of a field (`ff_event.kind`). */
-    operator fun get(name: String): Int = offsets[name] ?: error("libfleetfoot_jni has no $name")
+    /** The length of a struct (`ff_event`). */
+    fun length(struct: String): Int = line(struct)[0]
+
+    /** The offset of a field (`ff_event.kind`) that is one number of [size] bytes, or several where [isArray]. */
+    fun offset(field: String, size: Int, isArray: Boolean): Int {
+        val (offset, len) = line(field)
+        check(if (isArray) len > size && len % size == 0 else len == size) { "$field of the native library has $len bytes" }
+        return offset
+    }
+
+    /** Bytes of a pointer, and of a length. */
+    val pointer: Int get() = line("ff_request.path")[1]
+
+    private fun line(name: String) = lines[name] ?: error("the native library has no $name")
 }
 
-/** A C struct in memory of its own. Fields are read and written by their names in the header. */
+/** A C struct in memory of its own. Fields are read and written by their names in the header; those that are arrays are called with an index. */
 internal class Struct(private val name: String) {
-    val buffer: ByteBuffer = direct(Layout[name])
+    val buffer: ByteBuffer = direct(Layout.length(name))
     val address: Long = Native.address(buffer)
 
     init {
         buffer.putInt(0, buffer.capacity())
     }
 
-    private fun at(field: String) = Layout["$name.$field"]
+    private fun at(field: String, size: Int) = Layout.offset("$name.$field", size, isArray = false)
+    private fun at(field: String, size: Int, index: Int) = Layout.offset("$name.$field", size, isArray = true) + size * index
 
-    fun int(field: String, index: Int = 0): Int = buffer.getInt(at(field) + 4 * index)
-    fun long(field: String): Long = buffer.getLong(at(field))
-    fun float(field: String): Float = buffer.getFloat(at(field))
-    fun pointer(field: String): Long = if (POINTER == 8) long(field) else int(field).toUInt().toLong()
-    fun set(field: String, value: Int, index: Int = 0): Struct = apply { buffer.putInt(at(field) + 4 * index, value) }
-    fun set(field: String, value: Float, index: Int): Struct = apply { buffer.putFloat(at(field) + 4 * index, value) }
-    fun setPointer(field: String, value: Long, index: Int = 0): Struct = apply { putPointer(buffer, at(field) + POINTER * index, value) }
+    fun int(field: String): Int = buffer.getInt(at(field, 4))
+    fun int(field: String, index: Int): Int = buffer.getInt(at(field, 4, index))
+    fun long(field: String): Long = buffer.getLong(at(field, 8))
+    fun float(field: String): Float = buffer.getFloat(at(field, 4))
+    fun pointer(field: String): Long = getPointer(buffer, at(field, POINTER))
+    fun set(field: String, value: Int): Struct = apply { buffer.putInt(at(field, 4), value) }
+    fun set(field: String, value: Int, index: Int): Struct = apply { buffer.putInt(at(field, 4, index), value) }
+    fun set(field: String, value: Float, index: Int): Struct = apply { buffer.putFloat(at(field, 4, index), value) }
+    fun setPointer(field: String, value: Long): Struct = apply { putPointer(buffer, at(field, POINTER), value) }
+    fun setPointer(field: String, value: Long, index: Int): Struct = apply { putPointer(buffer, at(field, POINTER, index), value) }
 
-    fun bytes(field: String, len: Int): ByteArray = ByteArray(len) { buffer.get(at(field) + it) }
+    fun bytes(field: String, len: Int): ByteArray {
+        val from = at(field, 1, 0)
+        return ByteArray(len) { buffer.get(from + it) }
+    }
 
     /** A text inside of the struct, which ends with a zero. */
     fun text(field: String): String {
-        val from = at(field)
+        val from = at(field, 1, 0)
         val len = (from until buffer.capacity()).first { buffer.get(it) == 0.toByte() } - from
         return bytes(field, len).decodeToString()
     }
@@ -50,7 +69,7 @@ internal class Struct(private val name: String) {
     fun textAt(field: String): String? = pointer(field).takeIf { it != 0L }?.let(::text)
 }
 
-internal val POINTER: Int = (Layout["ff_request.etag"] - Layout["ff_request.path"])
+internal val POINTER: Int = Layout.pointer
 
 internal fun direct(len: Int): ByteBuffer = ByteBuffer.allocateDirect(len).order(ByteOrder.nativeOrder())
 
@@ -58,7 +77,7 @@ internal fun putPointer(buffer: ByteBuffer, at: Int, value: Long) {
     if (POINTER == 8) buffer.putLong(at, value) else buffer.putInt(at, value.toInt())
 }
 
-internal fun getPointer(buffer: ByteBuffer): Long = if (POINTER == 8) buffer.getLong(0) else buffer.getInt(0).toUInt().toLong()
+internal fun getPointer(buffer: ByteBuffer, at: Int = 0): Long = if (POINTER == 8) buffer.getLong(at) else buffer.getInt(at).toUInt().toLong()
 
 /** Bytes in memory that C can read. */
 internal fun native(bytes: ByteArray): ByteBuffer = direct(maxOf(bytes.size, 1)).put(bytes).rewind() as ByteBuffer
@@ -77,7 +96,9 @@ private fun text(from: Long): String {
 }
 
 /** The `ff_error` of a thread: every call is on one thread from its beginning to its end. */
-private val errors: ThreadLocal<Struct> = ThreadLocal.withInitial { Struct("ff_error") }
+private val errors = object : ThreadLocal<Struct>() {
+    override fun initialValue() = Struct("ff_error")
+}
 
 /** Calls a function with the address of an `ff_error`, and throws what it says. */
 internal inline fun call(function: (Long) -> Int) {
@@ -86,7 +107,7 @@ internal inline fun call(function: (Long) -> Int) {
     if (status != 0) throw failure(status, error)
 }
 
-internal fun threadError(): Struct = errors.get()
+internal fun threadError(): Struct = checkNotNull(errors.get())
 
 internal fun failure(status: Int, error: Struct): RuntimeException {
     // What went wrong with the ff_error itself is not written into it.
@@ -101,7 +122,19 @@ internal inline fun make(function: (out: Long, error: Long) -> Int): Long {
     return getPointer(out)
 }
 
-/** Keeps a buffer alive until here: its address was handed to C. */
+/** Keeps buffers alive until here: their addresses were handed to C. (`Reference.reachabilityFence` came with Android 9.) */
 internal fun alive(vararg buffers: Any?) {
-    java.lang.ref.Reference.reachabilityFence(buffers)
+    anchor = buffers
+    anchor = null
+}
+
+@Volatile
+private var anchor: Any? = null
+
+/** `len` bytes of a direct buffer from `from` on. (`slice(from, len)` came with Android 14.) */
+internal fun ByteBuffer.part(from: Int, len: Int): ByteBuffer {
+    val all = duplicate()
+    all.limit(from + len)
+    all.position(from)
+    return all.slice()
 }

@@ -7,13 +7,19 @@ import kotlinx.coroutines.withContext
 
 /** What the signed header of a bundle says, and its inputs and outputs. */
 public data class ModelInfo(
+    /** Name of the model. */
     val name: String,
+    /** Release label, such as `1.2.0`. */
     val version: String,
+    /** Release number: higher is newer. */
     val number: Long,
     /** SHA-256 of the bundle, in hexadecimal digits. */
     val sha256: String,
+    /** Inputs, in order. */
     val inputs: List<TensorInfo>,
+    /** Outputs, in order. */
     val outputs: List<TensorInfo>,
+    /** Bytes of memory that a session of one thread needs. */
     val arenaBytes: Long,
 )
 
@@ -29,11 +35,13 @@ public class Keys(private val keys: List<ByteArray>, internal val threshold: Int
 
 /** A verified model. Immutable; any number of sessions and threads may share it. Closing it leaves its sessions alone. */
 public class Model internal constructor(internal val handle: Long) : AutoCloseable {
+    /** Names, numbers, inputs and outputs. */
     public val info: ModelInfo = describe()
 
     /** A session: memory for one inference at a time. */
     public fun newSession(options: SessionOptions = SessionOptions()): Session = Session(this, options)
 
+    /** Closes the handle. Sessions keep what they need of the model. */
     override fun close(): Unit = Native.modelRelease(handle)
 
     private fun describe(): ModelInfo {
@@ -55,6 +63,7 @@ public class Model internal constructor(internal val handle: Long) : AutoCloseab
         return TensorInfo(info.textAt("name").orEmpty(), DType.of(info.int("dtype")), shape, len, info.float("scale"), info.int("zero_point"))
     }
 
+    /** Opens models from bundles. */
     public companion object {
         /** Maps and verifies a bundle. */
         public suspend fun open(file: File, keys: Keys): Model = withContext(Dispatchers.IO) { openBlocking(file, keys) }

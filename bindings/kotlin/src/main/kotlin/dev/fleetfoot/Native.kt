@@ -3,17 +3,18 @@ package dev.fleetfoot
 import java.nio.ByteBuffer
 
 /**
- * The functions of `fleetfoot.h`, numbers only: handles, and addresses of direct buffers. The library is `libfleetfoot_jni`, found as
- * [System.loadLibrary] does, or at the path in the system property `fleetfoot.library`.
+ * The functions of `fleetfoot.h`, numbers only: handles, and addresses of direct buffers. The library is `libfleetfoot_jni`, on Android `libfleetfoot`, found as
+ * [System.loadLibrary] does, or at the path in the system property `fleetfoot.library`. `ffi/tests/kotlin.rs` holds this list against the header and the library.
  */
 internal object Native {
     init {
         val path = System.getProperty("fleetfoot.library")
-        if (path != null) System.load(path) else System.loadLibrary("fleetfoot_jni")
-        check(abiVersion() ushr 16 == ABI_MAJOR) { "libfleetfoot_jni has another interface: ${abiVersion() ushr 16}, not $ABI_MAJOR" }
+        val name = if (System.getProperty("java.vm.name") == "Dalvik") "fleetfoot" else "fleetfoot_jni"
+        if (path != null) System.load(path) else System.loadLibrary(name)
+        check(abiVersion() ushr 16 == ABI_MAJOR) { "the native library has another interface: ${abiVersion() ushr 16}, not $ABI_MAJOR" }
     }
 
-    private const val ABI_MAJOR = 1
+    internal const val ABI_MAJOR = 1
 
     @JvmStatic external fun modelFromFile(path: Long, keys: Long, nKeys: Int, threshold: Int, out: Long, error: Long): Int
     @JvmStatic external fun modelFromFd(fd: Int, offset: Long, length: Long, keys: Long, nKeys: Int, threshold: Int, out: Long, error: Long): Int
@@ -26,6 +27,7 @@ internal object Native {
     @JvmStatic external fun sessionOutput(session: Long, index: Int, data: Long, len: Long, error: Long): Int
     @JvmStatic external fun sessionSetImage(session: Long, index: Int, image: Long, error: Long): Int
     @JvmStatic external fun sessionRun(session: Long, cancel: Long, error: Long): Int
+    @JvmStatic external fun sessionRunBatch(session: Long, n: Long, inputs: Long, outputs: Long, error: Long): Int
     @JvmStatic external fun sessionMetrics(session: Long, metrics: Long, error: Long): Int
     @JvmStatic external fun cancelCreate(out: Long): Int
     @JvmStatic external fun runtimeOpen(options: Long, out: Long, error: Long): Int

@@ -1,6 +1,7 @@
 package dev.fleetfoot
 
 import java.nio.ByteBuffer
+import java.util.concurrent.atomic.AtomicReference
 import kotlin.coroutines.cancellation.CancellationException
 import kotlin.coroutines.resume
 import kotlin.coroutines.resumeWithException
@@ -13,41 +14,34 @@ import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.suspendCancellableCoroutine
 import kotlinx.coroutines.withContext
 
-/** [threads] that run, the caller's among them; [timed]: read the clock around every run, for [Session.metrics]. */
-public data class SessionOptions(val threads: Int = 1, val timed: Boolean = false)
+/** How a session runs. */
+public data class SessionOptions(
+    /** Threads that run, the caller's among them, 1 to 64. Outputs are the same bytes for any number. */
+    val threads: Int = 1,
+    /** Read the clock around every run, for [Session.metrics]. */
+    val timed: Boolean = false,
+)
 
 /** What a session counted; times are those of the last runs of a session that is timed. */
 public data class RunMetrics(
+    /** Runs that came to their end, of batches each item. */
     val runs: Long,
+    /** Bytes of the memory that the model runs in. */
     val arenaBytes: Long,
+    /** Runs that the times are of, at most the last 512. */
     val timedRuns: Int,
+    /** Time of the last run. */
     val last: Duration,
+    /** Shortest time. */
     val min: Duration,
+    /** Half of the runs took no longer. */
     val p50: Duration,
+    /** 95 of 100 runs took no longer. */
     val p95: Duration,
+    /** 99 of 100 runs took no longer. */
     val p99: Duration,
+    /** Longest time. */
     val max: Duration,
-)
-
-/** How an image lies in memory. */
-public enum class PixelFormat(internal val code: Int) { RGBA_8888(1), BGRA_8888(2), NV12(3), NV21(4) }
-
-/**
- * An image in direct buffers. [strides] are the bytes from one row of a plane to the next; [rotationDegrees] turns it clockwise first; [fullRange] is for
- * luma and chroma of 0 to 255, as cameras of phones give them. `real = (pixel - mean) / std` for each of red, green and blue; without [std] the model takes
- * pixels as they are.
- */
-public class Image(
-    public val format: PixelFormat,
-    public val width: Int,
-    public val height: Int,
-    public val planes: List<ByteBuffer>,
-    public val strides: List<Int>,
-    public val rotationDegrees: Int = 0,
-    public val bilinear: Boolean = true,
-    public val fullRange: Boolean = true,
-    public val mean: FloatArray = FloatArray(3),
-    public val std: FloatArray = FloatArray(3),
 )
 
 /**
@@ -57,7 +51,8 @@ public class Image(
 public class Session internal constructor(model: Model, options: SessionOptions) : AutoCloseable {
     /** The memory is ours, so that tensors stay valid whatever happens to the session. */
     private val arena: ByteBuffer
-    private val handle: Long
+    private val used = AtomicReference<ByteBuffer>()
+    internal val handle: Long
     private val inputs: List<Tensor>
     private val outputs: List<Tensor>
 
@@ -68,8 +63,7 @@ public class Session internal constructor(model: Model, options: SessionOptions)
         while (made == null) {
             val memory = aligned(Math.toIntExact(len))
             val asked = Struct("ff_session_options").set("threads", options.threads).set("flags", if (options.timed) 1 else 0)
-            asked.setPointer("arena", Native.address(memory))
-            putPointer(asked.buffer, Layout["ff_session_options.arena_len"], memory.capacity().toLong())
+            asked.setPointer("arena", Native.address(memory)).setPointer("arena_len", memory.capacity().toLong())
             try {
                 made = memory to make { out, error -> Native.sessionCreate(model.handle, asked.address, out, error) }
             } catch (e: FleetfootException.TensorMismatch) {
@@ -118,24 +112,53 @@ public class Session internal constructor(model: Model, options: SessionOptions)
     /** Runs a few times, so that the first inference that counts is not the first one. */
     public fun warmUp(runs: Int = 1): Unit = repeat(runs) { run(0) }
 
-    /** Makes [image] the content of input [index]: turned, stretched, normalised, quantized. */
+    /**
+     * Makes [image] the content of input [index], whose shape is `[1, h, w, 3]` (RGB) or `[1, h, w, 1]` (grey): turned, stretched to h x w, normalised, quantized. In one
+     * pass, with integers: all devices get the same bytes. Throws [FleetfootException.InvalidArgument] (613) where this is no image, or the input takes none.
+     */
     public fun setImage(image: Image, index: Int = 0) {
         val at = Struct("ff_image").set("format", image.format.code).set("width", image.width).set("height", image.height)
-        val planes = if (image.format.code < PixelFormat.NV12.code) 1 else 2
-        for (plane in 0 until planes) {
-            val buffer = image.planes.getOrNull(plane) ?: throw FleetfootException.InvalidArgument("plane $plane is missing", IMAGE)
-            val stride = image.strides.getOrNull(plane) ?: throw FleetfootException.InvalidArgument("stride $plane is missing", IMAGE)
-            val rows = if (plane == 0) image.height else (image.height + 1) / 2
-            val row = if (planes == 1) 4L * image.width else if (plane == 0) image.width.toLong() else 2L * ((image.width + 1) / 2)
-            if (!buffer.isDirect || image.width <= 0 || rows <= 0 || buffer.capacity() < (rows - 1L) * stride + row) {
-                throw FleetfootException.InvalidArgument("plane $plane is too small, or no direct buffer", IMAGE)
-            }
-            at.setPointer("plane", Native.address(buffer), plane).set("stride", stride, plane)
+        for ((number, plane) in image.checked().withIndex()) {
+            at.setPointer("plane", plane.address, number).set("stride", plane.stride, number)
         }
         at.set("rotation_degrees", image.rotationDegrees).set("filter", if (image.bilinear) 1 else 0).set("full_range", if (image.fullRange) 1 else 0)
         for (channel in 0 until 3) at.set("mean", image.mean[channel], channel).set("std", image.std[channel], channel)
         call { Native.sessionSetImage(handle, index, at.address, it) }
         alive(at, image)
+    }
+
+    /**
+     * [items] inferences in one call, spread over the threads of the session, on [dispatcher]. It cannot be cancelled once it has begun. See [runBatchBlocking].
+     */
+    public suspend fun runBatch(items: Int, inputs: List<ByteBuffer>, outputs: List<ByteBuffer>, dispatcher: CoroutineDispatcher = Dispatchers.Default): Unit =
+        withContext(dispatcher) { runBatchBlocking(items, inputs, outputs) }
+
+    /**
+     * [items] inferences in one call in this thread and those of the session. `inputs[i]` is a direct buffer with input i of all items, one behind the other from its
+     * beginning, and `outputs[i]` one with room for output i of all items. Items are copied in and out once; [input] and [output] are not used.
+     */
+    public fun runBatchBlocking(items: Int, inputs: List<ByteBuffer>, outputs: List<ByteBuffer>) {
+        if (items < 0) throw FleetfootException.InvalidArgument("$items items", ARGUMENT)
+        val (from, to) = pointers("input", items, inputs, this.inputs) to pointers("output", items, outputs, this.outputs)
+        call { Native.sessionRunBatch(handle, items.toLong(), Native.address(from), Native.address(to), it) }
+        alive(from, to, inputs, outputs, arena)
+    }
+
+    /** The addresses of the buffers of a batch, one behind the other as C takes them. */
+    private fun pointers(what: String, items: Int, buffers: List<ByteBuffer>, tensors: List<Tensor>): ByteBuffer {
+        if (buffers.size != tensors.size) {
+            throw FleetfootException.TensorMismatch("the model has ${tensors.size} ${what}s, ${buffers.size} were given", LENGTH, -1)
+        }
+        val all = direct(POINTER * maxOf(buffers.size, 1))
+        for ((index, buffer) in buffers.withIndex()) {
+            val need = items.toLong() * tensors[index].info.byteLength
+            if (!buffer.isDirect || buffer.capacity() < need || what == "output" && buffer.isReadOnly) {
+                val why = "$what $index of $items items has $need bytes in a direct buffer, ${buffer.capacity()} were given"
+                throw FleetfootException.TensorMismatch(why, LENGTH, index)
+            }
+            putPointer(all, POINTER * index, Native.address(buffer))
+        }
+        return all
     }
 
     /** What this session counted. */
@@ -149,11 +172,13 @@ public class Session internal constructor(model: Model, options: SessionOptions)
         )
     }
 
+    /** Closes the session; waits for a run that is under way. Tensors stay valid. */
     override fun close(): Unit = Native.sessionRelease(handle)
 
     private fun run(cancel: Long) {
         call { Native.sessionRun(handle, cancel, it) }
-        alive(arena)
+        // The memory must outlive the call, also where this was the last use of the session; this store comes after it and costs a nanosecond.
+        used.lazySet(arena)
     }
 
     private fun view(info: TensorInfo, place: (data: Long, len: Long, error: Long) -> Int): Tensor {
@@ -161,7 +186,7 @@ public class Session internal constructor(model: Model, options: SessionOptions)
         call { place(Native.address(data), Native.address(len), it) }
         val from = Math.toIntExact(getPointer(data) - Native.address(arena))
         // A slice keeps the whole arena alive.
-        return Tensor(info, arena.slice(from, info.byteLength))
+        return Tensor(info, arena.part(from, info.byteLength))
     }
 
     private fun none(what: String, index: Int) = FleetfootException.TensorMismatch("there is no $what $index", NO_SUCH_TENSOR, index)
@@ -169,13 +194,14 @@ public class Session internal constructor(model: Model, options: SessionOptions)
     private companion object {
         const val ARENA_TOO_SMALL = 306
         const val NO_SUCH_TENSOR = 307
-        const val IMAGE = 613
+        const val ARGUMENT = 606
+        const val LENGTH = 609
         const val ALIGN = 64
 
         fun aligned(len: Int): ByteBuffer {
             val room = direct(len + ALIGN)
             val skip = (ALIGN - (Native.address(room) % ALIGN).toInt()) % ALIGN
-            return room.slice(skip, len)
+            return room.part(skip, len)
         }
     }
 }

@@ -4,8 +4,25 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /** Element type of a tensor. */
-public enum class DType(internal val code: Int, public val byteLength: Int) {
-    INT8(1, 1), UINT8(2, 1), INT32(3, 4), INT64(4, 8), FLOAT32(5, 4);
+public enum class DType(
+    internal val code: Int,
+    /** Bytes of an element. */
+    public val byteLength: Int,
+) {
+    /** -128 to 127, quantized. */
+    INT8(1, 1),
+
+    /** 0 to 255, quantized. */
+    UINT8(2, 1),
+
+    /** Whole numbers of 32 bits. */
+    INT32(3, 4),
+
+    /** Whole numbers of 64 bits. */
+    INT64(4, 8),
+
+    /** Real numbers of 32 bits. */
+    FLOAT32(5, 4);
 
     internal companion object {
         fun of(code: Int): DType = entries.firstOrNull { it.code == code } ?: throw FleetfootException.Unknown("element type $code", 606)
@@ -14,12 +31,17 @@ public enum class DType(internal val code: Int, public val byteLength: Int) {
 
 /** An input or output: `real = (q - zeroPoint) * scale`. */
 public data class TensorInfo(
+    /** Its name in the source model. */
     val name: String,
+    /** Type of its elements. */
     val dtype: DType,
     /** Extents, outermost first; images are `[n, h, w, c]`. */
     val shape: List<Int>,
+    /** Bytes of all elements. */
     val byteLength: Int,
+    /** What a step of q is worth. */
     val scale: Float,
+    /** The q of 0. */
     val zeroPoint: Int,
 )
 
@@ -27,7 +49,11 @@ public data class TensorInfo(
  * An input or output of a session, in the memory that the model runs in: nothing is copied. An input is written before every run, which may
  * overwrite it; an output is read after it. The memory stays valid after the session is closed.
  */
-public class Tensor internal constructor(public val info: TensorInfo, memory: ByteBuffer) {
+public class Tensor internal constructor(
+    /** Name, type, shape and scale. */
+    public val info: TensorInfo,
+    memory: ByteBuffer,
+) {
     /** Its bytes: direct, in the byte order of the machine, position 0, limit [TensorInfo.byteLength]. */
     public val buffer: ByteBuffer = memory.order(ByteOrder.nativeOrder())
 

@@ -11,18 +11,54 @@ public sealed interface UpdateResult {
     /** The same for people. */
     public val text: String
 
+    /** Nothing newer may be taken. */
     public data class UpToDate(override val text: String) : UpdateResult
-    public data class Staged(val version: String, override val text: String) : UpdateResult
-    public data class Trial(val version: String, override val text: String) : UpdateResult
-    public data class Active(val version: String, override val text: String) : UpdateResult
 
-    /** [code]: why, 401 to 417. */
-    public data class Rejected(val version: String, val code: Int, override val text: String) : UpdateResult
-    public data class Deferred(val version: String, val code: Int, val retryAt: Long, override val text: String) : UpdateResult
+    /** A version waits for [Updates.activate]. */
+    public data class Staged(
+        /** Its release label. */
+        val version: String,
+        override val text: String,
+    ) : UpdateResult
+
+    /** A version serves on trial. */
+    public data class Trial(
+        /** Its release label. */
+        val version: String,
+        override val text: String,
+    ) : UpdateResult
+
+    /** A version became active. */
+    public data class Active(
+        /** Its release label. */
+        val version: String,
+        override val text: String,
+    ) : UpdateResult
+
+    /** A version is out. */
+    public data class Rejected(
+        /** Its release label. */
+        val version: String,
+        /** Why, a number of `docs/errors.md`. */
+        val code: Int,
+        override val text: String,
+    ) : UpdateResult
+
+    /** A version waits. */
+    public data class Deferred(
+        /** Its release label. */
+        val version: String,
+        /** Why, a number of `docs/errors.md`. */
+        val code: Int,
+        /** When it goes on, seconds since 1970. */
+        val retryAt: Long,
+        override val text: String,
+    ) : UpdateResult
 
     /** One that later versions know. */
     public data class Other(override val text: String) : UpdateResult
 
+    /** Nothing for applications. */
     public companion object {
         internal fun of(result: Struct): UpdateResult {
             val (version, text, code) = Triple(result.text("version"), result.text("text"), result.int("code"))

@@ -19,11 +19,6 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 
-internal val world = File(System.getProperty("fleetfoot.world"))
-internal val keys = Keys(listOf(File(world, "key.bin").readBytes()))
-
-internal fun file(name: String): ByteArray = File(world, name).readBytes()
-
 /** Plays `tests/scenario.txt`. */
 class ScenarioTest {
     @TempDir

@@ -1,8 +1,11 @@
 package dev.fleetfoot
 
+import com.sun.management.ThreadMXBean
 import com.sun.net.httpserver.HttpServer
 import java.io.File
+import java.lang.management.ManagementFactory
 import java.net.InetSocketAddress
+import java.nio.ByteBuffer
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -57,6 +60,60 @@ class BindingTest {
             assertArrayEquals(before, session.output().toFloatArray())
             assertThrows(FleetfootException.Closed::class.java) { session.runBlocking() }
             assertThrows(FleetfootException.Closed::class.java) { session.metrics() }
+        }
+    }
+
+    @Test
+    fun batches() = runBlocking {
+        val (input, expected) = file("input.bin") to file("output-1.bin")
+        Model.openBlocking(File(world, "1.ff"), keys).use { model ->
+            for (threads in listOf(1, 3)) {
+                model.newSession(SessionOptions(threads)).use { session ->
+                    val (from, to) = direct(5 * input.size) to direct(5 * expected.size + 1)
+                    repeat(5) { from.put(input) }
+                    session.runBatch(5, listOf(from), listOf(to))
+                    to.rewind()
+                    repeat(5) { assertArrayEquals(expected, ByteArray(expected.size).also { item -> to.get(item) }) }
+                    assertEquals(0, to.get())
+                    assertEquals(5, session.metrics().runs)
+                    session.runBatchBlocking(0, listOf(direct(0)), listOf(direct(0)))
+                    fun refused(code: Int, items: Int, inputs: List<ByteBuffer>, outputs: List<ByteBuffer>) {
+                        val fault = assertThrows(FleetfootException::class.java) { session.runBatchBlocking(items, inputs, outputs) }
+                        assertEquals(code, fault.code, fault.message)
+                    }
+                    refused(606, -1, listOf(from), listOf(to))
+                    refused(609, 6, listOf(from), listOf(to))
+                    refused(609, 5, listOf(from), listOf(direct(5 * expected.size - 1)))
+                    refused(609, 1, listOf(ByteBuffer.allocate(input.size)), listOf(to))
+                    refused(609, 1, listOf(from), listOf(to.asReadOnlyBuffer()))
+                    refused(609, 1, emptyList(), listOf(to))
+                    refused(609, 1, listOf(from), listOf(to, to))
+                    refused(609, Int.MAX_VALUE, listOf(from), listOf(to))
+                    session.close()
+                    refused(601, 1, listOf(from), listOf(to))
+                }
+            }
+        }
+    }
+
+    /** Inputs and outputs are where the model runs, and a run makes no garbage. */
+    @Test
+    fun nothingIsCopied() {
+        Model.openBlocking(File(world, "1.ff"), keys).use { model ->
+            model.newSession().use { session ->
+                val place = direct(8)
+                call { Native.sessionInput(session.handle, 0, Native.address(place), Native.address(direct(8)), it) }
+                assertEquals(getPointer(place), Native.address(session.input().buffer))
+                call { Native.sessionOutput(session.handle, 0, Native.address(place), Native.address(direct(8)), it) }
+                assertEquals(getPointer(place), Native.address(session.output().buffer))
+                val threads = ManagementFactory.getThreadMXBean() as ThreadMXBean
+                val mine = Thread.currentThread().id
+                session.warmUp(10_000)
+                val before = threads.getThreadAllocatedBytes(mine)
+                repeat(100_000) { session.runBlocking() }
+                val perRun = (threads.getThreadAllocatedBytes(mine) - before) / 100_000.0
+                assertTrue(perRun < 1, "$perRun bytes a run")
+            }
         }
     }
 

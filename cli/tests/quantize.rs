@@ -214,7 +214,7 @@ fn bad_input_of_quantize() {
     check("a dynamic shape", &["dynamic.onnx", "--data", "x.npz"], 4, &words);
     with("nan.onnx", &|m| m.constants.get_mut("w").expect("weights").data[3] = 0x7f);
     with("nan.onnx", &|m| {
-        m.constants.get_mut("w").expect("weights").data[..4].copy_from_slice(&f32::NAN.to_le_bytes())
+        m.constants.get_mut("w").expect("weights").data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     });
     check("NaN", &["nan.onnx", "--data", "x.npz"], 2, &["nan.onnx", "'w'", "earlier checkpoint"]);
     with("zero.onnx", &|m| m.constants.get_mut("v").expect("weights").data.fill(0));

@@ -2,10 +2,10 @@
 //! many there are.
 
 use std::{
-    cell::OnceCell,
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use fleetfoot_format::{
@@ -40,7 +40,7 @@ struct RawData {
     /// The section *preprocess*.
     section: Vec<u8>,
     /// Shape of the input of the model, once [`Data::count`] was asked.
-    input: OnceCell<Vec<usize>>,
+    input: OnceLock<Vec<usize>>,
 }
 
 impl Data {
@@ -51,7 +51,7 @@ impl Data {
     pub fn open_raw(path: &Path, section: &[u8]) -> Result<Self, Error> {
         Program::parse(section).map_err(RawError::from)?;
         let files = if path.is_dir() { raw_files(path)? } else { vec![path.to_owned()] };
-        let raw = RawData { files, section: section.to_vec(), input: OnceCell::new() };
+        let raw = RawData { files, section: section.to_vec(), input: OnceLock::new() };
         let (path, dtype, shape) = (path.to_owned(), "f4".into(), Vec::new());
         Ok(Self { path, name: None, dtype, shape, raw: Some(raw) })
     }
@@ -253,6 +253,9 @@ impl Data {
     }
 }
 
+/// Takes the number of a sample and its values.
+type Each<'a> = dyn FnMut(usize, &[f32]) -> Result<(), Error> + 'a;
+
 impl RawData {
     fn count(&self, input: &[usize]) -> Result<usize, Error> {
         let _ = self.input.set(input.to_vec());
@@ -268,7 +271,7 @@ impl RawData {
         Ok(count)
     }
 
-    fn each(&self, limit: usize, each: &mut dyn FnMut(usize, &[f32]) -> Result<(), Error>) -> Result<(), Error> {
+    fn each(&self, limit: usize, each: &mut Each<'_>) -> Result<(), Error> {
         let program = self.program()?;
         let inputs = self.files.iter().map(|file| read_raw(file, Some(&program)).map(|inputs| (file, inputs)));
         let mut number = 0;

@@ -138,8 +138,7 @@ fn pack(tree: &Tree, work: &Path, name: &str, model: &Path, settings: Option<&st
     } else {
         pack = pack.arg("pack");
     }
-    pack
-        .arg(model.with_extension("tflite"))
+    pack.arg(model.with_extension("tflite"))
         .args(["--name", name, "--version", "1.0.0", "--golden"])
         .arg(model.with_extension("golden.npz"))
         .arg("--key")

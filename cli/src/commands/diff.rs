@@ -6,7 +6,7 @@ use std::{
 };
 
 use fleetfoot::{Kernels, Session};
-use fleetfoot_quantize::{Data, QuantizeError};
+use fleetfoot_quantize::QuantizeError;
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     failure::Failure,
     models::{self, Loaded},
     output::{Output, table},
+    processing,
 };
 
 /// Compare two models: decisions that flip, time, memory, bytes.

@@ -4,13 +4,13 @@
 use std::{fs, path::Path};
 
 /// A file of the repository.
-pub fn source(path: &str) -> String {
+pub(crate) fn source(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// C without comments.
-pub fn without_comments(text: &str) -> String {
+pub(crate) fn without_comments(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
     while let Some((before, comment)) = rest.split_once("/*") {
@@ -23,15 +23,15 @@ pub fn without_comments(text: &str) -> String {
 
 /// A function of the header: its name, what it returns, and the types of its parameters, such as `const ff_model *`.
 #[derive(Debug)]
-pub struct Function {
-    pub name: String,
-    pub returns: String,
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) returns: String,
     /// Type and name of each.
-    pub parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
 }
 
 /// All functions of the header.
-pub fn functions() -> Vec<Function> {
+pub(crate) fn functions() -> Vec<Function> {
     let code = without_comments(&source("ffi/include/fleetfoot.h"));
     let declarations = code.split("FF_API ").skip(1).filter_map(|part| part.split_once(';'));
     let functions = declarations.filter_map(|(declaration, _)| {

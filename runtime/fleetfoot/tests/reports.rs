@@ -33,10 +33,13 @@ const FIRST: i64 = NOW - NOW % DAY + DAY;
 const LIMITS: Config =
     Config { attempts: 2, min_inferences: 5, health_window_s: 0, slots: 6, checkpoint: 0, ..Config::DEFAULT };
 
+/// Day, nonce and number of a part.
+type Part = (u32, [u8; 16], u8);
+
 /// Takes everything in, each part of each day once; a part that comes twice must be the same.
 #[derive(Clone, Default)]
 struct Receiver {
-    seen: Arc<Mutex<BTreeMap<(u32, [u8; 16], u8), Report>>>,
+    seen: Arc<Mutex<BTreeMap<Part, Report>>>,
     bytes: Arc<Mutex<BTreeMap<u32, usize>>>,
     twice: Arc<AtomicU32>,
     off: Arc<AtomicBool>,

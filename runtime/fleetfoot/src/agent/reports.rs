@@ -9,7 +9,10 @@
 //! more, in sessions that keep it, is not reported. Nothing here can keep an update or an inference from happening: what fails is told in the log
 //! and tried again.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, btree_map},
+    path::Path,
+};
 
 use fleetfoot_format::{
     bundle::SectionKind,
@@ -106,11 +109,11 @@ impl Reporting {
     /// Counts a version from now on; the same for every session of it.
     pub(super) fn observe(&mut self, file: &VerifiedFile, model: &Model) -> Option<Observer> {
         let sha256 = file.sha256();
-        if !self.observers.contains_key(&sha256) {
+        if let btree_map::Entry::Vacant(place) = self.observers.entry(sha256) {
             let observer = Observer::of(file, model)
                 .inspect_err(|error| tracing::warn!("a version is not observed: {error}"))
                 .ok()?;
-            self.observers.insert(sha256, Observed { observer, golden: golden(file) });
+            place.insert(Observed { observer, golden: golden(file) });
         }
         self.observer(&sha256)
     }

@@ -148,7 +148,8 @@ mod tests {
         }
         open.tally.counters.errors[5] = 7;
         open.tally.counters.constant = 3;
-        let mut ledger = Ledger { spent: 700, send_after: 1_795_500_000, ..Ledger::default() };
+        let mut ledger = Ledger::default();
+        (ledger.spent, ledger.send_after) = (700, 1_795_500_000);
         ledger.day_is_over(Day { day: 20_781, nonce: [8; 16], part: 3 });
         ledger.knows("kws-2026-11");
         let told = Outcomes { day: 20_781, rollout: [3; 8], arm: Arm::Control, n: 12, sum: 5.5, sum_squares: 9.25 };

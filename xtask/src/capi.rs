@@ -356,7 +356,7 @@ fn own_std(tree: &Tree, work: &Path, features: &[&str], panic: &str) -> Result<P
 }
 
 /// What the compiler is told beside `[profile.small]`: one implementation of the curve instead of two, and SHA-2 in its compact form where the processor
-/// has no instructions for it. See docs/decisions/009-small-builds.md.
+/// has no instructions for it. See docs/decisions/006-small-builds.md.
 fn flags(target: Option<&str>) -> String {
     let compact = "--cfg sha2_backend_soft=\"compact\"";
     match target {

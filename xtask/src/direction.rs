@@ -30,12 +30,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fleetfoot-jni", &["fleetfoot-ffi"]),
     // The C interface: what the facade can do, and nothing more.
     ("fleetfoot-ffi", &["fleetfoot"]),
-    // Its simulator runs the device's state machine.
-    ("fleetfoot-rollout", &["fleetfoot-settings", "fleetfoot-update", "fleetfoot-format"]),
     (
         "fleetfoot-server",
         &["fleetfoot-repository", "fleetfoot-rollout", "fleetfoot-health", "fleetfoot-trust", "fleetfoot-format"],
     ),
+    // Its simulator runs the device's state machine.
+    ("fleetfoot-rollout", &["fleetfoot-settings", "fleetfoot-update", "fleetfoot-format"]),
     ("fleetfoot-repository", &["fleetfoot-tuf", "fleetfoot-update", "fleetfoot-trust", "fleetfoot-format"]),
     (
         // It signs, and it runs its own output before it hands it over.

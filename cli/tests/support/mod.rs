@@ -64,7 +64,8 @@ impl World {
             ])
             .ok();
         world.pack(1, "digits_v1").ok();
-        world.publish(1, &[]).ok();
+        // Installable at any time that a test may say it is.
+        world.publish(1, &["--limit", "2020-01-01:100:full"]).ok();
         world
     }
 

@@ -63,7 +63,10 @@ fn a_rollout_by_two_people() {
     let applied = as_who(&otto, &[&apply[..], &[&digest]].concat()).ok().json();
     assert_eq!((&applied["state"], &applied["approvals_needed"]), (&"waiting".into(), &1.into()));
     let id = "digits-2026-12";
-    let approve = ["approve", id, "--digest", &digest];
+    // The digest of the policy alone is not enough: devices and reason are approved as well.
+    assert_eq!(as_who(&anna, &["approve", id, "--digest", &digest]).code, 5);
+    let whole = applied["approval_digest"].as_str().expect("a digest");
+    let approve = ["approve", id, "--digest", whole];
     let refused = as_who(&otto, &approve);
     assert_eq!((refused.code, refused.json()["error"]["code"].as_u64()), (3, Some(768)));
     let begun = as_who(&anna, &approve).ok().json();

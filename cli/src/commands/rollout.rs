@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Explain(server::ExplainArgs),
     /// Approve what another person has applied.
     ///
-    /// Example: fleetfoot rollout approve kws-2026-11 --digest 3f2a.. --server http://127.0.0.1:8080
+    /// Example: fleetfoot rollout approve kws-2026-11 --digest 81c0.. --server http://127.0.0.1:8080
     Approve(server::ApproveArgs),
     /// The next stage, whatever the gates say; never further than the release keys allow.
     ///

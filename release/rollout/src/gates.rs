@@ -73,6 +73,9 @@ pub struct Look {
     /// Devices that reported of the candidate itself, or that it fell back on them. Nothing: reports do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_candidate: Option<u64>,
+    /// Devices of the two arms on their own best days. Nothing: those of the sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<(u64, u64)>,
 }
 
 /// What happens next.
@@ -137,7 +140,9 @@ pub fn decide(policy: &Policy, index: usize, looks: &[Look], memo: &Memo) -> Dec
     };
     let over = now.elapsed_s >= stage.lasts_s();
     let mut findings = if let Stage::Shadow { min_reports, agreement, .. } = stage {
-        vec![shadow(now, over, *min_reports, *agreement), more_than_drawn(now)]
+        let mut findings = vec![shadow(now, over, *min_reports, *agreement), more_than_drawn(now)];
+        findings.extend(now.on_candidate.map(|devices| served(devices, over)));
+        findings
     } else {
         let mut guardrails = watched(policy);
         let of_crashes =
@@ -330,6 +335,16 @@ fn ratio_of_arms(now: &Look) -> Finding {
     let (t, c) = (now.treatment.devices as f64, now.control.devices as f64);
     let split = (now.shares.0 as f64, now.shares.1 as f64);
     let p = if split.0 > 0.0 && split.1 > 0.0 { sample_ratio(t, c, split) } else { 1.0 };
+    // Not of the best day alone: whoever makes one day even must not hide all others. Days of one device resemble each other, so that all of
+    // them are worth the devices of one.
+    let days = (now.treatment.device_days, now.control.device_days);
+    let worth = (t + c) / (days.0 + days.1);
+    let over_days = if split.0 > 0.0 && split.1 > 0.0 && worth.is_finite() {
+        sample_ratio(days.0 * worth, days.1 * worth, split)
+    } else {
+        1.0
+    };
+    let p = p.min(over_days);
     let fault = p < SAMPLE_RATIO_ALPHA;
     let text = format!(
         "sample ratio: {t} devices report for the candidate and {c} for the control, p = {p:.2e}{}",
@@ -341,7 +356,7 @@ fn ratio_of_arms(now: &Look) -> Finding {
 
 /// Reports can be forged. Whoever forges enough of them to outweigh the fleet shows up as more devices than the arms have.
 fn more_than_drawn(now: &Look) -> Finding {
-    let found = (now.treatment.devices, now.control.devices);
+    let found = now.most.unwrap_or((now.treatment.devices, now.control.devices));
     let drawn = now.drawn.unwrap_or_default();
     let beyond = |found: u64, drawn: u64| now.drawn.is_some() && drawn > 0 && found > most_drawn(drawn);
     let fault = beyond(found.0, drawn.0) || beyond(found.1, drawn.1);
@@ -436,7 +451,9 @@ fn comparison(metric: &str, minimum_effect: f64, lasts_s: u64, looks: &[Look], m
 fn shadow(now: &Look, over: bool, min_reports: u64, agreement: f64) -> Finding {
     let (compared, agreed) = now.compared;
     let share = agreed as f64 / (compared as f64).max(1.0);
+    let few = (now.treatment.devices as f64) < ENOUGH;
     let (outcome, verdict) = match (over, compared >= min_reports) {
+        (true, _) if few => (Outcome::Hold, "too few devices; no data is no pass"),
         (false, _) => (Outcome::Continue, "open"),
         (true, false) => (Outcome::Hold, "too few to decide; no data is no pass"),
         (true, true) if share < agreement => (Outcome::RollBack, "too few agree"),

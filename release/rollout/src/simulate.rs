@@ -166,6 +166,7 @@ fn run_stage(
                 if exposure.arm(device.bucket) == Arm::Treatment {
                     let (n, agreed) = device.shadow(days(now_s), days(dt_s), scenario, rng);
                     compared = (compared.0 + n, compared.1 + agreed);
+                    reporting.entry(1).or_default().insert(id);
                 }
                 continue;
             }

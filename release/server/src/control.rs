@@ -10,7 +10,7 @@
 //! ```
 //! The database comes first: state, step and the row of the audit log in one transaction, then the repository is signed. If the process dies
 //! between the two, the next tick signs ([`Rollout::signed`]). What the repository refuses (an envelope that does not allow the
-//! stage yet) is a hold, and the directive before stays in force.
+//! stage yet) is a hold, and that is signed instead where devices had been told something. A stage lasts from its signature on, not from its row.
 
 mod requests;
 mod tick;
@@ -169,6 +169,12 @@ impl Control {
         let online = Online { snapshot: &keys.snapshot, timestamp: &keys.timestamp };
         let repository = Repository::open(&self.repo)?.with_memory(&keys.memory);
         let now_s = self.clock.now_s();
+        // Before the repository: whatever becomes of this process, devices may have been told.
+        self.store.transact(|t| {
+            let mut now = rollouts::get(t, &rollout.id)?;
+            now.told = true;
+            rollouts::put(t, &now)
+        })?;
         match repository.direct(&rollout.model, said, &keys.rollout, online, keys.expiry, now_s) {
             Ok(_) => {
                 self.signed.send_modify(|n| *n += 1);
@@ -177,13 +183,15 @@ impl Control {
             Err(error) if is_final(&error) && rollout.state == State::Running => {
                 let reason = format!("nothing was signed: {error} [{}]", error.code());
                 tracing::warn!(rollout = rollout.id, %reason, "held");
-                self.store.transact(|t| {
-                    let mut rollout = rollouts::get(t, &rollout.id)?;
-                    self.enter(t, &mut rollout, State::Held, (audit::GATES, "hold"), &reason)?;
-                    // What was signed before stays: it is what devices have been told.
-                    rollout.signed = true;
-                    rollouts::put(t, &rollout)
-                })
+                let held = self.store.transact(|t| {
+                    let mut held = rollouts::get(t, &rollout.id)?;
+                    self.enter(t, &mut held, State::Held, (audit::GATES, "hold"), &reason)?;
+                    // Where nothing was ever signed there is nobody to be told; otherwise the stage before would go on with no gate that looks.
+                    (held.told, held.signed) = (rollout.told, !rollout.told);
+                    rollouts::put(t, &held)?;
+                    Ok(held)
+                })?;
+                if held.signed { Ok(()) } else { self.sign(&held) }
             }
             Err(error) => Err(error.into()),
         }
@@ -192,7 +200,13 @@ impl Control {
     fn settled(&self, rollout: &Rollout) -> Result<(), ControlError> {
         self.store.transact(|t| {
             let mut now = rollouts::get(t, &rollout.id)?;
-            now.signed = (now.state, now.step) == (rollout.state, rollout.step);
+            let signed = (now.state, now.step) == (rollout.state, rollout.step);
+            if signed && !now.signed && now.state == State::Running {
+                // Until now the stage before was in force.
+                now.begun_s = self.clock.now_s();
+                rollouts::restart_step(t, &now)?;
+            }
+            now.signed = signed;
             rollouts::put(t, &now)
         })?;
         self.store.refresh_known()?;
@@ -205,9 +219,9 @@ fn said(rollout: &Rollout) -> Result<Option<Value>, ControlError> {
     let policy = laid_out(&rollout.policy)?;
     let said = match rollout.state {
         State::Waiting => return Ok(None),
-        // Ended before it began: nobody was told anything.
-        _ if rollout.step == 0 => return Ok(None),
         State::Running | State::Full => policy.stages.get(rollout.stage).map(|stage| Said::stage(&policy, stage)),
+        // Nobody was told anything: what is in force is another rollout's.
+        _ if !rollout.told => return Ok(None),
         State::Held | State::Halted => Some(Said::stop(&policy, Stop::Hold)),
         State::Kept | State::RolledBack | State::Aborted => Some(Said::stop(&policy, Stop::Abort)),
         State::Reverted => Some(Said::stop(&policy, Stop::Revert)),

@@ -87,10 +87,10 @@ pub enum ControlError {
     /// The policy has problems.
     #[error("the policy has {} problem(s), the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
     Policy(Vec<Problem>),
-    /// What was planned or approved is another policy.
-    #[error("the digest of the policy is {found}, {given} was given")]
+    /// What was planned or approved is something else.
+    #[error("the digest is {found}, {given} was given")]
     Digest {
-        /// That of the policy.
+        /// The right one, or where to find it.
         found: String,
         /// What was given.
         given: String,

@@ -44,8 +44,10 @@ pub struct Group {
     pub errors: [u64; 8],
     /// Times that another version took over.
     pub fallbacks: u64,
-    /// Runs in the shadow, and those that agreed.
+    /// Runs in the shadow, and those that agreed: of a device and a day 200 at most, in its proportion.
     pub shadow: (u64, u64),
+    /// Deaths of the process in the model that gates look at: of a device and a day 8 at most.
+    pub crashes: u64,
     /// Runs with a NaN, with a value out of range, with the answer of the run before.
     pub odd: [u64; 3],
     /// Latencies.
@@ -57,6 +59,42 @@ pub struct Group {
     /// Reports by hash of reproduced golden answers: the first few different ones. More than one is a warning.
     pub golden: BTreeMap<[u8; 8], u64>,
 }
+
+/// What a device said on a day of things that are counted, not averaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) compared: u64,
+    pub(crate) agreed: u64,
+    pub(crate) crashes: u64,
+}
+
+impl Counted {
+    pub(crate) fn after(self, report: &Report) -> Self {
+        let counts = &report.counts;
+        let compared = self.compared.saturating_add(counts.shadow.into());
+        Self {
+            compared,
+            agreed: self.agreed.saturating_add(counts.agree.into()).min(compared),
+            crashes: self.crashes.saturating_add(counts.errors[ErrorKind::Crash as usize].into()),
+        }
+    }
+
+    /// What is believed of it. One device that says four thousand million must not speak for all others.
+    fn believed(self) -> Self {
+        let Self { compared, agreed, crashes } = self;
+        let agreed = if compared > MAX_COMPARED {
+            (u128::from(agreed) * u128::from(MAX_COMPARED) / u128::from(compared)) as u64
+        } else {
+            agreed
+        };
+        Self { compared: compared.min(MAX_COMPARED), agreed, crashes: crashes.min(MAX_CRASHES) }
+    }
+}
+
+/// Comparisons of one device on one day that count.
+pub(crate) const MAX_COMPARED: u64 = 200;
+/// Crashes of one device on one day that count. A model that crashes again and again is given up long before.
+pub(crate) const MAX_CRASHES: u64 = 8;
 
 /// Over devices: each counts once on a day, whatever it did. `n`, the sum and the sum of squares of their means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -170,8 +208,6 @@ impl Group {
         self.inferences += u64::from(counts.inferences);
         self.errors.iter_mut().zip(counts.errors).for_each(|(to, n)| *to += u64::from(n));
         self.fallbacks += u64::from(counts.fallbacks);
-        self.shadow.0 += u64::from(counts.shadow);
-        self.shadow.1 += u64::from(counts.agree);
         let odd = [counts.nan, counts.out_of_range, counts.constant];
         self.odd.iter_mut().zip(odd).for_each(|(to, n)| *to += u64::from(n));
         self.latency.add_sparse(&report.latency);
@@ -182,19 +218,42 @@ impl Group {
         }
     }
 
-    /// Deaths of the process in the model.
-    #[must_use]
-    pub const fn crashes(&self) -> u64 {
-        self.errors[ErrorKind::Crash as usize]
+    /// A device that was at `old` is at `new`.
+    pub(crate) fn replace(&mut self, old: Counted, new: Counted) {
+        let (old, new) = (old.believed(), new.believed());
+        let put = |to: &mut u64, old: u64, new: u64| *to = to.saturating_sub(old).saturating_add(new);
+        put(&mut self.shadow.0, old.compared, new.compared);
+        put(&mut self.shadow.1, old.agreed, new.agreed);
+        put(&mut self.crashes, old.crashes, new.crashes);
     }
 
     /// The counters in a fixed order, for the database.
-    pub(crate) fn counters(&self) -> [u64; 18] {
-        let Self { reports, inferences, errors, fallbacks, shadow, odd, drift, .. } = self;
+    pub(crate) fn counters(&self) -> [u64; 19] {
+        let Self { reports, inferences, errors, fallbacks, shadow, crashes, odd, drift, .. } = self;
         let [e0, e1, e2, e3, e4, e5, e6, e7] = *errors;
         let [o0, o1, o2] = *odd;
         let (s0, s1) = *shadow;
-        [*reports, *inferences, e0, e1, e2, e3, e4, e5, e6, e7, *fallbacks, s0, s1, o0, o1, o2, drift.0, drift.1]
+        [
+            *reports,
+            *inferences,
+            e0,
+            e1,
+            e2,
+            e3,
+            e4,
+            e5,
+            e6,
+            e7,
+            *fallbacks,
+            s0,
+            s1,
+            o0,
+            o1,
+            o2,
+            drift.0,
+            drift.1,
+            *crashes,
+        ]
     }
 
     pub(crate) fn set_counters(&mut self, words: &[u64]) {
@@ -205,6 +264,7 @@ impl Group {
         self.shadow = (at(11), at(12));
         self.odd = std::array::from_fn(|i| at(13 + i));
         self.drift = (at(16), at(17));
+        self.crashes = at(18);
     }
 
     /// As `/v1/reports` shows it.

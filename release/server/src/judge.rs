@@ -1,7 +1,7 @@
 //! From sums to a look: what the gates are shown of a stage.
 //!
 //! - Devices have a new nonce every day, so days cannot be joined. The devices of an arm are those of its best day, the same day for both arms:
-//!   never more than there are.
+//!   never more than there are. That an arm is no larger than it should be is asked of each of its days.
 //! - What is compared is what was reported since the step began; late reports of earlier days belong to earlier steps (`store/fold.rs`).
 //! - Where there is no control, only what stands for itself is shown: local fallbacks and absolute limits.
 //! - The arms should be as large as their shares of the fleet that was planned for: what is far beyond is not believed.
@@ -70,13 +70,14 @@ pub(crate) fn look(
         Side {
             devices: best.and_then(|day| days.get(&day).copied()).unwrap_or(0),
             metrics: metrics.iter().filter(|(name, _)| shown(name)).map(|(name, i)| (name.clone(), sums(*i))).collect(),
-            crashes: own().map(Group::crashes).sum(),
+            crashes: own().map(|group| group.crashes).sum(),
             device_days: days.values().sum::<u64>() as f64,
         }
     };
     let of_fleet = |bp: u16| (devices as f64 * f64::from(bp) / 10_000.0).ceil() as u64;
     let compared = groups.iter().filter(|(key, _)| key.arm == Arm::Shadow).map(|(_, group)| group.shadow);
-    let on_candidate = by_day_of(groups, Arm::Treatment, |group| group.on_candidate).into_values().max();
+    let on_candidate = by_day_of(groups, arm, |group| group.on_candidate).into_values().max();
+    let most = |days: &BTreeMap<u32, u64>| days.values().copied().max().unwrap_or(0);
     Look {
         elapsed_s,
         treatment: side(arm, &treatment_days),
@@ -84,7 +85,8 @@ pub(crate) fn look(
         shares: if control_bp > 0 { (treated_bp.into(), control_bp.into()) } else { (0, 0) },
         compared: compared.fold((0, 0), |sum, (n, agreed)| (sum.0 + n, sum.1 + agreed)),
         drawn: Some((of_fleet(treated_bp), of_fleet(control_bp))),
-        on_candidate: (!is_shadow).then(|| on_candidate.unwrap_or(0)),
+        on_candidate: Some(on_candidate.unwrap_or(0)),
+        most: Some((most(&treatment_days), if is_shadow { 0 } else { most(&control_days) })),
     }
 }
 

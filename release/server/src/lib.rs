@@ -214,6 +214,7 @@ fn shared(config: Config) -> Result<Arc<Shared>, ControlError> {
         counts: Counts::default(),
         reports: Reports::new(reports, store.clone()),
         queue: Queue::new(store.clone()),
+        sums: tokio::sync::Mutex::default(),
         control,
         clock,
         timestamp,

@@ -1,9 +1,17 @@
 //! Connections: how many there may be, and how long they may take to say what they want.
 //!
 //! Whoever opens a connection and says nothing, or one byte a second, holds one place of [`MAX_CONNECTIONS`] for [`PATIENCE`](crate::PATIENCE) at most. Requests
-//! with a body have as long again for that. Answers may take long: bundles are large and wake calls wait.
+//! with a body have as long again for that. Answers may take long: bundles are large and wake calls wait. But whoever reads nothing of an answer for
+//! as long is given up, too.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,8 +20,10 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    time::{Sleep, sleep},
 };
 
 /// Connections at a time; more wait in the queue of the system.
@@ -34,17 +44,21 @@ pub(crate) async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let mut stop = pin!(stop);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+        let accept = async {
+            let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await?.0, place))
+        };
+        // Also while there is no place: an interrupt does not wait for one.
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
             () = &mut stop => break,
         };
-        let connection = match accepted {
-            Ok((connection, _)) => connection,
+        let (connection, place) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // No file is left, or the other side is gone already: neither ends the server.
                 tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
                 continue;
             }
         };
@@ -58,7 +72,7 @@ pub(crate) async fn serve(
                 .timer(TokioTimer::new())
                 .header_read_timeout(patience)
                 .max_buf_size(HEAD_LEN)
-                .serve_connection(TokioIo::new(connection), service);
+                .serve_connection(TokioIo::new(Patient { connection, patience, given_up: None }), service);
             let mut serving = pin!(serving);
             let ended = tokio::select! {
                 ended = &mut serving => ended,
@@ -77,4 +91,58 @@ pub(crate) async fn serve(
     let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(Duration::from_secs(END_S), places.acquire_many(all)).await;
     Ok(())
+}
+
+/// A connection that breaks off where the other side takes nothing of what it is told for `patience`.
+struct Patient {
+    connection: TcpStream,
+    patience: Duration,
+    /// Runs while something waits to be written.
+    given_up: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn wait<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.given_up = None;
+            return written;
+        }
+        let patience = self.patience;
+        ready!(self.given_up.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing of the answer was read")))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_read(cx, to)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.connection).poll_write(cx, bytes);
+        self.wait(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.connection).poll_write_vectored(cx, parts);
+        self.wait(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connection.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_shutdown(cx)
+    }
 }

@@ -238,6 +238,12 @@ impl Reports {
         })
     }
 
+    /// Goes up whenever the sums, or what is shown beside them, may be others.
+    pub(crate) fn changes(&self) -> u64 {
+        let [added, duplicates, refused] = self.totals();
+        self.store.changes() + added + duplicates + refused
+    }
+
     fn least(&self) -> u64 {
         if self.policy.show_small_groups { 1 } else { MIN_DEVICES }
     }

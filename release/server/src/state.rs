@@ -10,11 +10,12 @@ use crate::{
     control::Control,
     counts::Counts,
     error::ControlError,
+    handlers::reports::Sums,
     problem::Problem,
     reports::{Queue, Reports},
     store::Store,
     timestamp::Timestamp,
-    tokens::{Person, Role},
+    tokens::{ANYBODY, Person, Role},
 };
 
 pub(crate) struct Shared {
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) reports: Reports,
     pub(crate) queue: Queue,
+    /// The newest answer to whoever asks for the sums.
+    pub(crate) sums: tokio::sync::Mutex<Option<Sums>>,
     pub(crate) control: Control,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timestamp: Timestamp,
@@ -47,7 +50,7 @@ impl Shared {
             }
             Some(person) => Ok(person),
             None if token.is_none() && need == Role::Viewer && self.open_reads => {
-                Ok(Person { name: "anybody".into(), role: Role::Viewer })
+                Ok(Person { name: ANYBODY.into(), role: Role::Viewer })
             }
             None => {
                 tracing::warn!(given = token.is_some(), "refused: no token that is known");

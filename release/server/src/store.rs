@@ -18,7 +18,10 @@ mod tokens;
 
 use std::{
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,12 +30,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::ControlError;
 
 /// The layout that this server writes.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// The database.
 #[derive(Debug)]
 pub struct Store {
     inner: Mutex<Inner>,
+    /// Goes up with every batch of reports.
+    changes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -71,12 +76,16 @@ impl Store {
                 transaction.execute_batch(include_str!("store/layout.sql"))?;
                 transaction.pragma_update(None, "user_version", LAYOUT)?;
             }
+            1 => {
+                transaction.execute_batch(include_str!("store/from_1.sql"))?;
+                transaction.pragma_update(None, "user_version", LAYOUT)?;
+            }
             LAYOUT => {}
             found => return Err(ControlError::Layout { found, known: LAYOUT }),
         }
         transaction.commit()?;
         let mirror = fold::Mirror::load(&connection, crate::groups::ranges(&[]))?;
-        Ok(Self { inner: Mutex::new(Inner { connection, mirror }) })
+        Ok(Self { inner: Mutex::new(Inner { connection, mirror }), changes: AtomicU64::new(0) })
     }
 
     /// Runs `work` in one transaction: all of it is durable afterwards, or nothing of it happened.
@@ -96,6 +105,11 @@ impl Store {
         let mut inner = self.lock();
         let begun = inner.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         begun.and_then(|t| t.execute("UPDATE alive SET n = n + 1", [])).is_ok()
+    }
+
+    /// Goes up with every batch of reports.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -70,5 +70,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whoever looks without a token.
+pub(crate) const ANYBODY: &str = "anybody";
 /// So that scanners of source code know one when they see one.
 const PREFIX: &str = "fft_";

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use fleetfoot_format::report::Arm;
-use fleetfoot_server::{Config, PATIENCE};
+use fleetfoot_server::{Config, PATIENCE, Role};
 use serde_json::{Value, json};
 use support::{
     HOUR, NOW, REPORT_KEY, Served, World,
@@ -139,7 +139,12 @@ fn who_is_not_allowed_and_what_is_not_understood() {
     // Nobody approves for oneself; one model has one rollout at a time; an identifier is used once.
     let asked: Value = serde_json::from_str(&good).unwrap();
     assert_eq!(served.post("/v1/rollouts", approver, &asked).0, 200);
-    let own = served.post("/v1/rollouts/kws-2/approve", approver, &json!({ "digest": digest }));
+    let whole = served.rollout("kws-2")["approval_digest"].clone();
+    for part in [&digest[..], &whole.as_str().unwrap()[..16], ""] {
+        let half = served.post("/v1/rollouts/kws-2/approve", approver, &json!({ "digest": part }));
+        assert_eq!((half.0, &half.1["code"]), (409, &json!(772)), "{part}");
+    }
+    let own = served.post("/v1/rollouts/kws-2/approve", approver, &json!({ "digest": whole }));
     assert_eq!((own.0, &own.1["code"]), (403, &json!(777)));
     assert_eq!(served.post("/v1/rollouts", operator, &asked).1["code"], 774);
     assert_eq!(
@@ -147,6 +152,12 @@ fn who_is_not_allowed_and_what_is_not_understood() {
         "aborted"
     );
     assert_eq!(served.post("/v1/rollouts", operator, &asked).1["code"], 774);
+    // What was never told of cannot be taken back.
+    let back = served.post("/v1/rollouts/kws-2/rollback", operator, &json!({ "reason": "x" }));
+    assert_eq!((back.0, &back.1["code"]), (409, &json!(770)), "{}", back.1);
+    for name in ["gates", "shell", "anybody"] {
+        assert!(served.store.new_token(name, Role::Viewer, NOW).is_err(), "{name}");
+    }
     served.store.revoke_token("otto", NOW).unwrap();
     assert_eq!(served.post("/v1/rollouts", operator, &asked).0, 401);
     // Without keys a server signs nothing.
@@ -198,6 +209,22 @@ fn slow_senders_are_given_up() {
     }
     assert!(http.answer().is_none_or(|answer| answer.status == 431));
     assert_eq!(Http::to(served.address).ask("GET", "/healthz", &[], b"").unwrap().status, 200);
+}
+
+/// Who asks for much and reads nothing does not keep its place.
+#[test]
+fn readers_that_never_read_are_given_up() {
+    let world = World::new("now:100:full");
+    std::fs::File::create(world.repo().join("targets/large")).unwrap().set_len(256 << 20).unwrap();
+    let served = world.serve_with(Config { patience: Duration::from_millis(500), ..world.config() });
+    let mut http = Http::to(served.address);
+    http.send(b"GET /targets/large HTTP/1.1\r\nhost: s\r\n\r\n").unwrap();
+    // The end is seen by what cannot be sent any more; a minute is for slow machines.
+    let given_up = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        http.send(b"x").is_err()
+    });
+    assert!(given_up);
 }
 
 /// A candidate that fails six times of a hundred, and somebody who forges: it is never promoted.

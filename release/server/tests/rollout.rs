@@ -212,3 +212,136 @@ fn a_restart_loses_nothing() {
     }
     assert_eq!(served.rollout("again")["state"], "full");
 }
+
+/// A rollout that waits, or that nobody was ever told of, is not in the way of taking back the one that is in force.
+#[test]
+fn what_was_never_told_is_not_in_the_way() {
+    let world = World::new("now:100:full");
+    let served = world.serve();
+    let because = json!({ "reason": "a test" });
+    let act = |id: &str, action: &str| served.post(&format!("/v1/rollouts/{id}/{action}"), &served.operator, &because);
+    served.apply(&policy("first", LADDER), DEVICES);
+    for _ in 0..3 {
+        act("first", "promote");
+    }
+    assert_eq!(served.rollout("first")["state"], "full");
+    world.clock.pass(HOUR);
+    let second = policy("second", LADDER);
+    let digest = support::hex(&fleetfoot_trust::sha256(second.as_bytes()));
+    let asked = json!({ "policy": second, "digest": digest, "devices": DEVICES, "reason": "a test" });
+    assert_eq!(served.post("/v1/rollouts", &served.operator, &asked).1["state"], "waiting");
+    assert_eq!(act("second", "abort").1["state"], "aborted");
+    let (status, said) = act("second", "rollback");
+    assert_eq!((status, &said["code"]), (409, &json!(770)), "{said}");
+    let (status, back) = act("first", "rollback");
+    assert_eq!((status, &back["state"], &back["signed"]), (200, &json!("reverted"), &json!(true)), "{back}");
+    assert_eq!(Fleet::new(served.address, 1).told(NOW + HOUR).exposure.stage, Stage::Revert);
+}
+
+/// A promotion that cannot be signed for a day: its stage lasts from when it was.
+#[test]
+fn a_stage_lasts_from_its_signature() {
+    let world = World::new("now:100:full");
+    let served = world.serve();
+    served.apply(&policy("late", LADDER), DEVICES);
+    let metadata = world.repo().join("metadata");
+    let away = world.folder.path().join("away");
+    std::fs::rename(&metadata, &away).unwrap();
+    let because = json!({ "reason": "a test" });
+    let (_, shown) = served.post("/v1/rollouts/late/promote", &served.operator, &because);
+    assert_eq!((&shown["stage"], &shown["signed"]), (&json!(2), &json!(false)), "{shown}");
+    world.clock.pass(20 * HOUR);
+    std::fs::rename(&away, &metadata).unwrap();
+    served.gates.tick();
+    served.gates.tick();
+    let shown = served.rollout("late");
+    assert_eq!((&shown["state"], &shown["stage"], &shown["signed"]), (&json!("running"), &json!(2), &json!(true)));
+    assert_eq!(shown["begun_s"], NOW + 20 * HOUR, "{shown}");
+    let (_, explained) = served.get("/v1/rollouts/late/explain", &served.viewer);
+    assert_eq!(explained["steps"][1]["begun_s"], NOW + 20 * HOUR);
+}
+
+/// The gates may promote further than the release keys allow: nobody new gets the candidate then.
+#[test]
+fn what_the_envelope_refuses_is_a_signed_hold() {
+    let world = World::new("now:10:canary");
+    let served = world.serve();
+    served.apply(&policy("far", LADDER), DEVICES);
+    let mut fleet = Fleet::new(served.address, DEVICES);
+    let mut shown = Value::Null;
+    for step in 0..4 {
+        shown = six_hours(&world, &served, &mut fleet, "far", step, Candidate::default());
+    }
+    assert_eq!((&shown["state"], &shown["signed"]), (&json!("held"), &json!(true)), "{shown}");
+    assert!(shown["reason"].as_str().unwrap().contains("[750]"), "{shown}");
+    assert_eq!(fleet.told(NOW + 24 * HOUR).exposure.stage, Stage::Hold);
+}
+
+/// Somebody sets the clock, or the server did not run: a person looks first.
+#[test]
+fn a_clock_that_jumps_holds() {
+    for (jump, restart, text) in [
+        (40 * 24 * HOUR, false, "since the gates last looked"),
+        (30 * HOUR, true, "since the gates last looked"),
+        (-HOUR, false, "before the stage began"),
+    ] {
+        let world = World::new("now:100:full");
+        let mut served = world.serve();
+        served.apply(&policy("jump", LADDER), DEVICES);
+        served.gates.tick();
+        assert_eq!(served.rollout("jump")["state"], "running");
+        world.clock.pass(jump);
+        if restart {
+            served = world.serve();
+        }
+        served.gates.tick();
+        let shown = served.rollout("jump");
+        assert_eq!(shown["state"], "held", "{jump}: {shown}");
+        assert!(shown["reason"].as_str().unwrap().contains(text), "{jump}: {shown}");
+        // The clock is right again: it goes on when a person says so.
+        world.clock.pass(-jump);
+        served.gates.tick();
+        let (_, resumed) = served.post("/v1/rollouts/jump/resume", &served.operator, &json!({ "reason": "looked" }));
+        assert_eq!(resumed["state"], "running", "{resumed}");
+        served.gates.tick();
+        assert_eq!(served.rollout("jump")["state"], "running", "{jump}");
+    }
+}
+
+/// A server that was just started signs a timestamp that is old already, and only once.
+#[test]
+fn a_start_signs_an_old_timestamp() {
+    let world = World::new("now:100:full");
+    world.clock.pass(7 * HOUR);
+    let served = world.serve();
+    let before = version(&world);
+    for _ in 0..3 {
+        served.gates.tick();
+    }
+    assert_eq!(version(&world), before + 1);
+}
+
+/// The key of a rollout role is elsewhere: the timestamp is signed as often as ever, not every second.
+#[test]
+fn a_role_that_cannot_be_renewed_is_not_tried_every_second() {
+    let world = World::new("now:100:full");
+    world.serve().apply(&policy("other", LADDER), DEVICES);
+    world.clock.pass(7 * HOUR);
+    let mut config = world.config();
+    let keys = config.keys.as_mut().unwrap();
+    keys.rollout = vec![fleetfoot_trust::SigningKey::from_seed(&[66; 32])];
+    // So that the role is due.
+    keys.expiry.snapshot *= 4;
+    let served = world.serve_with(config);
+    let before = version(&world);
+    for _ in 0..3 {
+        served.gates.tick();
+    }
+    assert_eq!(version(&world), before + 1);
+}
+
+/// Of the timestamp.
+fn version(world: &World) -> u64 {
+    let bytes = std::fs::read(world.repo().join("metadata/timestamp.json")).unwrap();
+    serde_json::from_slice::<Value>(&bytes).unwrap()["signed"]["version"].as_u64().unwrap()
+}

@@ -35,7 +35,7 @@ pub(crate) struct ApproveArgs {
     rollout: String,
     #[command(flatten)]
     server: ServerArgs,
-    /// The digest of the policy that is approved, as `rollout plan` prints it.
+    /// The digest that is approved, over policy, devices and reason: all 64 digits, as `rollout status` prints it of a rollout that waits.
     #[arg(long)]
     digest: String,
 }
@@ -134,7 +134,9 @@ fn people(r: &Value) -> String {
     }
     if r["state"] == "waiting" {
         let have = r["approvals"].as_array().map_or(0, Vec::len);
-        lines += &format!("\napprovals: {have} of {}; digest {}", r["approvals_needed"], text(&r["digest"]));
+        lines += &format!("\ndevices: {}; policy: {}", r["devices"], text(&r["digest"]));
+        lines += &format!("\napprovals: {have} of {}", r["approvals_needed"]);
+        lines += &format!("\nto approve (policy, devices, reason): --digest {}", text(&r["approval_digest"]));
     }
     if r["signed"] == false {
         lines += "\nnot signed yet: devices have not been told";

@@ -107,6 +107,7 @@ impl Control {
             changed_s: now_s,
             candidate,
             signed: true,
+            told: false,
         };
         self.store.transact(|t| {
             // An identifier is used once: devices remember their side of it.
@@ -120,7 +121,9 @@ impl Control {
             }
             rollouts::put(t, &rollout)?;
             let needs = rollout.needs;
-            let detail = format!("digest {digest}, {} devices, {needs} approvals needed: {reason}", asked.devices);
+            let whole = approval_digest(&rollout);
+            let devices = asked.devices;
+            let detail = format!("digest {digest}, {devices} devices, {needs} approvals of {whole} needed: {reason}");
             audit::append(t, now_s, &by.name, "apply", &rollout.id, &detail)?;
             if needs == 0 { self.begin(t, &mut rollout, 0, (&by.name, "begin"), reason) } else { Ok(()) }
         })?;
@@ -136,12 +139,17 @@ impl Control {
             if rollout.state != State::Waiting {
                 return Err(not_now(&rollout, "approve"));
             }
-            check_digest(&rollout.digest, digest)?;
+            // The whole of it: what is approved is this policy, for so many devices, for this reason.
+            let asked = approval_digest(&rollout);
+            if asked != digest {
+                let found = "another one: look at the policy, devices and reason of the rollout, which shows it".into();
+                return Err(ControlError::Digest { found, given: digest.chars().take(64).collect() });
+            }
             if rollout.applied_by == by.name || !rollouts::approve(t, id, &by.name, now_s)? {
                 return Err(ControlError::SamePerson { name: by.name.clone() });
             }
             let have = rollouts::approvals(t, id)?.len();
-            let detail = format!("digest {}, {have} of {}", rollout.digest, rollout.needs);
+            let detail = format!("digest {asked}, {have} of {}", rollout.needs);
             audit::append(t, now_s, &by.name, "approve", id, &detail)?;
             if have < rollout.needs as usize {
                 return Ok(());
@@ -180,7 +188,7 @@ impl Control {
                 (Action::Abort, State::Waiting | State::Running | State::Held | State::Halted) => {
                     enter(&mut rollout, State::Aborted)
                 }
-                (Action::Rollback, state) if state != State::Waiting && state != State::Reverted => {
+                (Action::Rollback, state) if rollout.told && state != State::Reverted => {
                     // What a newer rollout of the model says must not be overwritten.
                     let newest = rollouts::newest(t, &rollout.model)?.filter(|newest| newest.id != rollout.id);
                     if let Some(other) = newest {
@@ -214,6 +222,17 @@ fn blocked(other: Rollout) -> ControlError {
 
 fn not_now(rollout: &Rollout, action: &'static str) -> ControlError {
     ControlError::NotNow { rollout: rollout.id.clone(), state: rollout.state.name(), action }
+}
+
+/// What an approver says yes to: SHA-256 over the policy, the devices and the reason, each text with its length; hexadecimal.
+pub(super) fn approval_digest(rollout: &Rollout) -> String {
+    let mut bytes = b"ff-approval-v1\0".to_vec();
+    bytes.extend_from_slice(&rollout.devices.to_be_bytes());
+    for text in [&rollout.policy, &rollout.reason] {
+        bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    hex(&sha256(&bytes))
 }
 
 fn check_digest(found: &str, given: &str) -> Result<(), ControlError> {

@@ -13,8 +13,9 @@ use fleetfoot_rollout::{
 };
 use rusqlite::Transaction;
 
-use super::{Control, laid_out};
+use super::{Control, OnlineKeys, laid_out};
 use crate::{
+    clock::DAY_S,
     error::ControlError,
     groups::{Group, GroupKey},
     judge,
@@ -29,16 +30,22 @@ use crate::{
 pub(crate) struct Turn {
     memo: Memo,
     resigned_s: i64,
+    /// When the gates last looked at the clock, and what of it the database knows.
+    seen_s: Option<i64>,
+    written_s: Option<i64>,
 }
 
 impl Control {
     /// Looks at every rollout under way. One that cannot be judged does not keep the others from being looked at.
     pub(crate) fn tick(&self) {
         let mut turn = self.turn();
-        let active = match self.store.transact(rollouts::active) {
+        let mut active = match self.store.transact(rollouts::active) {
             Ok(active) => active,
             Err(error) => return tracing::error!(%error, "the gates cannot read the database"),
         };
+        if let Err(error) = self.check_clock(&mut turn, &mut active) {
+            return tracing::error!(%error, "the gates cannot tell whether the clock is right");
+        }
         for rollout in active {
             if let Err(error) = self.step(&rollout, &turn.memo) {
                 tracing::error!(rollout = rollout.id, %error, "not judged or not signed; the next tick tries again");
@@ -75,16 +82,17 @@ impl Control {
             rollouts::add_look(t, &rollout, n, now_s, &looks[n], &decision)?;
             self.follow(t, &mut rollout, &policy, &decision)
         })?;
-        // From here on reports belong to the step that begins, whether it can be signed or not.
-        self.store.refresh_known()?;
         let rollout = self.store.rollout(&rollout.id)?;
         if rollout.signed { Ok(()) } else { self.sign(&rollout) }
     }
 
     /// What the sums say now of the step under way.
     pub(super) fn look(&self, policy: &Policy, rollout: &Rollout, elapsed_s: u64) -> Result<Look, ControlError> {
+        let today = self.clock.today();
         let of_step = |key: &GroupKey, group: &Group| {
-            (key.rollout == rollout.id && key.step == rollout.step).then(|| (key.clone(), group.clone()))
+            // What is said of tomorrow is for tomorrow.
+            let own = key.rollout == rollout.id && key.step == rollout.step && key.day <= today;
+            own.then(|| (key.clone(), group.clone()))
         };
         let groups = self.store.groups(of_step);
         let metrics = judge::metrics(policy, &self.policy.metrics)?;
@@ -121,7 +129,7 @@ impl Control {
         let Some(keys) = &self.keys else { return Ok(()) };
         let now_s = self.clock.now_s();
         if turn.resigned_s == 0 {
-            turn.resigned_s = now_s;
+            turn.resigned_s = self.signed_s(keys, now_s)?;
         }
         // Where what is signed holds for less, it is signed earlier.
         if now_s - turn.resigned_s < RESIGN_S.min(keys.expiry.timestamp / 4).max(1) {
@@ -130,15 +138,58 @@ impl Control {
         let online = Online { snapshot: &keys.snapshot, timestamp: &keys.timestamp };
         let repository = Repository::open(&self.repo)?.with_memory(&keys.memory);
         repository.resign(online, keys.expiry, now_s)?;
+        turn.resigned_s = now_s;
+        self.signed.send_modify(|n| *n += 1);
         // What the online key of a model says is signed again at half of its life.
         for role in repository.status()?.roles {
             let Some(model) = role.name.strip_prefix("rollout-") else { continue };
             if seconds_until(&role.expires, now_s).unwrap_or(0) < keys.expiry.snapshot / 2 {
-                repository.renew_rollout(model, &keys.rollout, online, keys.expiry, now_s)?;
+                match repository.renew_rollout(model, &keys.rollout, online, keys.expiry, now_s) {
+                    Ok(_) => self.signed.send_modify(|n| *n += 1),
+                    // The key of another model may be elsewhere; that does not keep this one from being signed.
+                    Err(error) => tracing::error!(model, %error, "the rollout role was not signed again"),
+                }
             }
         }
-        turn.resigned_s = now_s;
-        self.signed.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    /// When the timestamp was signed, by when it expires: also a server that was just started signs in good time.
+    fn signed_s(&self, keys: &OnlineKeys, now_s: i64) -> Result<i64, ControlError> {
+        let status = Repository::open(&self.repo)?.status()?;
+        let timestamp = status.roles.iter().find(|role| role.name == "timestamp");
+        let left_s = timestamp.and_then(|role| seconds_until(&role.expires, now_s)).unwrap_or(0);
+        Ok(now_s.saturating_add(left_s).saturating_sub(keys.expiry.timestamp).min(now_s))
+    }
+
+    /// Whether what the clock says can be. If not, every rollout under way is held: a stage must not end because somebody set the clock.
+    fn check_clock(&self, turn: &mut Turn, active: &mut [Rollout]) -> Result<(), ControlError> {
+        let now_s = self.clock.now_s();
+        let seen_s = match turn.seen_s {
+            Some(seen_s) => Some(seen_s),
+            None => self.store.transact(rollouts::seen_s)?,
+        };
+        let jumped = seen_s.filter(|seen_s| now_s - seen_s > DAY_S);
+        for rollout in active.iter_mut().filter(|rollout| rollout.state == State::Running) {
+            let reason = match jumped {
+                Some(seen_s) => format!(
+                    "the clock: {} s since the gates last looked; it was set, or the server did not run",
+                    now_s - seen_s
+                ),
+                None if rollout.signed && now_s < rollout.begun_s => {
+                    format!("the clock: it is {} s before the stage began", rollout.begun_s - now_s)
+                }
+                None => continue,
+            };
+            tracing::warn!(rollout = rollout.id, %reason, "held");
+            self.store.transact(|t| self.enter(t, rollout, State::Held, (audit::GATES, "hold"), &reason))?;
+        }
+        let is_written = turn.written_s.is_some_and(|written_s| (now_s - written_s).abs() < SEEN_S);
+        if !is_written {
+            self.store.transact(|t| rollouts::put_seen_s(t, now_s))?;
+            turn.written_s = Some(now_s);
+        }
+        turn.seen_s = Some(now_s);
         Ok(())
     }
 }
@@ -156,5 +207,7 @@ fn all_well(decision: &Decision) -> String {
     format!("the stage is over and nothing objects: {}", all.join("; "))
 }
 
+/// Seconds between two times that are written down.
+const SEEN_S: i64 = 600;
 /// Seconds between two signatures of the timestamp.
 const RESIGN_S: i64 = 6 * 3600;

@@ -8,7 +8,7 @@ use fleetfoot_rollout::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Control, laid_out};
+use super::{Control, laid_out, requests::approval_digest};
 use crate::{
     error::ControlError,
     store::rollouts::{self, Rollout, State, Step},
@@ -39,6 +39,8 @@ pub(crate) struct RolloutView {
     pub(crate) devices: u64,
     /// SHA-256 of the policy.
     pub(crate) digest: String,
+    /// While it waits: what is approved, SHA-256 over policy, devices and reason.
+    pub(crate) approval_digest: Option<String>,
     /// Who applied it.
     pub(crate) applied_by: String,
     /// When, seconds since 1970.
@@ -233,6 +235,7 @@ fn view(r: &Rollout, approvals: Vec<String>, now: Option<LookView>) -> Result<Ro
         begun_s: r.begun_s,
         devices: r.devices,
         digest: r.digest.clone(),
+        approval_digest: (r.state == State::Waiting).then(|| approval_digest(r)),
         applied_by: r.applied_by.clone(),
         applied_s: r.applied_s,
         changed_s: r.changed_s,

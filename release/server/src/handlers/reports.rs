@@ -1,12 +1,15 @@
 //! Health reports: in, and their sums.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     Json,
     body::Bytes,
     extract::{State, rejection::BytesRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Shares;
@@ -54,6 +57,38 @@ pub(crate) async fn take(
 
 /// The sums of all groups that are large enough to be shown.
 #[utoipa::path(get, path = "/v1/reports", tag = "reports", responses((status = 200, body = Object)))]
-pub(crate) async fn sums(State(shared): State<Shares>) -> Json<Value> {
-    Json(shared.reports.to_json())
+pub(crate) async fn sums(State(shared): State<Shares>) -> Result<Response, Problem> {
+    // One is made at a time, and all that wait for it share it.
+    let mut shown = shared.sums.lock().await;
+    let changes = shared.reports.changes();
+    let good = shown.as_ref().filter(|sums| sums.is_good(changes));
+    let body = if let Some(sums) = good {
+        sums.body.clone()
+    } else {
+        let of = shared.clone();
+        // Many groups take long, and the database may be busy.
+        let made = tokio::task::spawn_blocking(move || of.reports.to_json().to_string());
+        let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, None, "the sums were not finished");
+        let body = Bytes::from(made.await.map_err(failed)?);
+        *shown = Some(Sums { changes, made: Instant::now(), body: body.clone() });
+        body
+    };
+    drop(shown);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
+
+/// The sums as they were shown last.
+pub(crate) struct Sums {
+    changes: u64,
+    made: Instant,
+    body: Bytes,
+}
+
+impl Sums {
+    /// Short ones are always of this moment; long ones may be a second old.
+    fn is_good(&self, changes: u64) -> bool {
+        self.changes == changes || (self.body.len() > SHORT_LEN && self.made.elapsed() < Duration::from_secs(1))
+    }
+}
+
+const SHORT_LEN: usize = 256 << 10;

@@ -27,7 +27,7 @@ pub(crate) struct Rollouts {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Approval {
-    /// SHA-256 of the policy that is approved; at least the first 16 digits.
+    /// The `approval_digest` of the rollout, over its policy, devices and reason: all 64 digits.
     digest: String,
 }
 

@@ -10,30 +10,38 @@
 //! A *step* is one stretch of a rollout in one stage. A report is booked in the step that was the last one to begin by the end of
 //! its day, so that late reports do not leak into the stage that came after.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use fleetfoot_format::report::{Arm, HISTOGRAM_BUCKETS, Report};
 use fleetfoot_health::Histogram;
 use rusqlite::{Connection, Transaction, params};
 
-use super::Store;
+use super::{Store, rollouts::State};
 use crate::{
     clock::DAY_S,
     error::ControlError,
-    groups::{Group, GroupKey, MetricName, N_UNITS, Units, ranges, unit_values},
+    groups::{Counted, Group, GroupKey, MetricName, N_UNITS, Units, ranges, unit_values},
     reports::{KEPT_DAYS, ReportError},
 };
 
 /// Groups at most. Guards memory and disk against names that are made up.
 const MAX_GROUPS: usize = 20_000;
-/// Of these, groups of rollouts that this server knows nothing of; so that the others always have room.
+/// Of these, groups of rollouts that are over or that this server knows nothing of; so that the others always have room.
 const MAX_STRANGE_GROUPS: usize = 10_000;
 /// Classes of hardware of one arm on one day; further ones are added up as `other`.
 const MAX_HARDWARE: usize = 64;
+/// Groups of one rollout on one day; further ones are added up as `other`, one for each arm.
+const MAX_OF_DAY: usize = 40;
 /// Rows of devices that are remembered at most: about 4 GB of disk.
 const MAX_DEVICES: u64 = 20_000_000;
-/// Days that the sums of rollouts of this server are kept.
+/// Days that the sums of rollouts under way are kept.
 const KEPT_SUMS: u32 = 400;
+/// Between two days that are forgotten while today stays the same.
+const CATCH_UP: Duration = Duration::from_secs(3600);
 /// Different golden answers that are told apart in a group.
 const MAX_GOLDEN: usize = 8;
 
@@ -48,7 +56,8 @@ pub(crate) struct Mirror {
     known: HashMap<String, Known>,
     strange: usize,
     devices: u64,
-    forgotten: u32,
+    /// When something was last forgotten, by the clock that may be wrong and by the one that only goes on.
+    forgot: Option<(u32, Instant)>,
     ranges: [(f64, f64); N_UNITS],
 }
 
@@ -65,6 +74,8 @@ pub(crate) struct Known {
     pub(crate) steps: Vec<(u32, u32)>,
     /// First half of the hash of the candidate.
     pub(crate) candidate: [u8; 16],
+    /// Nothing is decided by its sums any more.
+    is_over: bool,
 }
 
 impl Known {
@@ -78,7 +89,7 @@ impl Known {
 impl Mirror {
     pub(super) fn load(connection: &Connection, ranges: [(f64, f64); N_UNITS]) -> Result<Self, ControlError> {
         let (groups, known) = (BTreeMap::new(), HashMap::new());
-        let mut this = Self { groups, known, strange: 0, devices: 0, forgotten: 0, ranges };
+        let mut this = Self { groups, known, strange: 0, devices: 0, forgot: None, ranges };
         let mut rows = connection.prepare("SELECT id, day, rollout, step, arm, hardware, devices, on_candidate, counters, latency, golden FROM groups")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
@@ -104,9 +115,18 @@ impl Mirror {
             this.groups.insert(key, Entry { id, group });
         }
         this.devices = connection.query_row("SELECT count(*) FROM devices", [], |row| row.get(0))?;
-        this.known = read_known(connection)?;
-        this.strange = this.groups.keys().filter(|key| !this.known.contains_key(&key.rollout)).count();
+        this.learn(read_known(connection)?);
         Ok(this)
+    }
+
+    fn learn(&mut self, known: HashMap<String, Known>) {
+        self.known = known;
+        self.strange = self.groups.keys().filter(|key| self.is_strange(&key.rollout)).count();
+    }
+
+    /// Whether this server has nothing to decide about `rollout`: it is not its own, or over.
+    fn is_strange(&self, rollout: &str) -> bool {
+        self.known.get(rollout).is_none_or(|known| known.is_over)
     }
 
     fn key_of(&self, report: &Report) -> GroupKey {
@@ -121,7 +141,10 @@ impl Mirror {
         if !self.groups.contains_key(&key) {
             let first = GroupKey { hardware: String::new(), ..key.clone() };
             let of_arm = self.groups.range(first..).take_while(|(other, _)| other.is_beside(&key));
-            if of_arm.take(MAX_HARDWARE).count() == MAX_HARDWARE {
+            let first_of_day = GroupKey { step: 0, arm: Arm::None, hardware: String::new(), ..key.clone() };
+            let of_day = self.groups.range(first_of_day..);
+            let of_day = of_day.take_while(|(other, _)| other.day == key.day && other.rollout == key.rollout);
+            if of_arm.take(MAX_HARDWARE).count() == MAX_HARDWARE || of_day.take(MAX_OF_DAY).count() == MAX_OF_DAY {
                 key.hardware = "other".into();
             }
         }
@@ -152,6 +175,7 @@ impl Store {
                 }
                 Ok(folded)
             });
+        self.changes.fetch_add(1, Ordering::Relaxed);
         match folded.and_then(|folded| Ok(transaction.commit().map(|()| folded)?)) {
             Ok(folded) => Ok(folded),
             Err(error) => {
@@ -175,7 +199,8 @@ impl Store {
     /// What folding knows of the rollouts is read again: a step began.
     pub(crate) fn refresh_known(&self) -> Result<(), ControlError> {
         let mut inner = self.lock();
-        inner.mirror.known = read_known(&inner.connection)?;
+        let known = read_known(&inner.connection)?;
+        inner.mirror.learn(known);
         Ok(())
     }
 
@@ -191,6 +216,7 @@ struct Device {
     parts: u64,
     flags: u8,
     means: [(f64, f64); N_UNITS],
+    counted: Counted,
 }
 
 fn add(
@@ -208,14 +234,11 @@ fn add(
         if parts & part != 0 {
             return Ok(Ok(false));
         }
-        before.push((
-            row.get(0)?,
-            Device { parts, flags: row.get(2)?, means: means(row.get_ref(3)?.as_blob().unwrap_or(&[])) },
-        ));
+        before.push((row.get(0)?, Device::read(parts, row.get(2)?, row.get_ref(3)?.as_blob().unwrap_or(&[]))));
     }
     drop(rows);
     let key = mirror.key_of(report);
-    let strange = !mirror.known.contains_key(&key.rollout);
+    let strange = mirror.is_strange(&key.rollout);
     if !mirror.groups.contains_key(&key) {
         if mirror.groups.len() >= MAX_GROUPS || (strange && mirror.strange >= MAX_STRANGE_GROUPS) {
             return Ok(Err(ReportError::Full));
@@ -234,9 +257,13 @@ fn add(
         return Ok(Err(ReportError::Full));
     }
     let is_new = known.is_none();
-    let mut device = known.unwrap_or(Device { parts: 0, flags: 0, means: [(0.0, 0.0); N_UNITS] });
+    let mut device = known.unwrap_or_else(|| Device::read(0, 0, &[]));
     let on_candidate = mirror.known.get(&key.rollout).is_some_and(|known| {
-        known.candidate == report.bundle || (report.arm == Arm::Treatment && report.counts.fallbacks > 0)
+        match report.arm {
+            // In the shadow the baseline answers; that the candidate ran is known by what was compared.
+            Arm::Shadow => report.counts.shadow > 0,
+            arm => known.candidate == report.bundle || (arm == Arm::Treatment && report.counts.fallbacks > 0),
+        }
     });
     let group = &mut entry.group;
     group.devices += u64::from(is_new);
@@ -244,6 +271,9 @@ fn add(
     device.flags |= if on_candidate { ON_CANDIDATE } else { 0 };
     device.parts |= part;
     group.count(report, MAX_GOLDEN);
+    let counted = device.counted.after(report);
+    group.replace(device.counted, counted);
+    device.counted = counted;
     for (i, sum, n) in unit_values(report) {
         let (units, before) = (&mut group.units[i], device.means[i]);
         device.means[i] = (before.0 + sum, before.1 + n);
@@ -251,9 +281,7 @@ fn add(
         units.replace(i, mirror.ranges[i], before, device.means[i]);
     }
     let mut put = t.prepare_cached("INSERT OR REPLACE INTO devices VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    let bytes: Vec<u8> =
-        device.means.iter().flat_map(|(sum, n)| [sum.to_le_bytes(), n.to_le_bytes()]).flatten().collect();
-    put.execute(params![report.day, report.nonce, entry.id, device.parts.cast_signed(), device.flags, bytes])?;
+    put.execute(params![report.day, report.nonce, entry.id, device.parts.cast_signed(), device.flags, device.said()])?;
     mirror.devices += u64::from(is_new);
     dirty.insert(key);
     Ok(Ok(true))
@@ -276,45 +304,55 @@ fn write(t: &Transaction<'_>, Entry { id, group }: &Entry) -> Result<(), Control
     Ok(())
 }
 
-/// Once a day: what is about days that nobody asks for any more leaves. The sums of rollouts that this server runs stay longer: a stage may last a year.
+/// Once a day: what is about days that nobody asks for any more leaves. The sums of rollouts under way stay longer: a stage may last a year.
+/// The clock may be wrong, so that it is one day of devices at a time; where there are more, another one every hour.
 fn forget(t: &Transaction<'_>, mirror: &mut Mirror, today: u32) -> Result<(), ControlError> {
     let first = today.saturating_sub(KEPT_DAYS);
-    if mirror.forgotten >= first {
+    let waits = mirror.forgot.is_some_and(|(day, at)| day == today && at.elapsed() < CATCH_UP);
+    if waits {
         return Ok(());
     }
+    mirror.forgot = Some((today, Instant::now()));
+    let oldest: Option<u32> = t.query_row("SELECT min(day) FROM devices", [], |row| row.get(0))?;
+    let first = oldest.map_or(first, |oldest| first.min(oldest + 1));
+    let first_sum = (first + KEPT_DAYS).saturating_sub(KEPT_SUMS);
     let gone = t.execute("DELETE FROM devices WHERE day < ?1", [first])?;
     mirror.devices = mirror.devices.saturating_sub(gone as u64);
     let old: Vec<GroupKey> = {
         let first_of = |key: &GroupKey| {
-            if mirror.known.contains_key(&key.rollout) { today.saturating_sub(KEPT_SUMS) } else { first }
+            if mirror.is_strange(&key.rollout) { first } else { first_sum }
         };
         mirror.groups.keys().filter(|key| key.day < first_of(key)).cloned().collect()
     };
     for key in old {
         if let Some(entry) = mirror.groups.remove(&key) {
-            mirror.strange -= usize::from(!mirror.known.contains_key(&key.rollout));
+            mirror.strange = mirror.strange.saturating_sub(usize::from(mirror.is_strange(&key.rollout)));
             t.execute("DELETE FROM sums WHERE grp = ?1", [entry.id])?;
             t.execute("DELETE FROM groups WHERE id = ?1", [entry.id])?;
         }
     }
-    mirror.forgotten = first;
     Ok(())
 }
 
 /// The names and first days of the steps, and the candidate, of each rollout.
 fn read_known(connection: &Connection) -> Result<HashMap<String, Known>, ControlError> {
     let mut all: HashMap<String, Known> = HashMap::new();
-    let mut rollouts = connection.prepare_cached("SELECT id, candidate FROM rollouts")?;
+    let mut rollouts = connection.prepare_cached("SELECT id, candidate, state, step, signed FROM rollouts")?;
     let mut rows = rollouts.query([])?;
     while let Some(row) = rows.next()? {
         let hash: String = row.get(1)?;
         let byte = |i: usize| hash.get(2 * i..2 * i + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0);
-        let mut steps =
-            connection.prepare_cached("SELECT step, begun_s FROM steps WHERE rollout = ?1 ORDER BY step")?;
+        let mut steps = connection
+            .prepare_cached("SELECT step, begun_s FROM steps WHERE rollout = ?1 AND step < ?2 ORDER BY step")?;
         let id: String = row.get(0)?;
+        let state = State::of(&row.get::<_, String>(2)?);
         let day = |s: i64| u32::try_from(s / DAY_S).unwrap_or(0);
-        let steps = steps.query_map([&id], |row| Ok((row.get(0)?, day(row.get(1)?))))?.collect::<Result<_, _>>()?;
-        all.insert(id, Known { steps, candidate: std::array::from_fn(byte) });
+        // A step that nobody was told of yet has no reports.
+        let until = row.get::<_, u32>(3)? + u32::from(state != State::Running || row.get(4)?);
+        let steps = steps
+            .query_map(params![id, until], |row| Ok((row.get(0)?, day(row.get(1)?))))?
+            .collect::<Result<_, _>>()?;
+        all.insert(id, Known { steps, is_over: state.is_over(), candidate: std::array::from_fn(byte) });
     }
     Ok(all)
 }
@@ -328,9 +366,21 @@ fn words(bytes: &[u8]) -> Vec<u64> {
     bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
-fn means(bytes: &[u8]) -> [(f64, f64); N_UNITS] {
-    let values: Vec<f64> = bytes.as_chunks::<8>().0.iter().map(|word| f64::from_le_bytes(*word)).collect();
-    std::array::from_fn(|i| (values.get(2 * i).copied().unwrap_or(0.0), values.get(2 * i + 1).copied().unwrap_or(0.0)))
+impl Device {
+    /// From its row; `said` has the means, and behind them what is counted.
+    fn read(parts: u64, flags: u8, said: &[u8]) -> Self {
+        let words = words(said);
+        let word = |i: usize| words.get(i).copied().unwrap_or(0);
+        let means = std::array::from_fn(|i| (f64::from_bits(word(2 * i)), f64::from_bits(word(2 * i + 1))));
+        let [compared, agreed, crashes] = std::array::from_fn(|i| word(2 * N_UNITS + i));
+        Self { parts, flags, means, counted: Counted { compared, agreed, crashes } }
+    }
+
+    fn said(&self) -> Vec<u8> {
+        let Counted { compared, agreed, crashes } = self.counted;
+        let means = self.means.iter().flat_map(|(sum, n)| [sum.to_bits(), n.to_bits()]);
+        means.chain([compared, agreed, crashes]).flat_map(u64::to_le_bytes).collect()
+    }
 }
 
 fn histogram(bytes: &[u8]) -> Histogram {

@@ -48,8 +48,11 @@ CREATE TABLE rollouts (
     applied_s INTEGER NOT NULL,
     changed_s INTEGER NOT NULL,
     candidate TEXT NOT NULL,
-    signed INTEGER NOT NULL
+    signed INTEGER NOT NULL,
+    told INTEGER NOT NULL DEFAULT 0
 );
+-- When the gates last looked at the clock.
+CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen_s INTEGER NOT NULL);
 CREATE TABLE approvals (
     rollout TEXT NOT NULL REFERENCES rollouts (id),
     name TEXT NOT NULL,

@@ -61,6 +61,11 @@ impl State {
         }
     }
 
+    pub(crate) fn of(name: &str) -> Self {
+        // One that nobody knows is for a person to look at.
+        Self::ALL.into_iter().find(|state| state.name() == name).unwrap_or(Self::Held)
+    }
+
     /// Whether nothing more happens by itself.
     #[must_use]
     pub(crate) const fn is_over(self) -> bool {
@@ -95,6 +100,8 @@ pub(crate) struct Rollout {
     pub(crate) candidate: String,
     /// Whether the repository says what this row says.
     pub(crate) signed: bool,
+    /// Whether the repository may ever have said something of it.
+    pub(crate) told: bool,
 }
 
 /// A stretch in one stage.
@@ -116,7 +123,7 @@ pub(crate) struct Looked {
     pub(crate) decision: String,
 }
 
-const COLUMNS: &str = "id, model, policy, digest, devices, needs, state, stage, step, begun_s, reason, applied_by, applied_s, changed_s, candidate, signed";
+const COLUMNS: &str = "id, model, policy, digest, devices, needs, state, stage, step, begun_s, reason, applied_by, applied_s, changed_s, candidate, signed, told";
 
 fn rollout(row: &Row<'_>) -> rusqlite::Result<Rollout> {
     let name: String = row.get(6)?;
@@ -127,7 +134,7 @@ fn rollout(row: &Row<'_>) -> rusqlite::Result<Rollout> {
         digest: row.get(3)?,
         devices: row.get(4)?,
         needs: row.get(5)?,
-        state: State::ALL.into_iter().find(|state| state.name() == name).unwrap_or(State::Held),
+        state: State::of(&name),
         stage: row.get(7)?,
         step: row.get(8)?,
         begun_s: row.get(9)?,
@@ -137,6 +144,7 @@ fn rollout(row: &Row<'_>) -> rusqlite::Result<Rollout> {
         changed_s: row.get(13)?,
         candidate: row.get(14)?,
         signed: row.get(15)?,
+        told: row.get(16)?,
     })
 }
 
@@ -159,11 +167,12 @@ pub(crate) fn put(t: &Transaction<'_>, rollout: &Rollout) -> Result<(), ControlE
         r.applied_s,
         r.changed_s,
         r.candidate,
-        r.signed
+        r.signed,
+        r.told
     ];
     let sql = format!(
-        "INSERT INTO rollouts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-         ON CONFLICT (id) DO UPDATE SET state = ?7, stage = ?8, step = ?9, begun_s = ?10, reason = ?11, changed_s = ?14, candidate = ?15, signed = ?16"
+        "INSERT INTO rollouts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+         ON CONFLICT (id) DO UPDATE SET state = ?7, stage = ?8, step = ?9, begun_s = ?10, reason = ?11, changed_s = ?14, candidate = ?15, signed = ?16, told = ?17"
     );
     t.execute(&sql, values)?;
     Ok(())
@@ -199,9 +208,11 @@ pub(crate) fn in_the_way(t: &Transaction<'_>, model: &str) -> Result<Option<Roll
     Ok(t.query_row(&sql, [model], rollout).optional()?)
 }
 
-/// The rollout of `model` that was the last to be applied.
+/// The rollout of `model` that was the last one of which devices may have been told something.
 pub(crate) fn newest(t: &Transaction<'_>, model: &str) -> Result<Option<Rollout>, ControlError> {
-    let sql = format!("SELECT {COLUMNS} FROM rollouts WHERE model = ?1 ORDER BY applied_s DESC, rowid DESC LIMIT 1");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM rollouts WHERE model = ?1 AND told = 1 ORDER BY applied_s DESC, rowid DESC LIMIT 1"
+    );
     Ok(t.query_row(&sql, [model], rollout).optional()?)
 }
 
@@ -216,6 +227,24 @@ pub(crate) fn end_step(t: &Transaction<'_>, rollout: &Rollout, now_s: i64, by: &
 pub(crate) fn begin_step(t: &Transaction<'_>, rollout: &Rollout) -> Result<(), ControlError> {
     let values = params![rollout.id, rollout.step, rollout.stage, rollout.begun_s];
     t.execute("INSERT INTO steps (rollout, step, stage, begun_s) VALUES (?1, ?2, ?3, ?4)", values)?;
+    Ok(())
+}
+
+/// The step under way counts from `rollout.begun_s`: when devices could first know of it.
+pub(crate) fn restart_step(t: &Transaction<'_>, rollout: &Rollout) -> Result<(), ControlError> {
+    let sql = "UPDATE steps SET begun_s = ?3 WHERE rollout = ?1 AND step = ?2";
+    t.execute(sql, params![rollout.id, rollout.step, rollout.begun_s])?;
+    Ok(())
+}
+
+/// When the gates last looked at the clock.
+pub(crate) fn seen_s(t: &Transaction<'_>) -> Result<Option<i64>, ControlError> {
+    Ok(t.query_row("SELECT seen_s FROM clock", [], |row| row.get(0)).optional()?)
+}
+
+/// The gates look at the clock.
+pub(crate) fn put_seen_s(t: &Transaction<'_>, now_s: i64) -> Result<(), ControlError> {
+    t.execute("INSERT OR REPLACE INTO clock VALUES (1, ?1)", [now_s])?;
     Ok(())
 }
 

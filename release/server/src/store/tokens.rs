@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::{Store, audit};
 use crate::{
     error::ControlError,
-    tokens::{self, Person, Role},
+    tokens::{self, ANYBODY, Person, Role},
 };
 
 impl Store {
@@ -15,8 +15,10 @@ impl Store {
     /// [`ControlError::BadRequest`] for a name that is none or is taken, [`ControlError::Database`].
     pub fn new_token(&self, name: &str, role: Role, now_s: i64) -> Result<String, ControlError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || name == audit::GATES {
-            return Err(ControlError::BadRequest("a name is 1 to 64 letters, digits and . _ - @, and not `gates`"));
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || OTHERS.contains(&name) {
+            return Err(ControlError::BadRequest(
+                "a name is 1 to 64 letters, digits and . _ - @, and none of `gates`, `shell`, `anybody`",
+            ));
         }
         let token = tokens::fresh().map_err(|_| ControlError::BadRequest("the system gives no random bytes"))?;
         self.transact(|t| {
@@ -59,3 +61,6 @@ impl Store {
         })
     }
 }
+
+/// Names in the log of those who have no token.
+const OTHERS: [&str; 3] = [audit::GATES, audit::SHELL, ANYBODY];

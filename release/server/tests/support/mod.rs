@@ -168,7 +168,7 @@ impl Served {
         let (status, applied) = self.post("/v1/rollouts", &self.operator, &asked);
         assert_eq!((status, &applied["state"]), (200, &json!("waiting")), "{applied}");
         let path = format!("/v1/rollouts/{}/approve", applied["rollout"].as_str().unwrap());
-        let (status, begun) = self.post(&path, &self.approver, &json!({ "digest": digest }));
+        let (status, begun) = self.post(&path, &self.approver, &json!({ "digest": applied["approval_digest"] }));
         assert_eq!((status, &begun["state"], &begun["signed"]), (200, &json!("running"), &json!(true)), "{begun}");
         begun
     }

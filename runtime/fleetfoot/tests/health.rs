@@ -365,7 +365,7 @@ fn a_clock_that_was_years_ahead() {
     let [a, b, c, d, e, f, g, h, ..] = fleetfoot_trust::sha256(context.rollout.as_bytes());
     let rollout = [a, b, c, d, e, f, g, h];
     let sums = [Outcomes { day: DAY_0, rollout, arm: Arm::Treatment, n: 2, sum: 1.0, sum_squares: 1.0 }];
-    let mut tick = |reporter: &mut Reporter, n, now| {
+    let tick = |reporter: &mut Reporter, n, now| {
         infer(&observer, n);
         reporter.tick(&observer, &context, now).unwrap();
         reporter.late(&sums, &context, now).unwrap();

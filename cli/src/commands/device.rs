@@ -66,13 +66,13 @@ pub(crate) struct Args {
     /// Seconds that a trial takes at least.
     #[arg(long, default_value_t = 0)]
     health_window_s: u32,
-    /// Fetch and start updates only in these hours of UTC, such as 01:00-05:00.
+    /// Fetch and start updates only in these hours of UTC, such as 01:00-05:00; a rollout may say otherwise.
     #[arg(long, value_parser = window)]
     window: Option<Window>,
     /// The longest bundle that is fetched, bytes.
     #[arg(long)]
     max_bytes: Option<u64>,
-    /// Seconds over which devices are spread that have fetched the same bundle.
+    /// Seconds over which devices are spread that have fetched the same bundle; a rollout may say otherwise.
     #[arg(long, default_value_t = 0)]
     apply_jitter_s: u32,
     /// Deaths of the process that a new version may cause.

@@ -477,6 +477,8 @@ impl Agent {
                 let version = self.describe(&version);
                 let because = error.as_ref().map(ToString::to_string);
                 self.emit(&Event::Rejected { version: version.clone(), reason, because });
+                // The gates of the fleet are to hear of it, whatever becomes of this process.
+                self.tend_reports(true);
                 self.tidy();
                 Some(Outcome::Rejected { version, reason, error })
             }

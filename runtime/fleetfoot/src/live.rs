@@ -87,7 +87,7 @@ pub struct PredictionId(pub u64);
 pub struct Part {
     /// Identifier of the rollout.
     pub rollout: String,
-    /// The side.
+    /// The side whose version answers: `Outside` while the candidate runs in the shadow only.
     pub arm: Arm,
 }
 
@@ -96,7 +96,7 @@ pub struct Part {
 pub struct OutcomeSums {
     /// Days since 1970, of the predictions.
     pub day: i64,
-    /// First 8 bytes of the SHA-256 of the rollout's name.
+    /// First 8 bytes of the SHA-256 of the rollout's name in small letters, which is how reports name it.
     pub rollout: [u8; 8],
     /// The side.
     pub arm: Arm,
@@ -203,7 +203,7 @@ impl Live {
         let mut outcomes = lock(&self.core.outcomes);
         let id = match (part, outcomes.as_mut()) {
             (Some(part), Some(outcomes)) => {
-                let id = outcomes.predicted(rollout_key(&part.rollout), part.arm, now);
+                let id = outcomes.predicted(rollout_key(&part.rollout.to_ascii_lowercase()), part.arm, now);
                 id.inspect_err(|error| tracing::warn!(model = self.core.model, "a prediction is not kept: {error}"))
                     .ok()
             }

@@ -22,7 +22,9 @@ use fleetfoot::{
         baseline::{Baseline, TensorSketch},
         report::{Arm, Message, Report},
     },
-    health::{Answer, Context, DAY_BYTES, ErrorKind, Observer, ReportConfig, ReportTransport, Reporter, Sent, Tally},
+    health::{
+        Answer, Context, DAY_BYTES, ErrorKind, Observer, Outcomes, ReportConfig, ReportTransport, Reporter, Sent, Tally,
+    },
     store::Disk,
     transport::TransportError,
 };
@@ -137,6 +139,19 @@ fn sessions_are_counted() {
     let tally = observer.take();
     assert_eq!((tally.counters.constant, tally.counters.inferences), (2, 5), "twice the answer of the run before");
     assert!(tally.counters.out_of_range >= 1, "200 is -56 in int8");
+    // A run is counted once, also where its inputs and its outputs are out of range.
+    let baseline = Baseline { inputs: sketch(0.0, 63.0, bins), outputs: sketch(-128.0, -128.0, elsewhere) };
+    let observer = Observer::new(&model, Some(baseline));
+    let mut probe = observer.probe();
+    for (first, expected) in [(0, 1), (200, 1)] {
+        run(&mut probe, &mut session, first);
+        assert_eq!(observer.take().counters.out_of_range, expected, "input {first}");
+    }
+    // The inputs of a run that gave no answer count, too.
+    session.set_input(0, &[200; 64]).unwrap();
+    probe.before(&session);
+    probe.failed(ErrorKind::Engine);
+    assert_eq!(observer.take().counters.out_of_range, 1);
 }
 
 /// What observing costs is printed; what it answers is what it answered without.
@@ -316,7 +331,104 @@ fn switched_off_and_one_in_k() {
     }
     assert!(selected.iter().all(|n| (320..480).contains(n)), "one in ten of 4000: {selected:?}");
     let bad = ReportConfig::new("Jane's phone");
-    assert_eq!(Reporter::open(&folder, bad, [1; 16]).unwrap_err().code(), 425);
+    assert_eq!(Reporter::open(&folder, bad.clone(), [1; 16]).unwrap_err().code(), 425);
+    // Off is off, whatever the class is called and whatever a power cut left.
+    for name in ["open", "open.new", "20000-0-00000007.report", "20000-1-00000007.report.new"] {
+        std::fs::write(folder.join(name), b"?").unwrap();
+    }
+    Reporter::open(&folder, ReportConfig { enabled: false, ..bad }, [1; 16]).unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+fn told(receiver: &Receiver) -> Vec<(u32, u8, u32)> {
+    let seen = receiver.seen.lock().unwrap();
+    let mut told: Vec<_> = seen.values().map(|r| (r.day - DAY_0, r.part, r.counts.inferences)).collect();
+    told.sort_unstable();
+    told
+}
+
+fn nonces(receiver: &Receiver) -> usize {
+    receiver.seen.lock().unwrap().keys().map(|(nonce, _)| *nonce).collect::<BTreeSet<_>>().len()
+}
+
+const DAY_0: u32 = (MIDNIGHT / DAY) as u32;
+
+/// A clock is years ahead for two polls: what waits stays, what was counted then is of today, and outcomes are told once. Before its clock is set
+/// at all, a device goes on with the day that it has.
+#[test]
+fn a_clock_that_was_years_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (observer, folder) = (observer(dir.path()), dir.path().join("queue"));
+    let open = || Reporter::open(&folder, config(), [1; 16]).unwrap();
+    let mut reporter = open();
+    let context = Context { hourly: false, ..context() };
+    let [a, b, c, d, e, f, g, h, ..] = fleetfoot_trust::sha256(context.rollout.as_bytes());
+    let rollout = [a, b, c, d, e, f, g, h];
+    let sums = [Outcomes { day: DAY_0, rollout, arm: Arm::Treatment, n: 2, sum: 1.0, sum_squares: 1.0 }];
+    let tick = |reporter: &mut Reporter, n, now| {
+        infer(&observer, n);
+        reporter.tick(&observer, &context, now).unwrap();
+        reporter.late(&sums, &context, now).unwrap();
+    };
+    tick(&mut reporter, 5, MIDNIGHT);
+    tick(&mut reporter, 7, MIDNIGHT + DAY);
+    for seconds in [0, 600] {
+        tick(&mut reporter, 3, MIDNIGHT + 3000 * DAY + seconds);
+        reporter = open();
+    }
+    tick(&mut reporter, 4, MIDNIGHT + DAY + HOUR);
+    reporter = open();
+    tick(&mut reporter, 2, 60);
+    tick(&mut reporter, 1, MIDNIGHT + 2 * DAY);
+    tick(&mut reporter, 1, MIDNIGHT + 3 * DAY);
+    let receiver = Receiver::default();
+    assert_eq!(reporter.send(&receiver).unwrap(), Sent { taken: 5, dropped: 0, waiting: 0 });
+    assert_eq!(told(&receiver), [(0, 0, 5), (0, 1, 0), (1, 0, 7), (1, 1, 12), (2, 0, 1)]);
+    assert_eq!(nonces(&receiver), 3, "one nonce a day");
+    let seen = receiver.seen.lock().unwrap();
+    assert_eq!(seen.values().flat_map(|report| &report.metrics).map(|metric| metric.n).sum::<u32>(), 2);
+}
+
+/// A device that leaves the ones that report and comes back on the same day has one nonce on it.
+#[test]
+fn one_nonce_a_day_over_rollouts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (observer, folder) = (observer(dir.path()), dir.path().join("queue"));
+    let mut reporter = Reporter::open(&folder, ReportConfig { one_in: 2, ..config() }, [1; 16]).unwrap();
+    let name = |selected: bool| {
+        let mut names = (0..).map(|n| format!("kws-{n}"));
+        names.find(|name| reporter.selected(name) == selected).unwrap()
+    };
+    let (with, without) = (name(true), name(false));
+    for (rollout, n, at) in [(&with, 5, 0), (&without, 9, 600), (&with, 7, 1200), (&with, 1, DAY)] {
+        let context = Context { rollout: rollout.clone(), hourly: false, ..context() };
+        infer(&observer, n);
+        reporter.tick(&observer, &context, MIDNIGHT + at).unwrap();
+    }
+    let receiver = Receiver::default();
+    reporter.send(&receiver).unwrap();
+    assert_eq!((told(&receiver), nonces(&receiver)), (vec![(0, 0, 5), (0, 1, 7)], 1));
+}
+
+/// A day has 48 reports at most, under one nonce; what comes behind them is not told, and the next day begins anew.
+#[test]
+fn a_day_of_many_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (observer, folder) = (observer(dir.path()), dir.path().join("queue"));
+    let open = || Reporter::open(&folder, config(), [1; 16]).unwrap();
+    let mut reporter = open();
+    for n in 0..62 {
+        let at = if n < 60 { n } else { DAY * (n - 59) };
+        infer(&observer, 1);
+        reporter.tick(&observer, &Context { bundle: [n as u8; 32], ..context() }, MIDNIGHT + at).unwrap();
+        if matches!(n, 47 | 48 | 55) {
+            reporter = open();
+        }
+    }
+    let receiver = Receiver::default();
+    reporter.send(&receiver).unwrap();
+    let expected: Vec<_> = (0..48).map(|part| (0, part, 1)).chain([(1, 0, 1)]).collect();
+    assert_eq!((told(&receiver), nonces(&receiver)), (expected, 2));
 }
 
 /// A disk whose operation number `at` fails half way, and after it all, or only that one.

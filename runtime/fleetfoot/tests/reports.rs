@@ -91,9 +91,7 @@ fn config(dir: &Path, receiver: &Receiver) -> AgentConfig {
 
 /// A canary of release 2 for everybody but the control arm, release 1 before it.
 fn rolled_out(dir: &Path, two: &Release, stage: &str) -> Repository {
-    let limits = json!([{"not_before": "2026-01-01T00:00:00Z", "max_bp": 10_000, "max_stage": "full"}]);
-    let envelope = json!({"salt": SALT, "limits": limits});
-    let two = Release { envelope, ..two.clone() };
+    let two = enveloped(two);
     let mut repository = Repository::new(&dir.join("repository"));
     let named = |release: &Release| json!({"number": release.number, "sha256": fleetfoot::hex(&sha256(&release.bundle())), "attempt": 1});
     let one = Release::new(1);
@@ -104,6 +102,12 @@ fn rolled_out(dir: &Path, two: &Release, stage: &str) -> Repository {
     repository.rollout = Rollout::Says(said.to_string().into_bytes());
     repository.publish(&[one, two]);
     repository
+}
+
+/// A release that may be rolled out to everybody.
+fn enveloped(release: &Release) -> Release {
+    let limits = json!([{"not_before": "2026-01-01T00:00:00Z", "max_bp": 10_000, "max_stage": "full"}]);
+    Release { envelope: json!({"salt": SALT, "limits": limits}), ..release.clone() }
 }
 
 const SALT: &str = "kws-2026-11/1";
@@ -243,7 +247,11 @@ fn what_goes_wrong_is_in_the_report() {
     assert_eq!(of_two.iter().map(|r| r.counts.inferences).sum::<u32>(), 0, "an answer that is no number is none");
     assert_eq!(of_two.iter().map(|r| r.counts.errors[ErrorKind::Answer as usize]).sum::<u32>(), 1, "{of_two:?}");
     assert_eq!(of_two.iter().map(|r| r.counts.nan).sum::<u32>(), 1);
-    assert_eq!(sum(|r| r.counts.fallbacks), 1, "{reports:?}");
+    assert_eq!(
+        sum(|r| r.counts.fallbacks),
+        2,
+        "an answer of the version before, and the version taken back: {reports:?}"
+    );
     assert_eq!(sum(|r| r.counts.errors[ErrorKind::Input as usize]), 1);
     let last = reports.iter().max_by_key(|report| (report.day, report.part)).unwrap();
     assert_eq!(last.state, State::Rejected);
@@ -261,6 +269,112 @@ fn what_goes_wrong_is_in_the_report() {
     agent.send_reports(FIRST + DAY).unwrap();
     let wrong: u32 = receiver.reports().iter().map(|r| r.counts.errors[ErrorKind::Golden as usize]).sum();
     assert_eq!(wrong, 1);
+}
+
+/// A candidate that kills the process on its trial is given up: that is a crash and a fallback, each once.
+#[test]
+fn deaths_on_trial_are_in_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    put_key(dir.path(), |bucket| bucket < 4_000);
+    rolled_out(dir.path(), &Release::new(2), "canary");
+    assert!(spawn(dir.path(), 0, "").wait().unwrap().success());
+    for _ in 0..LIMITS.attempts {
+        assert!(!spawn(dir.path(), 1, "trial:0").wait().unwrap().success(), "it dies");
+    }
+    for day in [1, 2] {
+        assert!(spawn(dir.path(), day, "trial:0").wait().unwrap().success(), "there is no trial any more");
+    }
+    let reports = reports(dir.path());
+    let sum = |count: fn(&Report) -> u32| reports.iter().map(count).sum::<u32>();
+    assert_eq!(sum(|r| r.counts.errors[ErrorKind::Crash as usize]), 1, "{reports:?}");
+    assert_eq!(sum(|r| r.counts.fallbacks), 1, "{reports:?}");
+    // But for those of outcomes, which say nothing of a state.
+    let last = reports
+        .iter()
+        .filter(|report| report.metrics.is_empty())
+        .max_by_key(|report| (report.day, report.part))
+        .unwrap();
+    assert_eq!((last.state, last.reason, last.arm), (State::Rejected, 405, Arm::Treatment));
+}
+
+/// While the candidate runs in the shadow the baseline answers: outcomes of that time are of neither side.
+#[test]
+fn outcomes_beside_a_shadow_are_of_neither_side() {
+    let dir = tempfile::tempdir().unwrap();
+    put_key(dir.path(), |bucket| bucket < 2_000);
+    rolled_out(dir.path(), &Release::new(2), "shadow");
+    let receiver = Receiver::default();
+    let mut agent = Agent::open(config(dir.path(), &receiver), FIRST).unwrap();
+    for _ in 0..2 {
+        agent.poll(FIRST);
+        agent.confirm_healthy(FIRST).unwrap();
+    }
+    assert!(matches!(agent.poll(FIRST), Outcome::Shadow(_)));
+    let (answer, id) = agent.live().predict(&[&INPUT], FIRST).unwrap();
+    assert_eq!(answer.version.number, 1);
+    agent.live().outcome(id.unwrap(), 1.0, FIRST).unwrap();
+    agent.poll(FIRST + HOUR);
+    agent.poll(FIRST + DAY);
+    agent.send_reports(FIRST + DAY).unwrap();
+    let reports = receiver.reports();
+    let arms: Vec<_> = reports.iter().filter(|r| !r.metrics.is_empty()).map(|r| (r.arm, r.rollout.as_str())).collect();
+    assert_eq!(arms, [(Arm::None, "kws-2026-11")]);
+    assert!(reports.iter().any(|report| report.arm == Arm::Shadow), "{reports:?}");
+}
+
+/// The outcome of a prediction comes when another rollout has begun: it is of the one before.
+#[test]
+fn outcomes_of_a_rollout_that_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    put_key(dir.path(), |bucket| bucket < 2_000);
+    let mut repository = rolled_out(dir.path(), &Release::new(2), "ab");
+    let receiver = Receiver::default();
+    let mut agent = Agent::open(config(dir.path(), &receiver), FIRST).unwrap();
+    for _ in 0..2 {
+        agent.poll(FIRST);
+        agent.confirm_healthy(FIRST).unwrap();
+    }
+    let (_, id) = agent.live().predict(&[&INPUT], FIRST).unwrap();
+    let Rollout::Says(said) = &repository.rollout else { unreachable!("it was given one") };
+    let said = String::from_utf8(said.clone()).unwrap().replace("Kws-2026-11", "Kws-2026-12");
+    repository.rollout = Rollout::Says(said.into_bytes());
+    repository.publish(&[Release::new(1), enveloped(&Release::new(2))]);
+    agent.poll(FIRST + HOUR);
+    assert_eq!(agent.assignment().unwrap().rollout, "Kws-2026-12");
+    agent.live().outcome(id.unwrap(), 1.0, FIRST + HOUR).unwrap();
+    agent.poll(FIRST + DAY);
+    agent.send_reports(FIRST + DAY).unwrap();
+    let reports = receiver.reports();
+    let of: Vec<_> = reports.iter().filter(|r| !r.metrics.is_empty()).map(|r| (r.arm, r.rollout.as_str())).collect();
+    assert_eq!(of, [(Arm::Treatment, "kws-2026-11")]);
+}
+
+/// A session that keeps a version which does not serve any more is not reported, also not when that version serves again.
+#[test]
+fn what_does_not_serve_is_not_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut repository = Repository::new(&dir.path().join("repository"));
+    repository.publish(&[Release::new(1)]);
+    let receiver = Receiver::default();
+    let mut agent = Agent::open(config(dir.path(), &receiver), FIRST).unwrap();
+    agent.poll(FIRST);
+    agent.confirm_healthy(FIRST).unwrap();
+    let mut session = Session::new(Arc::clone(&agent.serving().unwrap().model), kernels()).unwrap();
+    let mut probe = agent.observer().unwrap().probe();
+    let mut run = |times: u32| (0..times).for_each(|_| probe.run(&mut session).unwrap());
+    run(3);
+    repository.publish(&[Release::new(1), Release::new(2)]);
+    agent.poll(FIRST + HOUR);
+    agent.confirm_healthy(FIRST + HOUR).unwrap();
+    assert_eq!(agent.serving().unwrap().version.number, 2);
+    run(50);
+    agent.poll(FIRST + 2 * HOUR);
+    agent.rollback("1").unwrap();
+    run(4);
+    agent.poll(FIRST + DAY);
+    agent.poll(FIRST + 2 * DAY);
+    agent.send_reports(FIRST + 2 * DAY).unwrap();
+    assert_eq!(receiver.inferences(), 7);
 }
 
 /// Outcomes are booked on the day of their prediction, each once, over restarts.
@@ -382,13 +496,18 @@ fn spawn(dir: &Path, day: i64, at: &str) -> std::process::Child {
         .unwrap()
 }
 
-/// What a receiver makes of everything that came: inferences and outcomes, each part once.
-fn received(dir: &Path) -> (u32, u32) {
+/// What a receiver makes of everything that came: each part once.
+fn reports(dir: &Path) -> Vec<Report> {
     let receiver = Receiver::default();
     for entry in fs::read_dir(dir.join("received")).unwrap() {
         receiver.post(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
     }
-    let reports = receiver.reports();
+    receiver.reports()
+}
+
+/// Inferences and outcomes in everything that came.
+fn received(dir: &Path) -> (u32, u32) {
+    let reports = reports(dir);
     let metrics = reports.iter().flat_map(|report| &report.metrics);
     (reports.iter().map(|r| r.counts.inferences).sum(), metrics.map(|metric| metric.n).sum())
 }
@@ -415,8 +534,7 @@ fn a_death_at_every_step_counts_nothing_twice() {
             // The one that died had run none; the last day is not over.
             let closed = 5 + u32::from(!died);
             assert_eq!(inferences, 10 * closed, "{point}:{count}");
-            // The first ten were made before this device had a part in the rollout that it knew of, or after.
-            assert!(outcomes == 10 * closed || outcomes == 10 * (closed - 1), "{point}:{count}: {outcomes}");
+            assert_eq!(outcomes, 10 * closed, "{point}:{count}");
             if !died {
                 assert!(count > 0, "{point} is never passed");
                 break;

@@ -17,6 +17,7 @@ use std::{
 use fleetfoot_format::{
     bundle::SectionKind,
     golden::Golden,
+    raw_golden::RawGolden,
     record::{Arm, Candidate, Phase, Reason},
     report::{Arm as Side, State},
 };
@@ -27,7 +28,7 @@ use super::{Agent, Assignment, Event};
 use crate::{
     error::Error,
     health::{Context, Observer, Outcomes, ReportConfig, ReportTransport, Reporter, Sent},
-    live::{OutcomeSums, rollout_key},
+    live::OutcomeSums,
     model::Model,
     verified::VerifiedFile,
 };
@@ -87,15 +88,25 @@ impl Reporting {
                 self.failed(ErrorKind::Bundle);
             }
             Event::Lost { .. } => self.failed(ErrorKind::Crash),
-            Event::Rejected { reason: Reason::GOLDEN_MISMATCH | Reason::SELF_CHECK, .. } => {
-                self.failed(ErrorKind::Golden);
-            }
+            Event::Rejected { reason, .. } => self.rejected(*reason),
             _ => {}
         }
     }
 
-    /// The process died in the candidate.
-    pub(super) fn failed(&mut self, kind: ErrorKind) {
+    /// A candidate was given up. Where it had served, this device went back to the version before.
+    fn rejected(&mut self, reason: Reason) {
+        match reason {
+            Reason::GOLDEN_MISMATCH | Reason::SELF_CHECK => self.failed(ErrorKind::Golden),
+            Reason::CRASH_LOOP => self.failed(ErrorKind::Crash),
+            _ => {}
+        }
+        if WHILE_IT_SERVED.contains(&reason) {
+            self.happened.fallbacks = self.happened.fallbacks.saturating_add(1);
+        }
+    }
+
+    /// Counts a failure outside of sessions: a version that is broken, does not answer rightly, or did not come back.
+    fn failed(&mut self, kind: ErrorKind) {
         let count = &mut self.happened.errors[kind as usize];
         *count = count.saturating_add(1);
     }
@@ -138,6 +149,10 @@ impl Reporting {
         self.context = Some(context.clone());
         self.add(&context, now)?;
         self.booked_at = now;
+        // Sessions that keep a version that does not serve count on: that is not to come to light days later, when it serves again.
+        for (_, observed) in self.observers.iter().filter(|(sha256, _)| **sha256 != context.bundle) {
+            drop(observed.observer.take());
+        }
         Ok(())
     }
 
@@ -262,14 +277,12 @@ impl Agent {
         (state, Reason(0))
     }
 
-    /// Outcomes by day, rollout and side, under the names that reports have for them.
+    /// Outcomes by day, rollout and side, as reports have them.
     fn late_outcomes(&self) -> Vec<Outcomes> {
-        let raw = self.assignment.as_ref().map(|assignment| assignment.rollout.as_str()).unwrap_or_default();
-        let (raw, plain) = (rollout_key(raw), rollout_key(&raw.to_ascii_lowercase()));
         let sums = |sums: OutcomeSums| {
-            let rollout = if sums.rollout == raw { plain } else { sums.rollout };
             let (day, n) = (u32::try_from(sums.day).ok()?, u32::try_from(sums.n).ok()?);
-            Some(Outcomes { day, rollout, arm: side(sums.arm), n, sum: sums.sum, sum_squares: sums.sum_squares })
+            let OutcomeSums { rollout, sum, sum_squares, .. } = sums;
+            Some(Outcomes { day, rollout, arm: side(sums.arm), n, sum, sum_squares })
         };
         self.live().outcomes().into_iter().filter_map(sums).collect()
     }
@@ -299,12 +312,30 @@ const fn side(arm: Arm) -> Side {
     }
 }
 
-/// What a report says of the golden cases of a bundle.
+/// What a report says of the golden cases of a bundle: those of prepared inputs first, then those of raw ones.
 fn golden(file: &VerifiedFile) -> [u8; 8] {
-    let Some(section) = file.section(SectionKind::GOLDEN) else { return [0; 8] };
-    Golden::parse(section.as_ref()).map_or([0; 8], |golden| Context::golden(golden.cases().map(|(_, digest)| digest)))
+    let (prepared, raw) = (file.section(SectionKind::GOLDEN), file.section(SectionKind::RAW_GOLDEN));
+    let prepared = prepared.as_ref().and_then(|section| Golden::parse(section.as_ref()).ok());
+    let raw = raw.as_ref().and_then(|section| RawGolden::parse(section.as_ref()).ok());
+    if prepared.is_none() && raw.is_none() {
+        return [0; 8];
+    }
+    let prepared = prepared.iter().flat_map(Golden::cases).map(|(_, digest)| digest);
+    let raw = raw.iter().flat_map(RawGolden::cases).map(|(case, _)| &case.output_sha256);
+    Context::golden(prepared.chain(raw))
 }
 
+/// Why a candidate is given up that had served: by deaths on its trial, or by a gate.
+const WHILE_IT_SERVED: [Reason; 8] = [
+    Reason::CRASH_LOOP,
+    Reason::BAD_INFERENCE,
+    Reason::SELF_CHECK,
+    Reason::ERROR_RATE,
+    Reason::SLOWER,
+    Reason::OUT_OF_RANGE,
+    Reason::CONSTANT,
+    Reason::NOT_A_NUMBER,
+];
 /// Seconds between two looks at what was counted, where nothing changed: what a death may lose.
 const BOOK_S: i64 = 300;
 const FIRST_RETRY_S: i64 = 300;

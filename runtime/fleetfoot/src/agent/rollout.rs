@@ -249,7 +249,12 @@ impl Agent {
             return;
         }
         self.assignment.clone_from(&assignment);
-        let part = assignment.as_ref().map(|a| Part { rollout: a.rollout.clone(), arm: a.arm });
+        // In the shadow it is the baseline that answers: such an answer is one of neither side.
+        let arm = |a: &Assignment| match a.arm {
+            Arm::Treatment if a.stage() == Stage::Shadow => Arm::Outside,
+            arm => arm,
+        };
+        let part = assignment.as_ref().map(|a| Part { rollout: a.rollout.clone(), arm: arm(a) });
         self.live().set_part(part);
         // What was counted until now is about the part before.
         self.tend_reports(true);

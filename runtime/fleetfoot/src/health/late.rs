@@ -77,8 +77,7 @@ impl Reporter {
             return Ok(*known);
         }
         let new = Day { day, nonce: fresh_nonce()?, part: 0 };
-        self.ledger.days.push(new);
-        self.ledger.days.sort_unstable_by_key(|day| day.day);
+        self.ledger.note(new);
         self.save()?;
         Ok(new)
     }

@@ -60,7 +60,7 @@ pub(super) struct Ledger {
     pub(super) send_after: i64,
     /// The hour since 1970 in which the open part began; 0 where none is open.
     pub(super) since_hour: i64,
-    /// The last days, the oldest first.
+    /// Days of which no part is open, in the order in which that became so.
     pub(super) days: Vec<Day>,
     /// The last rollouts, by name.
     names: Vec<String>,
@@ -69,13 +69,21 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The day of the open part is over.
-    pub(super) fn day_is_over(&mut self, day: Day) {
+    /// No part of `day` is open any more; what follows of it has its nonce. The days noted last are known, whatever a clock said in between.
+    pub(super) fn note(&mut self, day: Day) {
         self.days.retain(|other| other.day != day.day);
         self.days.push(day);
-        self.days.sort_unstable_by_key(|day| day.day);
-        self.spent = 0;
-        self.forget(day.day);
+        let more = self.days.len().saturating_sub(MAX_KNOWN_DAYS);
+        self.days.drain(..more);
+    }
+
+    /// A part of `day` is open: its number is kept there from now on.
+    pub(super) fn begins(&mut self, day: Day) {
+        let known = self.days.len();
+        self.days.retain(|other| other.day != day.day);
+        if self.days.len() == known {
+            self.spent = 0;
+        }
     }
 
     /// This device has a part in the rollout `name`.
@@ -107,12 +115,6 @@ impl Ledger {
         if self.told.len() > MAX_TOLD {
             self.told.remove(0);
         }
-    }
-
-    /// Days on which nothing can be booked any more.
-    pub(super) fn forget(&mut self, today: u32) {
-        self.days.retain(|day| day.day.saturating_add(LATE_DAYS) >= today);
-        self.told.retain(|told| told.day.saturating_add(LATE_DAYS) >= today);
     }
 
     /// A report lies in the queue that the process before had no time to note here.
@@ -187,6 +189,8 @@ impl Ledger {
 const ARMS: [Arm; 5] = [Arm::None, Arm::Control, Arm::Treatment, Arm::Shadow, Arm::Holdout];
 /// Days that outcomes may be late: as many as the journal of predictions keeps.
 pub(super) const LATE_DAYS: u32 = 8;
+/// Days of which the nonce is known: those on which outcomes may be late, and some to which a clock was set wrongly.
+const MAX_KNOWN_DAYS: usize = 2 * LATE_DAYS as usize;
 /// Rollouts whose outcomes may still come.
 const MAX_NAMES: usize = 4;
 /// As many sums as the journal of predictions keeps.

@@ -71,7 +71,7 @@ impl Observer {
     pub fn probe(&self) -> Probe {
         let tally = Arc::<Mutex<Tally>>::default();
         lock(&self.shared.probes).push(Arc::clone(&tally));
-        Probe { shared: Arc::clone(&self.shared), tally, turn: 0, last: 0 }
+        Probe { shared: Arc::clone(&self.shared), tally, turn: 0, last: 0, inputs: Faults::default() }
     }
 
     /// Counts something outside of a session: a fallback, a crash, a run in the shadow, a metric of the application.
@@ -108,6 +108,15 @@ pub struct Probe {
     turn: u32,
     /// What the outputs of the last run hashed to.
     last: u64,
+    /// What is wrong with the inputs of the run that is on its way.
+    inputs: Faults,
+}
+
+/// What the values of one run are: it is counted once, whether inputs or outputs are like that, or both.
+#[derive(Clone, Copy, Debug, Default)]
+struct Faults {
+    nan: bool,
+    outside: bool,
 }
 
 impl Probe {
@@ -131,27 +140,27 @@ impl Probe {
     pub fn before(&mut self, session: &Session) {
         self.turn = self.turn.wrapping_add(1);
         let mut tally = lock(&self.tally);
-        let (mut nan, mut outside) = (false, false);
+        let mut faults = Faults::default();
         let tensors = session.model.engine().inputs().iter();
         for ((watched, sketch), tensor) in self.shared.inputs.iter().zip(&mut tally.inputs).zip(tensors) {
             let bytes = &session.arena.as_ref()[tensor.span.range()];
-            watched.look(bytes, self.turn, sketch, &mut nan, &mut outside);
+            watched.look(bytes, self.turn, sketch, &mut faults);
         }
-        note(&mut tally, nan, outside);
+        self.inputs = faults;
     }
 
     /// Counts a run that took `ns` nanoseconds and looks at its outputs.
     pub fn after(&mut self, session: &Session, ns: u64) {
         let mut tally = lock(&self.tally);
         tally.inference(ns);
-        let (mut nan, mut outside, mut hash) = (false, false, HASH_START);
+        let (mut faults, mut hash) = (std::mem::take(&mut self.inputs), HASH_START);
         let tensors = session.model.engine().outputs().iter();
         for ((watched, sketch), tensor) in self.shared.outputs.iter().zip(&mut tally.outputs).zip(tensors) {
             let bytes = &session.arena.as_ref()[tensor.span.range()];
-            watched.look(bytes, self.turn, sketch, &mut nan, &mut outside);
+            watched.look(bytes, self.turn, sketch, &mut faults);
             hash = mix(hash, bytes);
         }
-        note(&mut tally, nan, outside);
+        faults.note(&mut tally);
         if self.last == hash {
             tally.counters.constant = tally.counters.constant.saturating_add(1);
         }
@@ -162,19 +171,24 @@ impl Probe {
     pub(crate) fn refused(&mut self, reason: Reason) {
         let mut tally = lock(&self.tally);
         tally.error(ErrorKind::Answer);
-        note(&mut tally, reason == Reason::NOT_A_NUMBER, reason == Reason::OUT_OF_RANGE);
+        let mut faults = std::mem::take(&mut self.inputs);
+        faults.nan |= reason == Reason::NOT_A_NUMBER;
+        faults.outside |= reason == Reason::OUT_OF_RANGE;
+        faults.note(&mut tally);
     }
 
     /// Counts a run that gave no answer.
     pub fn failed(&mut self, kind: ErrorKind) {
-        lock(&self.tally).error(kind);
+        let mut tally = lock(&self.tally);
+        tally.error(kind);
+        std::mem::take(&mut self.inputs).note(&mut tally);
     }
 }
 
 impl Watched {
     /// Counts a sample of the values of `bytes`.
     #[inline]
-    fn look(&self, bytes: &[u8], turn: u32, sketch: &mut Sketch, nan: &mut bool, outside: &mut bool) {
+    fn look(&self, bytes: &[u8], turn: u32, sketch: &mut Sketch, faults: &mut Faults) {
         let size = self.dtype.size();
         let n = bytes.len() / size;
         if n == 0 {
@@ -204,8 +218,8 @@ impl Watched {
                     value
                 }
             };
-            *nan |= value.is_nan();
-            *outside |= value < lo || value > hi;
+            faults.nan |= value.is_nan();
+            faults.outside |= value < lo || value > hi;
             at += stride;
         }
     }
@@ -220,10 +234,12 @@ fn real(dtype: IoType, bytes: &[u8]) -> f32 {
     }
 }
 
-fn note(tally: &mut Tally, nan: bool, outside: bool) {
-    let counters = &mut tally.counters;
-    counters.nan = counters.nan.saturating_add(u32::from(nan));
-    counters.out_of_range = counters.out_of_range.saturating_add(u32::from(outside));
+impl Faults {
+    fn note(self, tally: &mut Tally) {
+        let counters = &mut tally.counters;
+        counters.nan = counters.nan.saturating_add(u32::from(self.nan));
+        counters.out_of_range = counters.out_of_range.saturating_add(u32::from(self.outside));
+    }
 }
 
 /// Adds eight words of `bytes`, spread over them, to a hash. Good enough to tell answers apart that are looked at one after the other.

@@ -150,7 +150,7 @@ mod tests {
         open.tally.counters.constant = 3;
         let mut ledger = Ledger::default();
         (ledger.spent, ledger.send_after) = (700, 1_795_500_000);
-        ledger.day_is_over(Day { day: 20_781, nonce: [8; 16], part: 3 });
+        ledger.note(Day { day: 20_781, nonce: [8; 16], part: 3 });
         ledger.knows("kws-2026-11");
         let told = Outcomes { day: 20_781, rollout: [3; 8], arm: Arm::Control, n: 12, sum: 5.5, sum_squares: 9.25 };
         ledger.tell(told);

@@ -65,22 +65,27 @@ impl Queue {
 
     /// The waiting reports, the oldest first.
     pub(super) fn keys(&self) -> Result<Vec<Key>, Error> {
+        let mut keys: Vec<Key> = self.names()?.iter().filter_map(|name| parse(name)).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
         let list =
             || fs::read_dir(&self.folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>();
         let names = list().map_err(|source| Error::file("list", &self.folder, source))?;
-        let mut keys: Vec<Key> = names.iter().filter_map(|name| parse(name.to_str()?)).collect();
-        keys.sort_unstable();
-        Ok(keys)
+        // Every name that this queue gives is text.
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
     pub(super) fn contains(&self, key: Key) -> bool {
         self.path(key).exists()
     }
 
-    /// Adds a complete message and drops what is too old or too much.
-    pub(super) fn push(&self, key: Key, message: &[u8]) -> Result<(), Error> {
+    /// Adds a complete message and drops what is too old on the day `today`, or too much.
+    pub(super) fn push(&self, key: Key, message: &[u8], today: u32) -> Result<(), Error> {
         self.replace(&name(key), message)?;
-        self.prune(key.0)
+        self.prune(today)
     }
 
     /// The message; `None` where there is none that could be one.
@@ -102,12 +107,13 @@ impl Queue {
         self.replace(OPEN, bytes)
     }
 
-    /// Removes everything: reporting was switched off.
+    /// Removes everything, also what a power cut left half written: reporting was switched off.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        for key in self.keys()? {
-            self.remove(key)?;
-        }
-        self.remove_file(&self.folder.join(OPEN))
+        let is_own = |name: &String| {
+            let name = name.strip_suffix(TEMPORARY).unwrap_or(name);
+            name == OPEN || parse(name).is_some()
+        };
+        self.names()?.iter().filter(|name| is_own(name)).try_for_each(|name| self.remove_file(&self.folder.join(name)))
     }
 
     fn prune(&self, today: u32) -> Result<(), Error> {

@@ -121,7 +121,7 @@ impl Reporter {
     /// # Errors
     /// [`Error::BadName`] for a class of hardware that is none, [`Error::File`].
     pub fn open(folder: &std::path::Path, config: ReportConfig, device_key: [u8; 16]) -> Result<Self, Error> {
-        if !plain(&config.hardware) || config.hardware.len() > MAX_HARDWARE_LEN {
+        if config.enabled && (!plain(&config.hardware) || config.hardware.len() > MAX_HARDWARE_LEN) {
             return Err(Error::BadName { name: config.hardware });
         }
         let queue = Queue::open(folder, Arc::clone(&config.disk), config.max_bytes)?;
@@ -148,8 +148,8 @@ impl Reporter {
             this.unsettled = true;
         }
         this.take_up_late()?;
-        if this.open.as_ref().is_some_and(|open| open.report.part >= MAX_PARTS) {
-            this.open = None;
+        if let Some(Open { report, .. }) = this.open.take_if(|open| open.report.part >= MAX_PARTS) {
+            this.ledger.note(Day { day: report.day, nonce: report.nonce, part: report.part });
         }
         Ok(this)
     }
@@ -174,10 +174,13 @@ impl Reporter {
         if !self.config.enabled {
             return Ok(());
         }
+        let hour_now = now.max(0) / HOUR_S;
+        if self.open.as_ref().is_some_and(|open| is_strange(open.report.day, hour_now)) {
+            self.set_right(hour_now)?;
+        }
         if !self.selected(&context.rollout) {
             return self.end(now);
         }
-        let hour_now = now.max(0) / HOUR_S;
         // Where nothing of it is stored below, it is in memory for the next tick.
         self.unbooked.add(delta);
         self.ledger.knows(&context.rollout);
@@ -186,7 +189,10 @@ impl Reporter {
         }
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open { report: self.begin(context, hour_now, None)?, tally: Tally::default() },
+            None => match self.begin(context, hour_now)? {
+                Some(report) => Open { report, tally: Tally::default() },
+                None => return self.drop_counts(day_of(hour_now)),
+            },
         };
         // An hour in which nothing happened is not worth a report: the part begins with the first that did.
         if open.tally.is_empty() {
@@ -256,18 +262,50 @@ impl Reporter {
         spent + len <= DAY_BYTES * hours / 24 && spent + 2 * len + LAST_IS_LARGER <= DAY_BYTES
     }
 
-    /// Ends the part: the report first, then the next part.
+    /// Ends the part: the report first, then the next part, if the day has room for one.
     fn close(&mut self, context: &Context, now: i64) -> Result<(), Error> {
         let hour_now = now.max(0) / HOUR_S;
-        let Some((day, next, nonce)) = self.push_open(now)? else { return Ok(()) };
-        let same_day = day_of(hour_now) <= day && next < MAX_PARTS;
-        let report = self.begin(context, hour_now, same_day.then_some((day, next, nonce)))?;
-        if !same_day {
-            self.ledger.day_is_over(Day { day, nonce, part: next });
-        }
-        self.open = Some(Open { report, tally: Tally::default() });
+        let Some(day) = self.push_open(now)? else { return Ok(()) };
+        let report = if day_of(hour_now) > day.day {
+            let report = self.begin(context, hour_now)?;
+            self.ledger.note(day);
+            self.ledger.spent = 0;
+            report
+        } else if day.part < MAX_PARTS {
+            Some(self.report(context, day)?)
+        } else {
+            self.ledger.note(day);
+            None
+        };
+        self.open = report.map(|report| Open { report, tally: Tally::default() });
         self.ledger.since_hour = hour_now;
         self.save()
+    }
+
+    /// A clock that was far ahead opened a part of a day that has not come: it is one of today.
+    fn set_right(&mut self, hour_now: i64) -> Result<(), Error> {
+        let number = self.number(hour_now)?;
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let Report { day, part, nonce, .. } = open.report;
+        tracing::warn!("day {day} has not come: what was counted on it is booked on day {}", day_of(hour_now));
+        // A push that failed behind its rename left it in the queue.
+        let stray = key(&open.report);
+        self.ledger.note(Day { day, nonce, part });
+        if let Some(today) = number {
+            self.ledger.begins(today);
+            (open.report.day, open.report.part, open.report.nonce) = (today.day, today.part, today.nonce);
+            self.open = Some(open);
+        }
+        self.ledger.since_hour = hour_now;
+        self.queue.remove(stray)?;
+        self.save()
+    }
+
+    /// The day has as many reports as it may have.
+    fn drop_counts(&mut self, day: u32) -> Result<(), Error> {
+        let lost = self.unbooked.take().counters.inferences;
+        tracing::debug!("day {day} has {MAX_PARTS} reports: {lost} inferences are not reported");
+        if self.unsettled { self.save() } else { Ok(()) }
     }
 
     /// Ends the part, and none follows: this device does not report on what comes.
@@ -276,14 +314,14 @@ impl Reporter {
         if let Some(open) = &mut self.open {
             open.tally.add(&unbooked);
         }
-        let Some((day, next, nonce)) = self.push_open(now)? else { return Ok(()) };
-        self.ledger.day_is_over(Day { day, nonce, part: next });
+        let Some(day) = self.push_open(now)? else { return Ok(()) };
+        self.ledger.note(day);
         (self.open, self.ledger.since_hour) = (None, 0);
         self.save()
     }
 
-    /// Puts the report of the open part into the queue. Day, next part and nonce; `None` where no part is open.
-    fn push_open(&mut self, now: i64) -> Result<Option<(u32, u8, [u8; 16])>, Error> {
+    /// Puts the report of the open part into the queue. Its day, with the part that is next; `None` where no part is open.
+    fn push_open(&mut self, now: i64) -> Result<Option<Day>, Error> {
         let Some(open) = &self.open else { return Ok(None) };
         let Report { day, part, nonce, .. } = open.report;
         // The first of a day is sent even if nothing happened: that it is missing would mean something.
@@ -293,7 +331,7 @@ impl Reporter {
             let report = open.whole();
             self.push(&report, if whole_day { self.config.jitter_s } else { HOUR_JITTER_S }, now)?;
         }
-        Ok(Some((day, part + u8::from(!silent), nonce)))
+        Ok(Some(Day { day, nonce, part: part + u8::from(!silent) }))
     }
 
     /// Puts a report into the queue; until the file `open` says so, too, nothing is sent.
@@ -302,7 +340,9 @@ impl Reporter {
         match self.message(report) {
             Ok(message) => {
                 let first = self.queue.is_empty()?;
-                self.queue.push(key(report), &message)?;
+                // Neither a clock that is far ahead nor a day behind is a reason to drop what waits.
+                let today = day_of(now.max(0) / HOUR_S).min(report.day);
+                self.queue.push(key(report), &message, today)?;
                 self.ledger.spent = self.ledger.spent.saturating_add(u32::try_from(message.len()).unwrap_or(u32::MAX));
                 if first {
                     let most = jitter_s.min(self.config.jitter_s);
@@ -323,12 +363,25 @@ impl Reporter {
         Ok(())
     }
 
-    /// A report without counts. On the same day the nonce stays and the part goes on.
-    fn begin(&self, context: &Context, hour_now: i64, same: Option<(u32, u8, [u8; 16])>) -> Result<Report, Error> {
-        let (day, part, nonce) = match same {
-            Some(same) => same,
-            None => (day_of(hour_now), 0, fresh_nonce()?),
-        };
+    /// The next report of today, without counts; `None` where today has as many as it may have.
+    fn begin(&mut self, context: &Context, hour_now: i64) -> Result<Option<Report>, Error> {
+        let Some(number) = self.number(hour_now)? else { return Ok(None) };
+        let report = self.report(context, number)?;
+        self.ledger.begins(number);
+        Ok(Some(report))
+    }
+
+    /// Nonce and part of the next report of today. A day has one nonce, whatever came between two of its parts.
+    fn number(&self, hour_now: i64) -> Result<Option<Day>, Error> {
+        let day = day_of(hour_now);
+        let known = self.ledger.days.iter().find(|known| known.day == day);
+        match known {
+            Some(known) => Ok(Some(*known).filter(|known| known.part < MAX_PARTS)),
+            None => Ok(Some(Day { day, nonce: fresh_nonce()?, part: 0 })),
+        }
+    }
+
+    fn report(&self, context: &Context, Day { day, nonce, part }: Day) -> Result<Report, Error> {
         let Context { rollout, arm, bundle, state, reason, golden, .. } = context;
         let bad = || Error::BadName { name: rollout.clone() };
         let name = Some(rollout.as_str()).filter(|name| plain(name)).and_then(|name| name.try_into().ok());
@@ -407,7 +460,15 @@ fn plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// Of a clock that was ahead: more than a day is no matter of clocks that are set now and then. One that was never set knows of no day.
+fn is_strange(day: u32, hour_now: i64) -> bool {
+    let today = day_of(hour_now);
+    today >= FIRST_DAY && day > today.saturating_add(1)
+}
+
 pub(super) const HOUR_S: i64 = 3600;
+/// 1 January 2024: a clock before it was never set.
+const FIRST_DAY: u32 = 19_723;
 /// Seconds over which devices are spread after an hour.
 pub(super) const HOUR_JITTER_S: u32 = 1800;
 /// By how much the last report of a day may be larger than one of its hours, bytes.

@@ -1,4 +1,7 @@
-//! From the queue to a receiver: many reports in one request, removed when it has answered.
+//! From the queue to a receiver: many reports in one request, removed when it has answered. Whoever sends waits for it, so all of it has
+//! an end: after [`MOST`] no further request is made, and the rest waits for the next time.
+
+use std::time::{Duration, Instant};
 
 use super::queue::{Key, Queue};
 use crate::{error::Error, transport::TransportError};
@@ -34,14 +37,28 @@ pub struct Sent {
     pub waiting: usize,
 }
 
-/// Sends what waits, the oldest first, but for `kept`.
+/// Sends what waits, the oldest first, but for `kept`, as long as there is time.
 pub(super) fn send(queue: &Queue, transport: &dyn ReportTransport, kept: &[Key]) -> Result<Sent, Error> {
+    let start = Instant::now();
+    send_until(queue, transport, kept, || start.elapsed() >= MOST)
+}
+
+fn send_until(
+    queue: &Queue,
+    transport: &dyn ReportTransport,
+    kept: &[Key],
+    is_late: impl Fn() -> bool,
+) -> Result<Sent, Error> {
     let mut sent = Sent::default();
     let mut keys = queue.keys()?;
     keys.retain(|key| !kept.contains(key));
     let mut rest = &keys[..];
     let mut batch_len = BATCH;
     while !rest.is_empty() {
+        if is_late() {
+            sent.waiting = rest.len();
+            return Ok(sent);
+        }
         let (batch, after) = rest.split_at(batch_len.min(rest.len()));
         let (body, whole) = gather(queue, batch)?;
         let answer = if body.is_empty() { Ok(Answer::Refused) } else { transport.post(&body) };
@@ -57,6 +74,8 @@ pub(super) fn send(queue: &Queue, transport: &dyn ReportTransport, kept: &[Key])
                 forget(queue, batch)?;
                 sent.dropped += 1;
                 rest = after;
+                // That was the one: the others may go together again.
+                batch_len = BATCH;
             }
             Ok(Answer::Later) | Err(_) => {
                 sent.waiting = rest.len();
@@ -88,6 +107,8 @@ fn forget(queue: &Queue, batch: &[Key]) -> Result<(), Error> {
 
 /// Reports in one request: at most 24 KiB.
 const BATCH: usize = 16;
+/// After so much time no further request is made. With the last one, which takes no longer, a poll sends for a minute at most.
+const MOST: Duration = Duration::from_secs(30);
 
 /// Sends with `POST`, to a server as `fleetfoot serve` is one.
 #[cfg(feature = "net")]
@@ -129,4 +150,55 @@ impl ReportTransport for HttpReports {
 }
 
 #[cfg(feature = "net")]
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::store::OsDisk;
+
+    /// Refuses every request with `0xff` in it, and notes how long each was.
+    #[derive(Default)]
+    struct Picky(Mutex<Vec<usize>>);
+
+    impl ReportTransport for Picky {
+        fn post(&self, body: &[u8]) -> Result<Answer, TransportError> {
+            self.0.lock().unwrap().push(body.len());
+            Ok(if body.contains(&0xff) { Answer::Refused } else { Answer::Taken })
+        }
+    }
+
+    fn queue(folder: &std::path::Path) -> Queue {
+        let queue = Queue::open(folder, Arc::new(OsDisk), 1 << 20).unwrap();
+        for part in 0..40 {
+            let bytes = if part == 2 { [0xff] } else { [part] };
+            queue.push((20_000, part, 7), &bytes, 20_000).unwrap();
+        }
+        queue
+    }
+
+    #[test]
+    fn one_that_is_refused_keeps_no_others_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, picky) = (queue(dir.path()), Picky::default());
+        let sent = send(&queue, &picky, &[]).unwrap();
+        assert_eq!(sent, Sent { taken: 39, dropped: 1, waiting: 0 });
+        assert_eq!(*picky.0.lock().unwrap(), [16, 1, 1, 1, 16, 16, 5]);
+        assert!(queue.is_empty().unwrap());
+    }
+
+    #[test]
+    fn what_there_is_no_time_for_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, picky, looks) = (queue(dir.path()), Picky::default(), Cell::new(0));
+        let is_late = || looks.replace(looks.get() + 1) >= 5;
+        let sent = send_until(&queue, &picky, &[], is_late).unwrap();
+        assert_eq!(sent, Sent { taken: 18, dropped: 1, waiting: 21 });
+        assert_eq!(queue.len().unwrap(), 21);
+    }
+}

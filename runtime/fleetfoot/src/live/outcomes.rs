@@ -9,7 +9,7 @@
 //!                2   2  zero
 //!                4   8  identifier; of sums the number of outcomes
 //!               12   8  seconds since 1970 of the prediction; of sums the day, as its first second
-//!               20   8  first 8 bytes of the SHA-256 of the rollout's name
+//!               20   8  first 8 bytes of the SHA-256 of the rollout's name in small letters
 //!               28   8  value, float64; of sums their sum
 //!               36   8  float64: of sums the sum of squares
 //!               44   4  CRC-32 of bytes 0 .. 44

@@ -189,8 +189,8 @@ fn detections() {
     assert_eq!(sum.0, DETECTIONS, "detections: {:#x}", sum.0);
 }
 
-const DETECTIONS: u64 = 0;
 const IMAGES: u64 = 0x6413_2c37_0e01_234a;
 const ROWS: u64 = 0x16cf_7166_4df5_d7dd;
 const RECORDINGS: u64 = 0x89b5_3a8e_6239_4117;
 const ANSWERS: u64 = 0xe28e_43b9_0522_800e;
+const DETECTIONS: u64 = 0xcc88_4c57_2fa6_c316;

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use fleetfoot::{Answer, Kernels, Model, Session, format::preprocess::{ImageStep, PixelValues, Preprocess, Program}};
+use fleetfoot::{
+    Answer, Kernels, Model, Session,
+    format::preprocess::{ImageStep, PixelValues, Preprocess, Program},
+};
 use fleetfoot_format::raw_golden::{Case, Raw};
 use fleetfoot_quantize::{Data, RawInput, is_raw, read_raw};
 use fleetfoot_trust::sha256;

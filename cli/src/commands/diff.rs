@@ -10,10 +10,7 @@ use fleetfoot_quantize::{Data, QuantizeError};
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{
-        eval::Answers,
-        quantize::Bar,
-    },
+    commands::{eval::Answers, quantize::Bar},
     failure::Failure,
     models::{self, Loaded},
     output::{Output, table},
@@ -65,7 +62,11 @@ struct Answered {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let (mut a, mut b) = (Side::open(&args.a, args, output)?, Side::open(&args.b, args, output)?);
     (a.us, b.us) = times(&a.loaded, &b.loaded)?;
-    let answered = args.data.as_deref().map(|path| answer(path, [&a.loaded, &b.loaded], [&args.a, &args.b], output)).transpose()?;
+    let answered = args
+        .data
+        .as_deref()
+        .map(|path| answer(path, [&a.loaded, &b.loaded], [&args.a, &args.b], output))
+        .transpose()?;
     let label = |side: &Side, i: usize| side.loaded.labels.get(i).cloned().unwrap_or_else(|| i.to_string());
     let people = || {
         let row = |what: &str, a: f64, b: f64| {

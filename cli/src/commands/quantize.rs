@@ -165,7 +165,8 @@ fn accuracy(
     let evaluated = data.count(&shape)?;
     let labels = data.labels(evaluated, answers.classes()?)?;
     let all = 2 * evaluated;
-    let right = |decisions: Vec<usize>| decisions.iter().zip(&labels).filter(|(d, label)| **d as i64 == **label).count();
+    let right =
+        |decisions: Vec<usize>| decisions.iter().zip(&labels).filter(|(d, label)| **d as i64 == **label).count();
     let int8 = right(answers.decisions(data, &shape, evaluated, &mut |done| bar.set(done, all))?);
     let progress = &mut |done| bar.set(evaluated + done, all);
     let reference = made.reference()?;

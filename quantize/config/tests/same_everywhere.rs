@@ -7,9 +7,7 @@ use fleetfoot_format::{
     postprocess::{Boxes, Classes, Coding},
     preprocess::{Cell, Preprocess, Program},
 };
-use fleetfoot_preprocess::{
-    Class, Detection, Output, Rgb, Tensor, audio, boxes, classes, image, row, scratch_len,
-};
+use fleetfoot_preprocess::{Class, Detection, Output, Rgb, Tensor, audio, boxes, classes, image, row, scratch_len};
 
 /// FNV-1a.
 struct Sum(u64);
@@ -167,8 +165,7 @@ fn detections() {
         let anchors = if matches!(coding, Coding::Anchors { .. }) { &anchors[..] } else { &[] };
         let [sigmoid, background] = [numbers.below(2) == 0, numbers.below(4) == 0];
         let (threshold, overlap) = (0.3, numbers.below(100) as f32 / 99.0);
-        let settings =
-            Boxes { boxes: 0, scores: 1, coding, sigmoid, background, threshold, overlap, top: 30, anchors };
+        let settings = Boxes { boxes: 0, scores: 1, coding, sigmoid, background, threshold, overlap, top: 30, anchors };
         let mut output = |bytes| {
             let (dtype, scale) = (TYPES[numbers.below(2) as usize], 0.001 + numbers.below(1000) as f32 / 9000.0);
             Output { dtype, scale, zero_point: 5, bytes }

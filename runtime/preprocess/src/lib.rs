@@ -113,17 +113,7 @@ mod tests {
         let boxes = |boxes, scores, anchors| {
             let (coding, threshold, overlap) = (Coding::CentreSize, 0.5, 0.5);
             let (sigmoid, background, top) = (false, false, 5);
-            Postprocess::Boxes(Boxes {
-                boxes,
-                scores,
-                coding,
-                sigmoid,
-                background,
-                threshold,
-                overlap,
-                top,
-                anchors,
-            })
+            Postprocess::Boxes(Boxes { boxes, scores, coding, sigmoid, background, threshold, overlap, top, anchors })
         };
         assert_eq!(faulty(boxes(0, 1, &[])), None);
         assert_eq!(faulty(boxes(0, 1, &[0; 48])), None);

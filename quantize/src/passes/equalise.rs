@@ -148,9 +148,12 @@ fn source(
     let (first, second) = (&model.nodes[first], &model.nodes[second]);
     let read = shape(second.inputs.first()?)?;
     let (first_is_image, second_is_image) = (first.op == "Conv", second.op == "Conv");
-    // Ranges per channel are known of images and of rows.
-    let given = shape(value)?;
-    let fits = if first_is_image { given.len() == 4 && given[..2] == [1, n] } else { given.last() == Some(&n) };
+    // Calibration has ranges of the second dimension where there are four, else of the last.
+    let fits = match (first_is_image, shape(value)?) {
+        (true, &[batch, channels, _, _]) => (batch, channels) == (1, n),
+        (false, given) => given.len() != 4 && given.last() == Some(&n),
+        (true, _) => false,
+    };
     let pools_keep_channels = between.iter().map(|&at| &model.nodes[at]).all(|node| {
         let seen = node.inputs.first().and_then(|name| shape(name));
         !node.op.contains("Pool") || first_is_image && seen.is_some_and(|seen| seen.len() >= 3 && seen[..2] == [1, n])

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let all = if teacher.is_some() { 2 * samples } else { samples };
     let decisions = student.decisions(&data, &shape, samples, &mut |done| bar.set(done, all))?;
     let right = labels.iter().flatten().zip(&decisions).filter(|(label, answer)| **label == **answer as i64).count();
-    let progress = &mut |done| bar.set(samples + done, all);
+    let progress = &mut |done: usize| bar.set(samples + done, all);
     let taught = match teacher {
         Some(Teacher::Float(reference)) => {
             Some(float_decisions(&reference, &args.data, section, &shape, samples, progress)?)

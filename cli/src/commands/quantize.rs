@@ -168,7 +168,7 @@ fn accuracy(
     let right =
         |decisions: Vec<usize>| decisions.iter().zip(&labels).filter(|(d, label)| **d as i64 == **label).count();
     let int8 = right(answers.decisions(data, &shape, evaluated, &mut |done| bar.set(done, all))?);
-    let progress = &mut |done| bar.set(evaluated + done, all);
+    let progress = &mut |done: usize| bar.set(evaluated + done, all);
     let reference = made.reference()?;
     let float = right(eval::float_decisions(&reference, data.path(), section, &shape, evaluated, progress)?);
     Ok(Accuracy { evaluated, float, int8 })

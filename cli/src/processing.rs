@@ -1,8 +1,11 @@
 //! Raw inputs and answers on the command line: photos, recordings and tables through the bundle's own preprocessing.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use fleetfoot::{Answer, Kernels, Model, Session, format::preprocess::Preprocess};
+use fleetfoot::{
+    Answer, Kernels, Model, Session,
+    format::preprocess::{ImageStep, PixelValues, Preprocess, Program},
+};
 use fleetfoot_format::raw_golden::{Case, Raw};
 use fleetfoot_quantize::{Data, RawInput, is_raw, read_raw};
 use fleetfoot_trust::sha256;
@@ -15,22 +18,57 @@ pub(crate) fn read(path: &Path, model: &Model) -> Result<Vec<RawInput>, Failure>
     let program = model.preprocess();
     let inputs = read_raw(path, program.as_ref()).map_err(Failure::from)?;
     if let Some(Preprocess::Audio(settings)) = program.map(|program| program.preprocess) {
-        let other = inputs.iter().find(|input| input.rate_hz > 0 && input.rate_hz != settings.rate_hz);
-        if let Some(input) = other {
-            let (have, need) = (input.rate_hz, settings.rate_hz);
-            let what = format!("{have} samples per second, the model was made for {need}");
-            return Err(Failure::usage(what)
-                .in_file(path)
-                .code(fleetfoot::preprocess::PreprocessError::Rate { need_hz: need, have_hz: have }.code())
-                .help(format!("resample it: sox {} -r {need} resampled.wav", path.display())));
-        }
+        inputs.iter().try_for_each(|input| rate(path, input, settings.rate_hz))?;
     }
     Ok(inputs)
 }
 
+/// Whether the settings give levels from 0 to 255 as they are.
+pub(crate) fn takes_levels(section: Option<&[u8]>) -> bool {
+    let program = section.and_then(|section| Program::parse(section).ok());
+    matches!(program.map(|program| program.preprocess), Some(Preprocess::Image(image)) if image.values == PixelValues::Levels)
+}
+
+/// Whether a file or folder holds raw inputs.
+pub(crate) fn is_raw_data(path: &Path) -> bool {
+    path.is_dir() || is_raw(path)
+}
+
+/// The model itself where it prepares raw inputs, else with the settings `section` for them.
+pub(crate) fn with_section(model: Arc<Model>, section: Option<&[u8]>) -> Result<Arc<Model>, Failure> {
+    match section {
+        Some(section) if model.preprocess_section().is_none() => {
+            let labels = model.labels().to_vec();
+            Ok(Arc::new(Model::clone(&model).with_processing(Some(section), None, labels)?))
+        }
+        _ => Ok(model),
+    }
+}
+
+/// Prepares a raw input of the file `path`: it is the input of the next run.
+pub(crate) fn set(session: &mut Session, path: &Path, input: &RawInput) -> Result<(), Failure> {
+    let program = session.model().preprocess();
+    if let Some(Preprocess::Audio(settings)) = program.map(|program| program.preprocess) {
+        rate(path, input, settings.rate_hz)?;
+    }
+    session.set_raw(input.raw, &input.bytes).map_err(|e| Failure::from(e).in_file(path))
+}
+
+fn rate(path: &Path, input: &RawInput, need: u32) -> Result<(), Failure> {
+    let have = input.rate_hz;
+    if have == 0 || have == need {
+        return Ok(());
+    }
+    let what = format!("{have} samples per second, the model was made for {need}");
+    Err(Failure::usage(what)
+        .in_file(path)
+        .code(fleetfoot::preprocess::PreprocessError::Rate { need_hz: need, have_hz: have }.code())
+        .help(format!("resample it: sox {} -r {need} resampled.wav", path.display())))
+}
+
 /// Samples of a file, or raw ones of a folder or a file where there are settings that prepare them.
 pub(crate) fn open_data(path: &Path, preprocess: Option<&[u8]>) -> Result<Data, Failure> {
-    let raw = path.is_dir() || is_raw(path);
+    let raw = is_raw_data(path);
     match preprocess {
         Some(section) if raw => Ok(Data::open_raw(path, section)?),
         None if raw => Err(Failure::usage("raw inputs need preprocessing, and there is none")
@@ -60,12 +98,16 @@ pub(crate) fn prepare(session: &mut Session, path: &Path, inputs: &[RawInput]) -
 
 /// Golden cases that begin at `inputs`, and the inputs of the model that become of them.
 pub(crate) fn golden_cases(model: &Model, inputs: &[RawInput]) -> Result<(Vec<Case>, Vec<Vec<u8>>), Failure> {
-    let mut session = Session::new(std::sync::Arc::new(model.clone()), Kernels::scalar())?;
+    let mut session = Session::new(Arc::new(model.clone()), Kernels::scalar())?;
     let (mut cases, mut prepared) = (Vec::new(), Vec::new());
     for input in inputs {
         session.set_raw(input.raw, &input.bytes)?;
         let bytes = session.input_mut(0)?.to_vec();
         session.run()?;
+        // What a device could not read must not be released.
+        if model.postprocess().is_some() {
+            session.answer()?;
+        }
         let mut outputs = Vec::new();
         for index in 0..model.engine().outputs().len() {
             outputs.extend_from_slice(session.output(index)?);
@@ -89,14 +131,17 @@ pub(crate) fn seeded(model: &Model, count: usize) -> Result<Vec<RawInput>, Failu
     let Some(program) = model.preprocess() else { return Ok(Vec::new()) };
     let input = model.engine().input(0).map_err(fleetfoot::Error::from)?;
     match &program.preprocess {
-        Preprocess::Image(_) => {
+        Preprocess::Image(settings) => {
             let (h, w) = match input.dims[..] {
                 [_, h, w, _] => (h, w),
                 _ => (1, 1),
             };
             // The first size that the steps take.
-            let sizes = [(w + w / 2 + 1, h + h / 3 + 2), (w, h), (256, 341), (512, 384), (1024, 1024), (4096, 4096)];
-            let mut session = Session::new(std::sync::Arc::new(model.clone()), Kernels::scalar())?;
+            let sizes = match cropped(&settings.steps) {
+                Some((w, h)) => vec![(w.saturating_add(3), h.saturating_add(2)), (w, h)],
+                None => vec![(w + w / 2 + 1, h + h / 3 + 2), (w, h), (256, 341), (512, 384), (1024, 1024)],
+            };
+            let mut session = Session::new(Arc::new(model.clone()), Kernels::scalar())?;
             let mut image = |width: u32, height: u32| {
                 let bytes = (0..3 * width as usize * height as usize).map(|_| next()).collect();
                 RawInput { raw: Raw::Pixels { width, height }, rate_hz: 0, bytes }
@@ -121,6 +166,24 @@ pub(crate) fn seeded(model: &Model, count: usize) -> Result<Vec<RawInput>, Failu
         }
         Preprocess::Table(_) => Ok((0..count).map(|_| seeded_row(&program, &mut next)).collect()),
     }
+}
+
+/// The smallest image that crops before a resize leave something of; `None` where there is none of a fixed size.
+fn cropped(steps: &[ImageStep]) -> Option<(u32, u32)> {
+    let mut square = false;
+    for step in steps {
+        let (w, h) = match *step {
+            ImageStep::CentreSquare => {
+                square = true;
+                continue;
+            }
+            ImageStep::Crop { left, top, width, height } => (left.saturating_add(width), top.saturating_add(height)),
+            ImageStep::CentreCrop { width, height } => (width, height),
+            ImageStep::Resize { .. } | ImageStep::ResizeShorter { .. } => return None,
+        };
+        return Some(if square { (w.max(h), w.max(h)) } else { (w, h) });
+    }
+    None
 }
 
 fn seeded_row(program: &fleetfoot_format::preprocess::Program<'_>, next: &mut impl FnMut() -> u8) -> RawInput {

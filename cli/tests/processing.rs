@@ -188,7 +188,19 @@ fn settings_that_do_not_fit_the_model_or_the_input() {
         "9 x 8 after all steps",
     );
     refused("name: d\nversion: v1\npostprocess: {classes: {output: 3}}", "output 3");
+    // Ten scores are no boxes of four numbers, and whatever the model says they never will be.
+    refused(
+        "name: d\nversion: v1\npostprocess: {boxes: {boxes: 0, scores: 0, coding: centre_size, threshold: 0.5}}",
+        "output 0",
+    );
     refused("name: d\nversion: v1\ngolden: x.png", "needs preprocessing");
+    // Made-up images are no larger than the crops ask for.
+    let far = world(&image(
+        "channels: grey, values: levels, steps: [centre_square, {crop: {left: 300, top: 200, width: 8, height: 8}}]",
+    ));
+    pack(&far, &[]).ok();
+    let len = fs::metadata(far.path("d.ff")).expect("packed").len();
+    assert!(len < 2_000_000, "{len} bytes");
     let world = world(&image("channels: grey, values: levels, steps: [{centre_crop: {width: 8, height: 8}}]"));
     pack(&world, &[]).ok();
     image::RgbImage::new(7, 8).save(world.path("small.png")).expect("saved");

@@ -83,6 +83,25 @@ impl Data {
         Ok(data)
     }
 
+    /// Whether samples are raw inputs, which preprocessing makes samples of.
+    #[must_use]
+    pub const fn is_raw(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// Gives the first `limit` raw inputs, one after another, with the files that they are in: a model prepares them as a device does. Nothing
+    /// where samples are [prepared](Self::is_raw) already.
+    ///
+    /// # Errors
+    /// What `each` returns, [`Error::Raw`].
+    pub fn each_raw<E: From<Error>>(
+        &self,
+        limit: usize,
+        mut each: impl FnMut(usize, &Path, &RawInput) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.raw.as_ref().map_or(Ok(()), |raw| raw.each_raw(limit, &mut each))
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -256,6 +275,9 @@ impl Data {
 /// Takes the number of a sample and its values.
 type Each<'a> = dyn FnMut(usize, &[f32]) -> Result<(), Error> + 'a;
 
+/// Takes the number of a raw input, its file and itself.
+type EachRaw<'a, E> = dyn FnMut(usize, &Path, &RawInput) -> Result<(), E> + 'a;
+
 impl RawData {
     fn count(&self, input: &[usize]) -> Result<usize, Error> {
         let _ = self.input.set(input.to_vec());
@@ -273,17 +295,22 @@ impl RawData {
 
     fn each(&self, limit: usize, each: &mut Each<'_>) -> Result<(), Error> {
         let program = self.program()?;
-        let inputs = self.files.iter().map(|file| read_raw(file, Some(&program)).map(|inputs| (file, inputs)));
+        self.each_raw(limit, &mut |number, path, input| {
+            let prepared = self.sample(&program, input);
+            let sample = prepared.map_err(|source| RawError::Prepare { path: path.into(), source })?;
+            each(number, &sample)
+        })
+    }
+
+    fn each_raw<E: From<Error>>(&self, limit: usize, each: &mut EachRaw<'_, E>) -> Result<(), E> {
+        let program = self.program()?;
         let mut number = 0;
-        for found in inputs {
-            let (file, inputs) = found?;
-            for input in inputs {
+        for file in &self.files {
+            for input in read_raw(file, Some(&program)).map_err(Error::from)? {
                 if number == limit {
                     return Ok(());
                 }
-                let prepared = self.sample(&program, &input);
-                let sample = prepared.map_err(|source| RawError::Prepare { path: file.clone(), source })?;
-                each(number, &sample)?;
+                each(number, file, &input)?;
                 number += 1;
             }
         }

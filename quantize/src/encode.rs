@@ -58,6 +58,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) method: Method,
     /// One scale for each output channel of weights, or one for all.
     pub(crate) per_channel: bool,
+    /// Whether the input is levels from 0 to 255, less 128.
+    pub(crate) levels: bool,
     pub(crate) correction: Correction<'a>,
 }
 
@@ -114,10 +116,14 @@ pub(crate) fn encode(float: &Model, calibration: &Calibration, settings: Setting
     Encoded { model: encoder.out, layers: encoder.layers }
 }
 
+/// What an int8 input stands for that takes levels from 0 to 255.
+const LEVELS: Real = Real { scale: 1.0, zero_point: -128 };
+
 impl Encoder<'_> {
     fn run(&mut self) {
         for port in &self.float.inputs {
-            let real = self.range(&port.name);
+            // On a device levels become int8 without a look at the scale.
+            let real = if self.settings.levels { LEVELS } else { self.range(&port.name) };
             let mut port = port.clone();
             port.dtype = Type::Int8;
             self.dequantize(&port.name, &port.name.clone(), real);

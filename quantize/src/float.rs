@@ -42,6 +42,8 @@ pub struct Options {
     pub equalise: bool,
     /// Whether float operators at the end of the network may be left to the application.
     pub allow_float: bool,
+    /// Whether preprocessing gives levels from 0 to 255 as they are (`values: levels`): the input holds them exactly, whatever the samples are like.
+    pub levels: bool,
 }
 
 /// What biases make up for.
@@ -77,6 +79,7 @@ impl Default for Options {
             per_channel: true,
             equalise: false,
             allow_float: false,
+            levels: false,
         }
     }
 }
@@ -103,8 +106,9 @@ impl Options {
             BiasCorrection::Analytic => "analytic",
             BiasCorrection::Empirical => "empirical",
         };
+        let levels = if self.levels { " levels=yes" } else { "" };
         format!(
-            "method={} bias_correction={bias} per_channel={} equalise={} allow_float={}",
+            "method={} bias_correction={bias} per_channel={} equalise={} allow_float={}{levels}",
             self.method.name(),
             yes(self.per_channel),
             yes(self.equalise),
@@ -178,7 +182,7 @@ pub fn quantize(
     data.count(&input_shape(&model)?)?;
     let islands = islands::cut(&mut model, options.allow_float)?;
     let mut calibration = calibrate::run(&model, data, progress)?;
-    if options.equalise && passes::equalise::run(&mut model, &calibration) > 0 {
+    if options.equalise && equalised(&mut model, &calibration)? {
         calibration = calibrate::run(&model, data, progress)?;
     }
     let Int8 { graph, places, encoded } = encoded(&model, &calibration, data, options)?;
@@ -199,6 +203,25 @@ pub fn quantize(
     })
 }
 
+/// Makes channels alike; whether that changed the network. Where the answers to the samples that were kept are not the same to the last bit, it is
+/// undone: weights that leave the range of floats are not worth it.
+fn equalised(model: &mut Model, calibration: &Calibration) -> Result<bool, Error> {
+    let before = model.clone();
+    if passes::equalise::run(model, calibration) == 0 {
+        return Ok(false);
+    }
+    let outputs: Vec<String> = model.outputs.iter().map(|port| port.name.clone()).collect();
+    let (was, is) = (Reference::new(&before, &outputs)?, Reference::new(model, &outputs)?);
+    let bits = |outputs: Vec<Vec<f32>>| -> Vec<u32> { outputs.concat().into_iter().map(f32::to_bits).collect() };
+    for sample in &calibration.kept {
+        if bits(was.run(sample)?) != bits(is.run(sample)?) {
+            *model = before;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 struct Int8 {
     graph: Graph,
     places: BTreeMap<String, Place>,
@@ -208,7 +231,8 @@ struct Int8 {
 /// Rounds everything, and corrects biases.
 fn encoded(model: &Model, calibration: &Calibration, data: &Data, options: &Options) -> Result<Int8, Error> {
     let with = |correction: Correction<'_>| {
-        let settings = Settings { method: options.method, per_channel: options.per_channel, correction };
+        let Options { method, per_channel, levels, .. } = *options;
+        let settings = Settings { method, per_channel, levels, correction };
         let encoded = encode::encode(model, calibration, settings);
         let (mut graph, places) = onnx::graph_and_places(&encoded.model)?;
         for (id, port) in graph.outputs.clone().into_iter().zip(&model.outputs) {

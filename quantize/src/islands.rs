@@ -83,6 +83,6 @@ fn shorten(model: &mut Model, gone: &BTreeSet<usize>) {
 /// Quantizes with ranges that are made up, only to see what the importer says.
 fn trial(model: &Model) -> Result<(), ImportError> {
     let calibration = Calibration::of_shapes(BTreeMap::new());
-    let settings = Settings { method: Method::MinMax, per_channel: true, correction: Correction::Off };
+    let settings = Settings { method: Method::MinMax, per_channel: true, levels: false, correction: Correction::Off };
     onnx::graph(&encode::encode(model, &calibration, settings).model).map(drop)
 }

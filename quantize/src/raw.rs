@@ -175,8 +175,8 @@ fn wav(path: &Path) -> Result<RawInput, RawError> {
     }
     .map_err(fault)?;
     let mean = |frame: &[i16]| {
-        let sum: i32 = frame.iter().map(|&s| i32::from(s)).sum();
-        let n = channels as i32;
+        let sum: i64 = frame.iter().map(|&s| i64::from(s)).sum();
+        let n = channels as i64;
         (2 * sum + n).div_euclid(2 * n) as i16
     };
     let bytes: Vec<u8> = samples.chunks_exact(channels).flat_map(|frame| mean(frame).to_le_bytes()).collect();

@@ -45,6 +45,12 @@ impl Reference {
         Self::new(&model, &first)
     }
 
+    /// Shape of the input.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     /// Shapes of the outputs, which have the names `names`.
     ///
     /// # Errors

@@ -171,7 +171,7 @@ pub(crate) fn layers(
         }
     }
     let costs = costs(graph)?;
-    let pairs = equalise::pairs(float);
+    let pairs = equalise::pairs(float, calibration);
     let histogram = |name: &str| calibration.seen.get(name).map(|seen| &seen.histogram);
     let report = |((layer, place), sum): (&(&Layer, &Place), &Sums)| {
         let (macs, bytes) = costs.get(&place.tensor.0.to_string()).copied().unwrap_or((0, 0));

@@ -205,6 +205,78 @@ fn equalising_changes_no_float_value() {
     }
 }
 
+/// `[1, 4, 8, 8]` as 16 rows of 16 numbers, a product with Relu, all rows flattened, a second product: its input `i` is channel `i % 8`.
+fn rows_that_are_flattened() -> Model {
+    let mut net = Net::new(5, 4);
+    let whole = |values: &[i64]| Constant {
+        dtype: Type::Int64,
+        shape: vec![values.len()],
+        data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    net.model.constants.insert("rows".into(), whole(&[1, 16, 16]));
+    net.node("Reshape", "reshaped", &["rows".to_owned()], &[]);
+    let mut weights = net.random.many(16 * 8, 0.5);
+    weights.iter_mut().enumerate().for_each(|(i, w)| *w *= 0.5f32.powi([0, 6, 7, 8, 7, 6, 3, 1][i % 8]));
+    net.model.constants.insert("first.w".into(), Constant::floats(&[16, 8], &weights));
+    net.node("MatMul", "first", &["first.w".to_owned()], &[]);
+    net.node("Relu", "first.relu", &[], &[]);
+    net.node("Flatten", "flat", &[], &[]);
+    let weights = net.random.many(128 * 10, 1.0);
+    net.model.constants.insert("classes.w".into(), Constant::floats(&[128, 10], &weights));
+    net.node("Gemm", "classes", &["classes.w".to_owned()], &[]);
+    net.model.outputs = vec![Port { name: "classes".into(), dtype: Type::Float32, dims: Vec::new() }];
+    net.model
+}
+
+/// `[1, 16, 8, 8]` as 16 rows of 64 places: what the product behind reads are places, not channels.
+fn places_of_channels() -> Model {
+    let mut net = Net::new(6, 4);
+    net.conv("first", Some(16), 3);
+    let data: Vec<u8> = [1i64, 16, 64].iter().flat_map(|v| v.to_le_bytes()).collect();
+    net.model.constants.insert("rows".into(), Constant { dtype: Type::Int64, shape: vec![3], data });
+    net.node("Reshape", "reshaped", &["rows".to_owned()], &[]);
+    let weights = net.random.many(64 * 10, 1.0);
+    net.model.constants.insert("classes.w".into(), Constant::floats(&[64, 10], &weights));
+    net.node("MatMul", "classes", &["classes.w".to_owned()], &[]);
+    net.model.outputs = vec![Port { name: "classes".into(), dtype: Type::Float32, dims: Vec::new() }];
+    net.model
+}
+
+#[test]
+fn equalising_knows_whose_channels_are_read() {
+    for (model, changes) in [(rows_that_are_flattened(), true), (places_of_channels(), false)] {
+        let (_folder, data, x) = data(4, 20, |_, _| {});
+        let plain = made(&model, &data, Options::default());
+        let equalised = made(&model, &data, Options { equalise: true, ..Options::default() });
+        let (before, after) = (plain.reference().unwrap(), equalised.reference().unwrap());
+        for sample in x.chunks_exact(4 * SIDE * SIDE) {
+            assert_eq!(before.run(sample).unwrap(), after.run(sample).unwrap());
+        }
+        assert_eq!(plain.onnx != equalised.onnx, changes);
+        println!("{:.1} dB, {:.1} equalised", plain.sqnr_db, equalised.sqnr_db);
+        assert!(equalised.sqnr_db >= plain.sqnr_db - 0.5);
+    }
+}
+
+#[test]
+fn levels_are_held_exactly_whatever_the_samples_are() {
+    let mut net = Net::new(8, 4);
+    net.conv("first", Some(8), 3);
+    let model = net.finish();
+    // From 10 to 90 only: ranges of these would not be those of a device.
+    let (_folder, data, _) = data(4, 12, |_, sample| {
+        sample.iter_mut().for_each(|v| *v = ((*v + 2.0) * 20.0).round() + 10.0);
+    });
+    let input = |levels| {
+        let made = made(&model, &data, Options { levels, ..Options::default() });
+        let quant = made.graph.tensor(made.graph.inputs[0]).quant.clone().unwrap();
+        (quant.scales[0], quant.zero_points[0], made.options.text().ends_with(" levels=yes"))
+    };
+    assert_eq!(input(true), (1.0, -128, true));
+    let (scale, _, told) = input(false);
+    assert!(scale < 0.5 && !told, "{scale}");
+}
+
 #[test]
 fn an_outlier_in_the_data_does_not_cost_the_network() {
     let mut net = Net::new(3, 4);

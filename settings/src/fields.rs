@@ -142,14 +142,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Text; a number is taken as it is written.
+    /// Text. What YAML takes for a number or for yes or no is none: how it was written is lost, `1.0` is not told from `1`.
     ///
     /// # Errors
     /// What was expected.
     pub fn text_of(node: &Node) -> Result<String, &'static str> {
         match &node.value {
             Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-            Value::Number(number) => Ok(number.to_string()),
+            Value::Number(_) | Value::Bool(_) => Err("text was expected: write numbers and yes/no in quotes"),
             _ => Err("text was expected"),
         }
     }

@@ -6,14 +6,11 @@ use std::{
 };
 
 use fleetfoot::{Kernels, Session};
-use fleetfoot_quantize::QuantizeError;
+use fleetfoot_quantize::{Data, QuantizeError};
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{
-        eval::{self, Answers},
-        quantize::Bar,
-    },
+    commands::{eval::Answers, quantize::Bar},
     failure::Failure,
     models::{self, Loaded},
     output::{Output, table},
@@ -29,7 +26,8 @@ pub(crate) struct Args {
     a: PathBuf,
     /// The one that would take its place.
     b: PathBuf,
-    /// Samples `x`, and labels `y` if there are some (.npz): both models answer them.
+    /// Samples `x`, and labels `y` if there are some (.npz), or, for bundles with preprocessing, raw inputs: a folder of them (with a folder for each class
+    /// there are labels) or a file. Both models answer them, each prepares raw inputs as its own bundle says.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Public keys that must have signed the bundles.
@@ -64,7 +62,11 @@ struct Answered {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let (mut a, mut b) = (Side::open(&args.a, args, output)?, Side::open(&args.b, args, output)?);
     (a.us, b.us) = times(&a.loaded, &b.loaded)?;
-    let answered = args.data.as_deref().map(|path| answer(path, &a.loaded, &b.loaded, output)).transpose()?;
+    let answered = args
+        .data
+        .as_deref()
+        .map(|path| answer(path, [&a.loaded, &b.loaded], [&args.a, &args.b], output))
+        .transpose()?;
     let label = |side: &Side, i: usize| side.loaded.labels.get(i).cloned().unwrap_or_else(|| i.to_string());
     let people = || {
         let row = |what: &str, a: f64, b: f64| {
@@ -146,24 +148,34 @@ fn times(a: &Loaded, b: &Loaded) -> Result<(f64, f64), Failure> {
     Ok((a, b))
 }
 
-fn answer(path: &Path, a: &Loaded, b: &Loaded, output: &Output) -> Result<Answered, Failure> {
-    let (mut first, mut second) = (Answers::new(a.model.clone())?, Answers::new(b.model.clone())?);
+fn answer(path: &Path, [a, b]: [&Loaded; 2], files: [&Path; 2], output: &Output) -> Result<Answered, Failure> {
+    let (mut first, mut second) = if processing::is_raw_data(path) {
+        // A model without preprocessing is given that of the other.
+        let sections = [a, b].map(|side| side.model.preprocess_section());
+        let of = |side: &Loaded, other: Option<&[u8]>, file: &Path| {
+            processing::with_section(side.model.clone(), other).map_err(|e| e.in_file(file)).and_then(Answers::new)
+        };
+        (of(a, sections[1], files[0])?, of(b, sections[0], files[1])?)
+    } else {
+        (Answers::new(a.model.clone())?, Answers::new(b.model.clone())?)
+    };
+    let (one, other) = (data(path, &first)?, data(path, &second)?);
     let shape = first.shape()?;
-    if shape != second.shape()? {
+    if !one.is_raw() && shape != second.shape()? {
         let what = format!("the inputs differ: {shape:?} and {:?}: no data fits both models", second.shape()?);
         return Err(Failure::usage(what).help("leave out --data"));
     }
-    let data = processing::open_data(path, a.model.preprocess_section())?;
-    let samples = data.count(&shape)?;
-    let labels = match data.labels(samples, first.classes()?.max(second.classes()?)) {
+    let samples = one.count(&shape)?;
+    let labels = match one.labels(samples, first.classes()?.max(second.classes()?)) {
         Err(QuantizeError::NoArray { .. }) => None,
         labels => Some(labels?),
     };
-    let mut found = Answered { samples, labelled: labels.as_ref().map(|_| [0; 4]), ..Answered::default() };
     let bar = Bar::new("comparing", output);
-    eval::each(&data, samples, &shape, |number, sample| {
-        let one = eval::largest(&first.answer(sample, &data)?);
-        let other = eval::largest(&second.answer(sample, &data)?);
+    let in_a = first.decisions(&one, &shape, samples, &mut |done| bar.set(done, 2 * samples))?;
+    let in_b = second.decisions(&other, &shape, samples, &mut |done| bar.set(samples + done, 2 * samples))?;
+    let pairs = in_a.into_iter().zip(in_b);
+    let mut found = Answered { samples, labelled: labels.as_ref().map(|_| [0; 4]), ..Answered::default() };
+    for (number, (one, other)) in pairs.enumerate() {
         if one != other {
             found.flipped.push((number, one, other));
         }
@@ -174,8 +186,11 @@ fn answer(path: &Path, a: &Loaded, b: &Loaded, output: &Output) -> Result<Answer
                 *count += usize::from(yes);
             }
         }
-        bar.set(number + 1, samples);
-        Ok(())
-    })?;
+    }
     Ok(found)
+}
+
+/// The samples as one of the two takes them.
+fn data(path: &Path, answers: &Answers) -> Result<Data, Failure> {
+    processing::open_data(path, answers.model().preprocess_section())
 }

@@ -42,25 +42,32 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let loaded = models::load(&args.model, &args.key, output)?;
+    let section = loaded.model.preprocess_section();
     let mut student = Answers::new(loaded.model.clone())?;
-    let mut teacher = args.teacher.as_deref().map(|path| Teacher::open(path, args, output)).transpose()?;
-    let data = processing::open_data(&args.data, loaded.model.preprocess_section())?;
-    let samples = data.count(&student.shape()?)?;
+    let teacher = args.teacher.as_deref().map(|path| Teacher::open(path, section, args, output)).transpose()?;
+    let data = processing::open_data(&args.data, section)?;
+    let shape = student.shape()?;
+    let samples = data.count(&shape)?;
     let labels = match data.labels(samples, student.classes()?) {
         Err(QuantizeError::NoArray { .. }) if teacher.is_some() => None,
         labels => Some(labels?),
     };
     let bar = Bar::new("evaluating", output);
-    let (mut right, mut agreed) = (0, 0);
-    each(&data, samples, &student.shape()?, |number, sample| {
-        let answer = largest(&student.answer(sample, &data)?);
-        right += usize::from(labels.as_ref().is_some_and(|labels| labels[number] == answer as i64));
-        if let Some(teacher) = &mut teacher {
-            agreed += usize::from(largest(&teacher.answer(sample, &data)?) == answer);
+    let all = if teacher.is_some() { 2 * samples } else { samples };
+    let decisions = student.decisions(&data, &shape, samples, &mut |done| bar.set(done, all))?;
+    let right = labels.iter().flatten().zip(&decisions).filter(|(label, answer)| **label == **answer as i64).count();
+    let progress = &mut |done: usize| bar.set(samples + done, all);
+    let taught = match teacher {
+        Some(Teacher::Float(reference)) => {
+            Some(float_decisions(&reference, &args.data, section, &shape, samples, progress)?)
         }
-        bar.set(number + 1, samples);
-        Ok(())
-    })?;
+        Some(Teacher::Int8(mut answers)) => {
+            let own = processing::open_data(&args.data, answers.model().preprocess_section())?;
+            Some(answers.decisions(&own, &shape, samples, progress)?)
+        }
+        None => None,
+    };
+    let agreed = taught.iter().flatten().zip(&decisions).filter(|(theirs, ours)| theirs == ours).count();
     drop(bar);
     let share = |n: usize| n as f64 / samples as f64;
     let people = || {
@@ -77,7 +84,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     output.result(people, || {
         json!({
             "evaluated": samples, "correct": labels.is_some().then_some(right),
-            "accuracy": labels.is_some().then(|| share(right)), "agreement": teacher.is_some().then(|| share(agreed)),
+            "accuracy": labels.is_some().then(|| share(right)), "agreement": taught.is_some().then(|| share(agreed)),
         })
     })
 }
@@ -89,7 +96,8 @@ enum Teacher {
 }
 
 impl Teacher {
-    fn open(path: &Path, args: &Args, output: &Output) -> Result<Self, Failure> {
+    /// A model without preprocessing of its own is given `section`.
+    fn open(path: &Path, section: Option<&[u8]>, args: &Args, output: &Output) -> Result<Self, Failure> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
             match Reference::of_onnx(&models::read_whole(path)?) {
                 // A quantized one runs in the engine.
@@ -97,15 +105,37 @@ impl Teacher {
                 reference => return Ok(Self::Float(reference.map_err(|e| Failure::of_model(e, path))?)),
             }
         }
-        Ok(Self::Int8(Answers::new(models::load(path, &args.key, output)?.model)?))
+        let model = models::load(path, &args.key, output)?.model;
+        // Where all samples are prepared already, nobody asks for it.
+        let raw = processing::is_raw_data(&args.data);
+        let model = if raw { processing::with_section(model, section).map_err(|e| e.in_file(path))? } else { model };
+        Ok(Self::Int8(Answers::new(model)?))
     }
+}
 
-    fn answer(&mut self, sample: &[f32], data: &Data) -> Result<Vec<f32>, Failure> {
-        match self {
-            Self::Float(reference) => Ok(reference.run(sample)?.concat()),
-            Self::Int8(answers) => answers.answer(sample, data),
-        }
+/// The class that a float network gives for each sample of the file `path`, which has the shape `shape`; raw inputs become its real numbers as `section`
+/// says.
+pub(crate) fn float_decisions(
+    reference: &Reference,
+    path: &Path,
+    section: Option<&[u8]>,
+    shape: &[usize],
+    samples: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<usize>, Failure> {
+    // Opened anew: raw inputs get the shape of the float network, where channels may lie elsewhere.
+    let data = processing::open_data(path, section)?;
+    let shape = if data.is_raw() { reference.shape() } else { shape };
+    if data.is_raw() {
+        data.count(shape)?;
     }
+    let mut decisions = Vec::with_capacity(samples);
+    each(&data, samples, shape, |number, sample| {
+        decisions.push(largest(&reference.run(sample)?.concat()));
+        progress(number + 1);
+        Ok(())
+    })?;
+    Ok(decisions)
 }
 
 /// A model that answers samples.
@@ -138,9 +168,39 @@ impl Answers {
         Ok(self.tensors()?.1.dims.iter().map(|&d| d as usize).product())
     }
 
-    /// The real values of output 0.
-    pub(crate) fn answer(&mut self, sample: &[f32], data: &Data) -> Result<Vec<f32>, Failure> {
-        let (input, result) = self.tensors()?;
+    pub(crate) fn model(&self) -> &Model {
+        self.session.model()
+    }
+
+    /// The class that it gives for each sample, which has the shape `shape`. It prepares raw inputs itself, as on a device.
+    pub(crate) fn decisions(
+        &mut self,
+        data: &Data,
+        shape: &[usize],
+        samples: usize,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<usize>, Failure> {
+        let mut decisions = Vec::with_capacity(samples);
+        if data.is_raw() {
+            data.each_raw(samples, |number, path, input| {
+                processing::set(&mut self.session, path, input)?;
+                decisions.push(largest(&self.finish()?));
+                progress(number + 1);
+                Ok::<_, Failure>(())
+            })?;
+            return Ok(decisions);
+        }
+        each(data, samples, shape, |number, sample| {
+            decisions.push(largest(&self.answer(sample, data)?));
+            progress(number + 1);
+            Ok(())
+        })?;
+        Ok(decisions)
+    }
+
+    /// The real values of output 0 for a sample that is prepared.
+    fn answer(&mut self, sample: &[f32], data: &Data) -> Result<Vec<f32>, Failure> {
+        let (input, _) = self.tensors()?;
         let as_is = match input.dtype {
             IoType::Int8 => data.is_int8(),
             IoType::UInt8 => data.is_uint8(),
@@ -148,6 +208,11 @@ impl Answers {
         };
         let bytes: Vec<u8> = sample.iter().flat_map(|&v| stored(&input, v, as_is)).collect();
         self.session.set_input(0, &bytes)?;
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<Vec<f32>, Failure> {
+        let (_, result) = self.tensors()?;
         self.session.run()?;
         let answer = values(&result, self.session.output(0)?);
         Ok(answer.into_iter().map(|v| real(&result, v)).collect())
@@ -155,7 +220,7 @@ impl Answers {
 }
 
 /// Gives all samples, one after another; the first failure ends it.
-pub(crate) fn each(
+fn each(
     data: &Data,
     samples: usize,
     shape: &[usize],
@@ -172,7 +237,7 @@ pub(crate) fn each(
 }
 
 /// The first place of the largest value.
-pub(crate) fn largest(values: &[f32]) -> usize {
+fn largest(values: &[f32]) -> usize {
     let mut best = 0;
     for (i, value) in values.iter().enumerate() {
         if value > &values[best] {

@@ -91,6 +91,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         per_channel: !args.per_tensor,
         equalise: args.equalise,
         allow_float: args.allow_float,
+        levels: processing::takes_levels(preprocess.as_deref()),
     };
     let bar = Bar::new("calibrating", output);
     let progress = &mut |done, of| bar.set(done, of);
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             return Err(Failure::usage("--eval compares answers, and these are computed behind the float islands")
                 .help("leave out --eval, and compare them in the application"));
         }
-        Some(data) => Some(accuracy(&made, &model, data, output)?),
+        Some(data) => Some(accuracy(&made, &model, data, preprocess.as_deref(), output)?),
         None => None,
     };
     let result = Outcome { args, made: &made, applied: &applied, len: file.len(), accuracy, speed };
@@ -150,22 +151,27 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     }
 }
 
-fn accuracy(made: &Quantized, model: &Arc<Model>, data: &Data, output: &Output) -> Result<Accuracy, Failure> {
+fn accuracy(
+    made: &Quantized,
+    model: &Arc<Model>,
+    data: &Data,
+    section: Option<&[u8]>,
+    output: &Output,
+) -> Result<Accuracy, Failure> {
     let bar = Bar::new("evaluating", output);
-    let mut answers = Answers::new(model.clone())?;
-    let reference = made.reference()?;
+    let model = if data.is_raw() { processing::with_section(model.clone(), section)? } else { model.clone() };
+    let mut answers = Answers::new(model)?;
     let shape = answers.shape()?;
     let evaluated = data.count(&shape)?;
     let labels = data.labels(evaluated, answers.classes()?)?;
-    let mut accuracy = Accuracy { evaluated, float: 0, int8: 0 };
-    eval::each(data, evaluated, &shape, |number, sample| {
-        let right = |values: &[f32]| usize::from(eval::largest(values) as i64 == labels[number]);
-        accuracy.float += right(&reference.run(sample)?.concat());
-        accuracy.int8 += right(&answers.answer(sample, data)?);
-        bar.set(number + 1, evaluated);
-        Ok(())
-    })?;
-    Ok(accuracy)
+    let all = 2 * evaluated;
+    let right =
+        |decisions: Vec<usize>| decisions.iter().zip(&labels).filter(|(d, label)| **d as i64 == **label).count();
+    let int8 = right(answers.decisions(data, &shape, evaluated, &mut |done| bar.set(done, all))?);
+    let progress = &mut |done: usize| bar.set(evaluated + done, all);
+    let reference = made.reference()?;
+    let float = right(eval::float_decisions(&reference, data.path(), section, &shape, evaluated, progress)?);
+    Ok(Accuracy { evaluated, float, int8 })
 }
 
 /// What is shown.

@@ -1,7 +1,7 @@
 //! `preprocess.audio`.
 
 use fleetfoot_format::{
-    limits::MAX_FFT_LOG2,
+    limits::{MAX_BANDS, MAX_FFT_LOG2},
     preprocess::{Audio, Features, Mel},
 };
 use fleetfoot_settings::{Fields, Node, Value};
@@ -93,16 +93,19 @@ fn mel(fields: &mut Fields<'_>, rate_hz: u32) -> Option<OwnedMel> {
             "0 <= low_hz < high_hz <= rate_hz / 2",
         );
     }
-    let (frame, hop, fft, magnitude, bands) = (frame?, hop?, fft?, magnitude?, bands?);
-    if frame > 1 << fft {
+    let short = frame.zip(fft).filter(|&(frame, fft)| frame > 1 << fft);
+    if let Some((frame, fft)) = short {
         inner.problem_at("frame", format!("{frame} samples are more than the {} of fft", 1 << fft), "a longer fft");
-        return None;
     }
-    if cepstra > u32::from(bands) {
+    let few = bands.filter(|&bands| cepstra > u32::from(bands));
+    if let Some(bands) = few {
         inner.problem_at("cepstra", format!("{cepstra} of {bands} bands"), "as many as there are bands at most");
-        return None;
     }
     inner.finish();
+    if short.is_some() || few.is_some() {
+        return None;
+    }
+    let (frame, hop, fft, magnitude, bands) = (frame?, hop?, fft?, magnitude?, bands?);
     let cepstra = cepstra as u16;
     Some(OwnedMel {
         frame,
@@ -126,7 +129,8 @@ fn power_of_two(node: &Node) -> Result<u8, &'static str> {
 }
 
 fn short(node: &Node) -> Result<u16, &'static str> {
-    count(node).ok().and_then(|n| u16::try_from(n).ok()).ok_or("a whole number from 1 to 256")
+    let short = count(node).ok().and_then(|n| u16::try_from(n).ok());
+    short.filter(|&n| n <= MAX_BANDS).ok_or("a whole number from 1 to 256")
 }
 
 fn window(node: &Node) -> Result<spectrum::Window, &'static str> {

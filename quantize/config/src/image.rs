@@ -58,7 +58,7 @@ fn real_values(fields: &mut Fields<'_>) -> Option<PixelValues> {
 }
 
 fn steps(fields: &mut Fields<'_>) -> Option<heapless::Vec<ImageStep, MAX_IMAGE_STEPS>> {
-    const HINT: &str = "one of centre_square, centre_crop, crop, resize, resize_shorter, with its settings: `- resize: {width: 224, height: 224, filter: bilinear}`";
+    const HINT: &str = "one of centre_square, centre_crop, crop, resize, resize_shorter, with its settings: `- resize: {width: 224, height: 224, filter: bilinear_half_pixel}`";
     let mut steps = heapless::Vec::new();
     let mut whole_list = true;
     for (node, path) in fields.list("steps") {

@@ -13,9 +13,10 @@ pub(crate) fn text(node: &Node) -> Result<String, &'static str> {
     }
 }
 
-/// Text of one line; a number is taken as it is written.
+/// Text of one line.
 pub(crate) fn line(node: &Node) -> Result<String, &'static str> {
-    Fields::text_of(node).ok().filter(|text| !text.contains('\n')).ok_or("text of one line")
+    let text = Fields::text_of(node)?;
+    if text.contains('\n') { Err("text of one line") } else { Ok(text) }
 }
 
 /// Any finite number that single precision holds.

@@ -62,12 +62,7 @@ fn document(node: &Node, problems: &mut Vec<Problem>) -> Config {
 
 fn labels(node: &Node) -> Result<Labels, &'static str> {
     match &node.value {
-        Value::List(list) if !list.is_empty() => list
-            .iter()
-            .map(line)
-            .collect::<Result<_, _>>()
-            .map(Labels::List)
-            .map_err(|_| "labels are texts of one line each"),
+        Value::List(list) if !list.is_empty() => list.iter().map(line).collect::<Result<_, _>>().map(Labels::List),
         Value::Text(_) => text(node).map(Labels::File),
         _ => Err("a file with one label per line, or a list of labels"),
     }

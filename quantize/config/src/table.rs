@@ -79,7 +79,7 @@ fn encode(mut fields: Fields<'_>) -> Option<OwnedEncode> {
 fn categories(node: &Node) -> Result<String, &'static str> {
     const HINT: &str = "a list of words, all different";
     let Value::List(list) = &node.value else { return Err(HINT) };
-    let words: Vec<String> = list.iter().map(line).collect::<Result<_, _>>().map_err(|_| HINT)?;
+    let words: Vec<String> = list.iter().map(line).collect::<Result<_, _>>()?;
     let twice = words.iter().enumerate().any(|(i, word)| words[..i].contains(word));
     if words.is_empty() || twice { Err(HINT) } else { Ok(words.join("\n")) }
 }

@@ -1,13 +1,13 @@
-//! The same tensors and answers on every CPU: 1,000 images, rows and recordings, and as many answers, have the sums that stand here. The check `aarch64` runs
+//! The same tensors and answers on every CPU: 1,000 images, rows and recordings, and as many answers of classes and of boxes, have the sums that stand here. The check `aarch64` runs
 //! this in an emulator. Where a sum is to change, the program prints the new one: that is a change of `docs/preprocessing.md`.
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 use fleetfoot_format::{
     graph::IoType,
-    postprocess::Classes,
+    postprocess::{Boxes, Classes, Coding},
     preprocess::{Cell, Preprocess, Program},
 };
-use fleetfoot_preprocess::{Class, Output, Rgb, Tensor, audio, classes, image, row, scratch_len};
+use fleetfoot_preprocess::{Class, Detection, Output, Rgb, Tensor, audio, boxes, classes, image, row, scratch_len};
 
 /// FNV-1a.
 struct Sum(u64);
@@ -75,7 +75,7 @@ fn images() {
 #[test]
 fn rows() {
     let (mut numbers, mut sum) = (Numbers(2), Sum::new());
-    let yaml = "preprocess: {table: {columns: [{age: {mean: 41.3, std: 12.7, missing: 40}}, {colour: {one_hot: [red, green, 3], unknown: zeros, missing: zeros}}, \
+    let yaml = "preprocess: {table: {columns: [{age: {mean: 41.3, std: 12.7, missing: 40}}, {colour: {one_hot: [red, green, \"3\"], unknown: zeros, missing: zeros}}, \
                 {weight: {std: 0.37}}]}}";
     let section = fleetfoot_config::read(yaml).unwrap().preprocess.unwrap();
     let program = Program::parse(&section).unwrap();
@@ -146,7 +146,48 @@ fn answers() {
     assert_eq!(sum.0, ANSWERS, "answers: {:#x}", sum.0);
 }
 
+#[test]
+fn detections() {
+    let (mut numbers, mut sum, mut all) = (Numbers(5), Sum::new(), 0);
+    for _ in 0..1000 {
+        let (n, count) = (1 + numbers.below(40), 1 + numbers.below(4));
+        let mut bytes = |len: u32| -> Vec<u8> { (0..len).map(|_| numbers.next() as u8).collect() };
+        let (places, scores) = (bytes(4 * n), bytes(n * count));
+        let mut real = || numbers.below(1000) as f32 / 700.0 - 0.3;
+        let anchors: Vec<u8> = (0..4 * n).flat_map(|_| real().to_le_bytes()).collect();
+        let codings = [
+            Coding::TopLeftBottomRight,
+            Coding::LeftTopRightBottom,
+            Coding::CentreSize,
+            Coding::Anchors { scales: [10.0, 10.0, 5.0, 5.0] },
+        ];
+        let coding = codings[numbers.below(4) as usize];
+        let anchors = if matches!(coding, Coding::Anchors { .. }) { &anchors[..] } else { &[] };
+        let [sigmoid, background] = [numbers.below(2) == 0, numbers.below(4) == 0];
+        let (threshold, overlap) = (0.3, numbers.below(100) as f32 / 99.0);
+        let settings = Boxes { boxes: 0, scores: 1, coding, sigmoid, background, threshold, overlap, top: 30, anchors };
+        let mut output = |bytes| {
+            let (dtype, scale) = (TYPES[numbers.below(2) as usize], 0.001 + numbers.below(1000) as f32 / 9000.0);
+            Output { dtype, scale, zero_point: 5, bytes }
+        };
+        let (places, scores) = (output(&places), output(&scores));
+        let mut found = [Detection::default(); 30];
+        let count = boxes(&settings, &places, &scores, &mut found).unwrap();
+        all += count;
+        sum.add(&[count as u8]);
+        for one in &found[..count] {
+            sum.add(&[one.class as u8]);
+            for number in [one.score, one.top, one.left, one.bottom, one.right] {
+                sum.add(&number.to_bits().to_le_bytes());
+            }
+        }
+    }
+    assert!(all > 5000, "{all} boxes");
+    assert_eq!(sum.0, DETECTIONS, "detections: {:#x}", sum.0);
+}
+
 const IMAGES: u64 = 0x6413_2c37_0e01_234a;
 const ROWS: u64 = 0x16cf_7166_4df5_d7dd;
 const RECORDINGS: u64 = 0x89b5_3a8e_6239_4117;
 const ANSWERS: u64 = 0xe28e_43b9_0522_800e;
+const DETECTIONS: u64 = 0xcc88_4c57_2fa6_c316;

@@ -22,6 +22,7 @@ fn the_same_members() {
         ("preprocess/image", format!("preprocess: {{image: {{{unknown}}}}}")),
         ("preprocess/image/normalise", format!("preprocess: {{image: {{normalise: {{{unknown}}}}}}}")),
         ("preprocess/audio", format!("preprocess: {{audio: {{mel: {{}}, {unknown}}}}}")),
+        ("preprocess/audio/mel", format!("preprocess: {{audio: {{mel: {{{unknown}}}}}}}")),
         ("postprocess/classes", format!("postprocess: {{classes: {{{unknown}}}}}")),
         ("postprocess/values", format!("postprocess: {{values: {{{unknown}}}}}")),
         ("postprocess/boxes", format!("postprocess: {{boxes: {{{unknown}}}}}")),

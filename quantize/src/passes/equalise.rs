@@ -26,25 +26,27 @@ pub(crate) struct Pair {
     pub(crate) second: usize,
     /// The value behind the activation of the first.
     pub(crate) value: String,
+    /// Whose channels the second reads.
+    source: Source,
 }
 
 /// All pairs of the network, in the order of their second layers.
-pub(crate) fn pairs(model: &Model) -> Vec<Pair> {
+pub(crate) fn pairs(model: &Model, calibration: &Calibration) -> Vec<Pair> {
     let uses = super::uses(model);
-    (0..model.nodes.len()).filter_map(|second| pair(model, &uses, second)).collect()
+    (0..model.nodes.len()).filter_map(|second| pair(model, calibration, &uses, second)).collect()
 }
 
 /// Makes the channels between all pairs alike; how many channels were scaled.
 pub(crate) fn run(model: &mut Model, calibration: &Calibration) -> usize {
     let mut scaled = 0;
-    for pair in pairs(model) {
+    for pair in pairs(model, calibration) {
         scaled += balance(model, &pair, calibration).unwrap_or(0);
     }
     super::dead::remove(model);
     scaled
 }
 
-fn pair(model: &Model, uses: &BTreeMap<String, usize>, second: usize) -> Option<Pair> {
+fn pair(model: &Model, calibration: &Calibration, uses: &BTreeMap<String, usize>, second: usize) -> Option<Pair> {
     weights(model, second)?;
     let mut name = model.nodes[second].inputs.first()?.clone();
     let mut between = Vec::new();
@@ -57,7 +59,8 @@ fn pair(model: &Model, uses: &BTreeMap<String, usize>, second: usize) -> Option<
                 Some(&last) if is_linear_from_zero(model, last) => model.nodes[last].output(0).to_owned(),
                 _ => name,
             };
-            return Some(Pair { first: at, second, value });
+            let source = source(model, calibration, [at, second], &value, &between)?;
+            return Some(Pair { first: at, second, value, source });
         }
         let moves = matches!(
             &node.op[..],
@@ -112,26 +115,80 @@ fn channels(node: &Node, shape: &[usize]) -> Vec<(usize, usize)> {
     }
 }
 
+/// Which channel of the first layer an input channel of the second one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// Of an image that was flattened: each channel so many times in a row.
+    Rows(usize),
+    /// Of rows that were flattened: all so many channels one after another.
+    Columns(usize),
+}
+
+impl Source {
+    const fn channel(self, input: usize) -> usize {
+        match self {
+            Self::Rows(copies) => input / copies,
+            Self::Columns(n) => input % n,
+        }
+    }
+}
+
+/// Where the input channels of the second of two layers come from among the output channels of the first; `None` where the nodes `between` them may
+/// have mixed channels.
+fn source(
+    model: &Model,
+    calibration: &Calibration,
+    [first, second]: [usize; 2],
+    value: &str,
+    between: &[usize],
+) -> Option<Source> {
+    let shape = |name: &str| calibration.shapes.get(name).map(Vec::as_slice);
+    let of = |at: usize| weights(model, at).map(|(_, shape)| channels(&model.nodes[at], &shape));
+    let (n, reads) = (of(first)?.iter().map(|c| c.0).max()? + 1, of(second)?.iter().map(|c| c.1).max()? + 1);
+    let (first, second) = (&model.nodes[first], &model.nodes[second]);
+    let read = shape(second.inputs.first()?)?;
+    let (first_is_image, second_is_image) = (first.op == "Conv", second.op == "Conv");
+    // Calibration has ranges of the second dimension where there are four, else of the last.
+    let fits = match (first_is_image, shape(value)?) {
+        (true, &[batch, channels, _, _]) => (batch, channels) == (1, n),
+        (false, given) => given.len() != 4 && given.last() == Some(&n),
+        (true, _) => false,
+    };
+    let pools_keep_channels = between.iter().map(|&at| &model.nodes[at]).all(|node| {
+        let seen = node.inputs.first().and_then(|name| shape(name));
+        !node.op.contains("Pool") || first_is_image && seen.is_some_and(|seen| seen.len() >= 3 && seen[..2] == [1, n])
+    });
+    if !fits || !pools_keep_channels || !reads.is_multiple_of(n) {
+        return None;
+    }
+    match (first_is_image, second_is_image) {
+        (true, true) => (reads == n && read.len() >= 3 && read[..2] == [1, n]).then_some(Source::Rows(1)),
+        (true, false) => (*read == [1, reads]).then_some(Source::Rows(reads / n)),
+        (false, false) => (read.last() == Some(&reads)).then_some(Source::Columns(n)),
+        (false, true) => None,
+    }
+}
+
 fn balance(model: &mut Model, pair: &Pair, calibration: &Calibration) -> Option<usize> {
     let ranges = &calibration.seen.get(&pair.value)?.channel_max;
     let (mut first, first_shape) = weights(model, pair.first)?;
     let (mut second, second_shape) = weights(model, pair.second)?;
     let outputs = channels(&model.nodes[pair.first], &first_shape);
-    let inputs = channels(&model.nodes[pair.second], &second_shape);
-    let (n, reads) = (outputs.iter().map(|c| c.0).max()? + 1, inputs.iter().map(|c| c.1).max()? + 1);
-    // Behind a flattened image the second layer reads each channel several times.
-    let copies = reads / n;
-    if n != ranges.len() || copies * n != reads {
+    let mut inputs = channels(&model.nodes[pair.second], &second_shape);
+    let n = ranges.len();
+    // A channel that is not there would be a fault of ours: rather nothing is scaled.
+    inputs.iter_mut().for_each(|(_, input)| *input = pair.source.channel(*input));
+    if outputs.iter().any(|c| c.0 >= n) || inputs.iter().any(|c| c.1 >= n) {
         return None;
     }
-    let shares = shares(&second, &inputs, n, copies);
+    let shares = shares(&second, &inputs, n);
     let factors = factors(ranges, &shares)?;
     let bias = match model.nodes[pair.first].input(2) {
         Some(_) => Some(super::floats(model, &model.nodes[pair.first], 2).filter(|(b, _)| b.len() == n)?),
         None => None,
     };
     first.iter_mut().zip(&outputs).for_each(|(w, &(c, _))| *w /= factors[c]);
-    second.iter_mut().zip(&inputs).for_each(|(w, &(_, c))| *w *= factors[c / copies]);
+    second.iter_mut().zip(&inputs).for_each(|(w, &(_, c))| *w *= factors[c]);
     // What left the range of floats would not come back.
     if first.iter().chain(&second).any(|w| !w.is_finite()) {
         return None;
@@ -147,7 +204,7 @@ fn balance(model: &mut Model, pair: &Pair, calibration: &Calibration) -> Option<
 
 /// Of each channel between: the largest part that its weight has of all weights of an output of the second layer. A depthwise
 /// layer has one weight channel per scale, so there it is 1.
-fn shares(weights: &[f32], channels: &[(usize, usize)], n: usize, copies: usize) -> Vec<f32> {
+fn shares(weights: &[f32], channels: &[(usize, usize)], n: usize) -> Vec<f32> {
     let mut most = BTreeMap::new();
     for (w, (output, _)) in weights.iter().zip(channels) {
         let most: &mut f32 = most.entry(output).or_default();
@@ -157,7 +214,7 @@ fn shares(weights: &[f32], channels: &[(usize, usize)], n: usize, copies: usize)
     for (w, (output, input)) in weights.iter().zip(channels) {
         let whole = most[output];
         if whole > 0.0 {
-            let share = &mut shares[input / copies];
+            let share = &mut shares[*input];
             *share = share.max(w.abs() / whole);
         }
     }
@@ -194,7 +251,7 @@ fn nearest_power_of_two(value: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{factors, nearest_power_of_two};
+    use super::{Source, factors, nearest_power_of_two};
 
     #[test]
     fn powers_are_the_nearest_in_ratio() {
@@ -203,6 +260,13 @@ mod tests {
         }
         assert_eq!(nearest_power_of_two(1e30), 2f32.powi(20));
         assert_eq!(nearest_power_of_two(1e-30), 2f32.powi(-20));
+    }
+
+    #[test]
+    fn channels_of_what_was_flattened() {
+        let of = |source: Source| (0..6).map(|input| source.channel(input)).collect::<Vec<_>>();
+        assert_eq!(of(Source::Rows(3)), [0, 0, 0, 1, 1, 1]);
+        assert_eq!(of(Source::Columns(2)), [0, 1, 0, 1, 0, 1]);
     }
 
     #[test]

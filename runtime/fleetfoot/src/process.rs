@@ -68,14 +68,8 @@ impl Processing {
             preprocess::check(&program, &tensor(engine.input(0)?))?;
         }
         if let Some(bytes) = postprocess {
-            let wanted = match Postprocess::parse(bytes)? {
-                Postprocess::Classes(classes) => [classes.output; 2],
-                Postprocess::Values(values) => [values.output; 2],
-                Postprocess::Boxes(boxes) => [boxes.boxes, boxes.scores],
-            };
-            if let Some(&index) = wanted.iter().find(|&&index| usize::from(index) >= engine.outputs().len()) {
-                return Err(PreprocessError::NoSuchOutput { index: index.into() }.into());
-            }
+            let outputs: Vec<Tensor<'_>> = engine.outputs().iter().map(tensor).collect();
+            preprocess::check_answers(&Postprocess::parse(bytes)?, &outputs)?;
         }
         let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::aligned_copy);
         Ok(Self { preprocess: copy(preprocess), postprocess: copy(postprocess), labels })

@@ -50,5 +50,7 @@ pub const MAX_COLUMNS: usize = 1024;
 pub const MAX_CATEGORIES: usize = 4096;
 /// Classes, or boxes, of an answer.
 pub const MAX_ANSWERS: usize = 1000;
+/// Scores of boxes that are looked at for one answer, the highest first. Bounds the time that reading an answer takes.
+pub const MAX_CANDIDATES: usize = 1024;
 /// Anchors of a detector.
 pub const MAX_ANCHORS: usize = 1 << 16;

@@ -42,7 +42,7 @@ impl Raw {
     #[must_use]
     pub const fn len(self) -> u64 {
         match self {
-            Self::Pixels { width, height } => 3 * width as u64 * height as u64,
+            Self::Pixels { width, height } => (width as u64 * height as u64).saturating_mul(3),
             Self::Samples { count } => 2 * count as u64,
             Self::Row { len } => len as u64,
         }
@@ -180,6 +180,9 @@ mod tests {
         assert_eq!(RawGolden::parse(&bytes[..bytes.len() - 1]).unwrap_err().code(), 103);
         assert_eq!(RawGolden::parse(&[]).unwrap_err().code(), 105);
         assert_eq!(write(&[]).unwrap_err().code(), 111);
+        let huge = Raw::Pixels { width: u32::MAX, height: u32::MAX };
+        assert_eq!(huge.len(), u64::MAX);
+        assert_eq!(write(&[(case(huge), &[])]).unwrap_err().code(), 111);
         assert_eq!(write(&[(case(Raw::Pixels { width: 0, height: 1 }), &[])]).unwrap_err().code(), 111);
     }
 }

@@ -3,10 +3,14 @@
 //! ```text
 //! repeat: of all boxes and classes the highest score that is left -> below the threshold? done
 //!                                                                 -> overlaps a better one of its class? left out
+//!                                                                 -> the 1024th that was looked at? done
 //! ```
 //! That is greedy non-maximum suppression, without a list of candidates: what was chosen is all that is remembered.
 
-use fleetfoot_format::postprocess::{Boxes, Coding};
+use fleetfoot_format::{
+    limits::MAX_CANDIDATES,
+    postprocess::{Boxes, Coding},
+};
 
 use crate::{
     door::Output,
@@ -32,7 +36,7 @@ pub struct Detection {
 }
 
 /// Fills the front of `found` with the best boxes, and returns how many there are: at most `settings.top`, and as many as there is room for. Equal scores
-/// count in the order of boxes, then of classes.
+/// count in the order of boxes, then of classes. No more than [`MAX_CANDIDATES`] scores are looked at: a detector that is sure of everything takes no longer.
 ///
 /// # Errors
 /// [`PreprocessError::NoSuchOutput`] where an output does not hold four numbers per box, one score per box and class, or as many anchors.
@@ -42,20 +46,15 @@ pub fn boxes(
     scores: &Output<'_>,
     found: &mut [Detection],
 ) -> Result<usize, PreprocessError> {
-    let n = places.len() / 4;
-    let no_boxes = places.is_empty() || !places.len().is_multiple_of(4);
-    if no_boxes || !settings.anchors.is_empty() && settings.anchors.len() != 16 * n {
-        return Err(PreprocessError::NoSuchOutput { index: usize::from(settings.boxes) });
-    }
-    if scores.is_empty() || !scores.len().is_multiple_of(n) {
-        return Err(PreprocessError::NoSuchOutput { index: usize::from(settings.scores) });
-    }
-    let classes = scores.len() / n;
+    let classes = classes_of(settings, places.len() as u64, scores.len() as u64)? as usize;
     let room = found.len().min(usize::from(settings.top));
     // Everything before this, in the order of falling scores, was looked at.
     let mut last: Option<(f32, usize)> = None;
     let mut count = 0;
-    while count < room {
+    for _ in 0..MAX_CANDIDATES {
+        if count == room {
+            break;
+        }
         let Some((logit, at)) = next(settings, scores, classes, last) else { break };
         last = Some((logit, at));
         let score = if settings.sigmoid { sigmoid(logit) } else { logit };
@@ -73,6 +72,19 @@ pub fn boxes(
         }
     }
     Ok(count)
+}
+
+/// How many classes there are where the outputs have `places` and `scores` elements.
+pub(crate) fn classes_of(settings: &Boxes<'_>, places: u64, scores: u64) -> Result<u64, PreprocessError> {
+    let n = places / 4;
+    let no_boxes = n == 0 || !places.is_multiple_of(4);
+    if no_boxes || !settings.anchors.is_empty() && settings.anchors.len() as u64 / 16 != n {
+        return Err(PreprocessError::NoSuchOutput { index: usize::from(settings.boxes) });
+    }
+    if scores == 0 || !scores.is_multiple_of(n) {
+        return Err(PreprocessError::NoSuchOutput { index: usize::from(settings.scores) });
+    }
+    Ok(scores / n)
 }
 
 /// The highest score that comes behind `last`, and its place.
@@ -217,6 +229,19 @@ mod tests {
             kept.truncate(10);
             assert_eq!(found(&SETTINGS, &places, &scores), kept);
         }
+    }
+
+    #[test]
+    fn no_more_candidates_than_the_limit() {
+        // All of one place and class but the last one, which has the lowest score.
+        let n = MAX_CANDIDATES + 1;
+        let of = |n: usize| {
+            let last = [20.0, 20.0, 30.0, 30.0];
+            let places: Vec<f32> = (1..n).flat_map(|_| [0.0, 0.0, 10.0, 10.0]).chain(last).collect();
+            let scores: Vec<f32> = (0..n).map(|i| 0.9 - i as f32 * 1e-4).collect();
+            found(&SETTINGS, &places, &scores).len()
+        };
+        assert_eq!((of(n - 1), of(n)), (2, 1));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl<'a> Rgb<'a> {
     /// # Errors
     /// [`PreprocessError::Buffer`].
     pub fn new(width: u32, height: u32, bytes: &'a [u8]) -> Result<Self, PreprocessError> {
-        let need = u64::from(width) * u64::from(height) * 3;
+        let need = (u64::from(width) * u64::from(height)).saturating_mul(3);
         if need != bytes.len() as u64 {
             let need = usize::try_from(need).unwrap_or(usize::MAX);
             return Err(PreprocessError::Buffer { what: "the image", need, have: bytes.len() });
@@ -204,6 +204,7 @@ mod tests {
         let tensor = Tensor { dtype: IoType::UInt8, dims: &DIMS, scale: 1.0, zero_point: 0 };
         assert_eq!(image(&rgb, &tensor, &Rgb::new(1, 1, &[0; 3]).unwrap(), &mut [0; 5]).unwrap_err().code(), 347);
         assert_eq!(Rgb::new(1, 2, &[0; 5]).unwrap_err().code(), 347);
+        assert_eq!(Rgb::new(u32::MAX, u32::MAX, &[0; 5]).unwrap_err().code(), 347);
         let steps = [ImageStep::CentreCrop { width: 3, height: 1 }];
         let wrong = Image { steps: steps.into_iter().collect(), ..rgb };
         assert_eq!(check(&wrong, &tensor).unwrap_err().code(), 345);

@@ -43,7 +43,10 @@ mod geometry;
 mod image;
 mod table;
 
-use fleetfoot_format::preprocess::{Preprocess, Program};
+use fleetfoot_format::{
+    postprocess::Postprocess,
+    preprocess::{Preprocess, Program},
+};
 
 pub use audio::{audio, scratch_len};
 pub use boxes::{Detection, boxes};
@@ -64,5 +67,60 @@ pub fn check(program: &Program<'_>, tensor: &Tensor<'_>) -> Result<(), Preproces
         Preprocess::Image(settings) => image::check(settings, tensor),
         Preprocess::Audio(settings) => audio::check(settings, tensor),
         Preprocess::Table(_) => table::check(program, tensor),
+    }
+}
+
+/// Whether `program` can read an answer from the outputs of a model, whatever they hold.
+///
+/// # Errors
+/// [`PreprocessError::NoSuchOutput`] where there is no such output, or it has not as many elements as [`classes`] and [`boxes`] ask for.
+pub fn check_answers(program: &Postprocess<'_>, outputs: &[Tensor<'_>]) -> Result<(), PreprocessError> {
+    let elements = |index: u8| {
+        let elements = outputs.get(usize::from(index)).map(Tensor::elements).filter(|&n| n > 0);
+        elements.ok_or(PreprocessError::NoSuchOutput { index: index.into() })
+    };
+    match program {
+        Postprocess::Classes(settings) => elements(settings.output).map(drop),
+        Postprocess::Values(settings) => elements(settings.output).map(drop),
+        Postprocess::Boxes(settings) => {
+            boxes::classes_of(settings, elements(settings.boxes)?, elements(settings.scores)?).map(drop)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetfoot_format::{
+        graph::IoType,
+        postprocess::{Boxes, Classes, Coding, Values},
+    };
+
+    use super::*;
+
+    #[test]
+    fn answers_and_outputs_that_do_not_fit() {
+        let output = |dims| Tensor { dtype: IoType::Int8, dims, scale: 1.0, zero_point: 0 };
+        let outputs = [output(&[1, 3, 4]), output(&[1, 3, 2]), output(&[1, 5]), output(&[1, 0])];
+        let faulty = |program| match check_answers(&program, &outputs) {
+            Err(PreprocessError::NoSuchOutput { index }) => Some(index),
+            Err(other) => panic!("{other}"),
+            Ok(()) => None,
+        };
+        let classes = |output| Postprocess::Classes(Classes { output, softmax: true, top: 1, threshold: 0.0 });
+        let values = |output| Postprocess::Values(Values { output, scale: 1.0, offset: 0.0, unit: "" });
+        assert_eq!([2, 3, 4].map(|output| faulty(classes(output))), [None, Some(3), Some(4)]);
+        assert_eq!([2, 3, 4].map(|output| faulty(values(output))), [None, Some(3), Some(4)]);
+        let boxes = |boxes, scores, anchors| {
+            let (coding, threshold, overlap) = (Coding::CentreSize, 0.5, 0.5);
+            let (sigmoid, background, top) = (false, false, 5);
+            Postprocess::Boxes(Boxes { boxes, scores, coding, sigmoid, background, threshold, overlap, top, anchors })
+        };
+        assert_eq!(faulty(boxes(0, 1, &[])), None);
+        assert_eq!(faulty(boxes(0, 1, &[0; 48])), None);
+        assert_eq!(faulty(boxes(0, 1, &[0; 32])), Some(0), "anchors of two boxes");
+        assert_eq!(faulty(boxes(1, 0, &[])), Some(1), "six numbers are no boxes");
+        assert_eq!(faulty(boxes(0, 2, &[])), Some(2), "five scores of three boxes");
+        assert_eq!(faulty(boxes(0, 7, &[])), Some(7));
+        assert_eq!(faulty(boxes(3, 1, &[])), Some(3));
     }
 }

@@ -186,7 +186,7 @@ fn cropped(steps: &[ImageStep]) -> Option<(u32, u32)> {
     None
 }
 
-fn seeded_row(program: &fleetfoot_format::preprocess::Program<'_>, next: &mut impl FnMut() -> u8) -> RawInput {
+fn seeded_row(program: &Program<'_>, next: &mut impl FnMut() -> u8) -> RawInput {
     use fleetfoot_format::preprocess::{Cell, Encode};
     let cells: Vec<Cell<'_>> = program
         .columns()

@@ -49,6 +49,8 @@ const LIBRARY: &str = "libfleetfoot_c.so";
 /// Of the library that is installed.
 pub(crate) const FEATURES: &[&str] = &["--features", "net"];
 const SONAME: &str = "libfleetfoot.so.0";
+/// Gives the shared library the name under which it is installed. Not a matter of a build script: that would name the library of the Kotlin shim, too.
+pub(crate) const NAMED: [&str; 2] = ["--", "-Clink-arg=-Wl,-soname,libfleetfoot.so.0"];
 pub(crate) const SHARED: &str = "libfleetfoot.so.0.1.0";
 const VERSION: &str = "0.1.0";
 /// What a program that links the static library needs beside it.
@@ -109,7 +111,7 @@ pub(crate) fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: 
             (Cmd::cargo(tree, ["rustc"]).args(SMALL).arg("--target-dir").arg(&folder), folder)
         }
     };
-    cargo.args(features).env("RUSTFLAGS", flags(target)).run()?;
+    cargo.args(features).args(NAMED).env("RUSTFLAGS", flags(target)).run()?;
     Ok(folder.join("small"))
 }
 
@@ -345,6 +347,7 @@ fn own_std(tree: &Tree, work: &Path, features: &[&str], panic: &str) -> Result<P
         // None of this is stable yet.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", format!("{} -Zlocation-detail=none -Zunstable-options {panic}", flags(None)))
+        .args(NAMED)
         .env_remove("LD_LIBRARY_PATH")
         .run()?;
     let kept = work.join(format!("own-std-{}", if panic == UNWIND { "unwind" } else { "abort" }));

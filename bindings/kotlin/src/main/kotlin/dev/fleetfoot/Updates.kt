@@ -2,6 +2,7 @@ package dev.fleetfoot
 
 import kotlin.coroutines.EmptyCoroutineContext
 import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.ensureActive
@@ -119,7 +120,7 @@ public class Updates internal constructor(private val runtime: Long, private val
         val transport = transports.getValue(model)
         val job = coroutineContext.job
         // This thread may be waiting for the next request when the job is cancelled.
-        val release = launch {
+        val release = launch(start = CoroutineStart.UNDISPATCHED) {
             try {
                 awaitCancellation()
             } finally {
@@ -159,8 +160,6 @@ public class Updates internal constructor(private val runtime: Long, private val
             ensureActive()
             throw e
         } finally {
-            // Once more where the coroutine never began to run: it does no harm.
-            Native.updateRelease(update)
             release.cancel()
         }
     }

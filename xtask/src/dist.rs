@@ -73,7 +73,10 @@ pub(crate) fn check(tree: &Tree) -> Result {
 
 fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
     capi::fresh(out)?;
-    write(&out.join(MARK), "Made by `cargo xtask dist`, which empties this folder when it is told to make it again.\n")?;
+    write(
+        &out.join(MARK),
+        "Made by `cargo xtask dist`, which empties this folder when it is told to make it again.\n",
+    )?;
     let work = tree.target.join("capi");
     make(&work)?;
     abi::listing(tree, &work, &out.join("abi.txt"), bless)?;
@@ -89,7 +92,8 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
         capi::install_for(tree, &libraries, &prefix, target.map_or("strip", |_| "aarch64-linux-gnu-strip"))?;
         let library = prefix.join("lib").join(capi::SHARED);
         // Kernels with pages of 16 kB are out there on AArch64; on x86-64 all have 4 kB.
-        let gates = elf::Gates { prefixes: &["ff_"], functions: &functions, page: target.map_or(1 << 12, |_| elf::PAGE) };
+        let gates =
+            elf::Gates { prefixes: &["ff_"], functions: &functions, page: target.map_or(1 << 12, |_| elf::PAGE) };
         writeln!(exports, "{name} {}", elf::exports(&library, &gates)?.join(" ")).map_err(|e| e.to_string())?;
     }
 

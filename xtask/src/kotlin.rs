@@ -80,7 +80,8 @@ fn test(tree: &Tree, library: &Path, world: &Path, profiles: &[&str], jvm: &str)
         .filter(|line| line.contains("WARNING in native method") || line.contains("FATAL ERROR"))
         .collect();
     let declared = declared(tree, if profiles.is_empty() { "jvmTest" } else { "androidTest" })?;
-    let scenario = output.lines().any(|line| line.contains("Tests run: 1, ") && line.ends_with("dev.fleetfoot.ScenarioTest"));
+    let scenario =
+        output.lines().any(|line| line.contains("Tests run: 1, ") && line.ends_with("dev.fleetfoot.ScenarioTest"));
     if !summary.contains(&format!("Tests run: {declared}, Failures: 0, Errors: 0, Skipped: 0")) || !scenario {
         return Err(format!("not all {declared} tests ran (the scenario: {scenario}): {summary:?}"));
     }

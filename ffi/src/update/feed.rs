@@ -162,9 +162,10 @@ impl Feed {
                 (1, _) => Ok(Fetched::NotModified),
                 (2, _) => Ok(Fetched::Missing),
                 (3, 1..=999) => Err(TransportError::Status { url: wanted.url(), status: http_status as u16 }),
-                (3, _) => {
-                    Err(TransportError::Unreachable { url: wanted.url(), source: "the application could not fetch it".into() })
-                }
+                (3, _) => Err(TransportError::Unreachable {
+                    url: wanted.url(),
+                    source: "the application could not fetch it".into(),
+                }),
                 (other, _) => {
                     let fault = Fault::new(Status::Argument, format!("{other} is no answer"));
                     state.wanted = Some(wanted);

@@ -163,7 +163,7 @@ class BindingTest {
 
     /** A transport that never ends holds neither the coroutine that is cancelled nor the model. */
     @Test
-    fun cancelledPolls() = runBlocking {
+    fun cancelledPolls() = runBlocking<Unit> {
         val (reached, never) = CountDownLatch(1) to CountDownLatch(1)
         val folder = FolderTransport(File(world, "1"))
         val late = AtomicReference<Throwable>()

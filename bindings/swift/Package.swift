@@ -2,8 +2,9 @@
 import Foundation
 import PackageDescription
 
-// `cargo xtask dist` lays CFleetfoot.xcframework beside this file, for Apple's platforms. Elsewhere the library is the one that pkg-config finds, and the
-// module is made of the header itself.
+// For iOS CFleetfoot.xcframework lies beside this file: `cargo xtask xcframework bindings/swift` lays it there, and `cargo xtask dist DIR` in DIR/apple, to be
+// copied from. It has slices for devices and for the simulator on Apple silicon (arm64 both), and none for macOS. Without it the library is the one that
+// pkg-config finds, and the module is made of the header itself.
 let framework = "CFleetfoot.xcframework"
 let isLaidOut = FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/\(framework)")
 let library: Target =
@@ -11,7 +12,7 @@ let library: Target =
 
 let package = Package(
     name: "Fleetfoot",
-    platforms: [.iOS(.v15), .macOS(.v12)],
+    platforms: isLaidOut ? [.iOS(.v15)] : [.iOS(.v15), .macOS(.v12)],
     products: [.library(name: "Fleetfoot", targets: ["Fleetfoot"])],
     targets: [
         library,

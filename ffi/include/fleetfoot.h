@@ -377,7 +377,8 @@ enum {
 FF_API ff_status ff_update_begin(ff_runtime *runtime, const char *name, int32_t stage, int64_t now_s, ff_update **out, ff_error *error);
 /* Waits for the next file that is asked for; where request->path is NULL the poll is over and `result` says with what. Fails as ff_update_poll would. */
 FF_API ff_status ff_update_next(ff_update *update, ff_request *request, ff_update_result *result, ff_error *error);
-/* Bytes of the file that is asked for; they are written before it returns. After an error (no space is left, say) ask for the next file. */
+/* Bytes of the file that is asked for; they are written before it returns. After an error (no space is left, or the file is longer than max_len) the file needs no answer:
+   ask for the next one. One thread feeds and answers at a time: to another one that is FF_ERR_BUSY, and changes nothing. */
 FF_API ff_status ff_update_feed(ff_update *update, const uint8_t *data, size_t len, ff_error *error);
 FF_API ff_status ff_update_answer(ff_update *update, int32_t answer, uint32_t http_status, const char *etag, ff_error *error);
 /* Gives the poll up, if it is not over, and waits for its thread. What was fetched is kept. */

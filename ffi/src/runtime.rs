@@ -220,14 +220,15 @@ impl Entry {
     fn count(&self, agent: &mut Agent) -> Result<(), Fault> {
         let Waiting { sha256, good, bad } = std::mem::take(&mut *lock(&self.waiting));
         let is_it = |agent: &Agent| agent.serving().is_some_and(|s| s.trial && s.version.sha256 == sha256);
+        // The bad one first: enough good ones make the version active, and nobody would hear of it.
+        if bad && is_it(agent) {
+            agent.record_inference(false, now(0))?;
+        }
         for _ in 0..good.min(MAX_WAITING) {
             if !is_it(agent) {
                 return Ok(());
             }
             agent.record_inference(true, now(0))?;
-        }
-        if bad && is_it(agent) {
-            agent.record_inference(false, now(0))?;
         }
         Ok(())
     }

@@ -129,7 +129,7 @@ pub extern "C" fn ff_status_name(status: i32) -> *const c_char {
 }
 
 /// A failed call: a number, and what an `ff_error` tells beside it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) status: i32,
     pub(crate) os_errno: i32,

@@ -9,11 +9,13 @@
 //! ff_update_next   <- over, result
 //! ```
 
+mod feed;
+
 use std::{
-    ffi::{CString, c_char},
+    ffi::c_char,
     io, ptr,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -25,6 +27,7 @@ use fleetfoot::{
     transport::{Fetched, Request, Sink, Transport, TransportError},
 };
 
+use self::feed::{Feed, Wanted};
 use crate::{
     door::{bytes, door, give, put_text, quietly, text, write},
     handle::{Table, lock},
@@ -96,136 +99,6 @@ impl Transport for Switched {
 }
 
 const STOPPED: &str = "the poll was given up";
-
-/// What a caller and the thread of a poll tell one another.
-#[derive(Debug, Default)]
-struct Feed {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// What the poll waits for.
-    wanted: Option<Wanted>,
-    /// Bytes that the poll has not taken yet, and what it said of the last ones.
-    chunk: Option<Vec<u8>>,
-    taken: Option<io::Result<()>>,
-    answer: Option<Result<Fetched, TransportError>>,
-    result: Option<Result<ff_update_result, Fault>>,
-    stopped: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Wanted {
-    path: CString,
-    etag: Option<CString>,
-    offset: u64,
-    max_len: u64,
-    /// Bytes that came so far.
-    fed: u64,
-}
-
-impl Feed {
-    fn stop(&self) {
-        lock(&self.state).stopped = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until `ready` has something, or the feed is stopped.
-    fn wait<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> Result<T, Fault> {
-        let mut state = lock(&self.state);
-        loop {
-            if state.stopped {
-                return Err(Status::Stopped.into());
-            }
-            if let Some(found) = ready(&mut state) {
-                return Ok(found);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn change<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
-        let done = with(&mut lock(&self.state));
-        self.changed.notify_all();
-        done
-    }
-
-    /// The side of the poll.
-    fn fetch(&self, request: &Request<'_>, sink: Sink<'_>) -> Result<Fetched, TransportError> {
-        let c_text = |text: &str| CString::new(text).unwrap_or_default();
-        let (path, etag) = (c_text(request.path), request.etag.map(c_text));
-        let wanted = Wanted { path, etag, offset: request.offset, max_len: request.max_len, fed: 0 };
-        self.change(|state| state.wanted = Some(wanted));
-        loop {
-            let next = self.wait(|state| match state.chunk.take() {
-                Some(chunk) => Some(Ok(chunk)),
-                None => state.answer.take().map(Err),
-            });
-            match next {
-                Ok(Ok(chunk)) => {
-                    let taken = sink(&chunk);
-                    let failed = taken.as_ref().err().map(|error| io::Error::new(error.kind(), error.to_string()));
-                    self.change(|state| {
-                        state.taken = Some(taken);
-                        if failed.is_some() {
-                            state.wanted = None;
-                        }
-                    });
-                    if let Some(error) = failed {
-                        return Err(TransportError::Sink(error));
-                    }
-                }
-                Ok(Err(answer)) => return answer,
-                Err(_) => {
-                    return Err(TransportError::Unreachable { url: request.path.into(), source: STOPPED.into() });
-                }
-            }
-        }
-    }
-
-    /// The side of the caller: bytes of the file that is wanted.
-    fn feed(&self, chunk: &[u8]) -> Result<(), Fault> {
-        self.change(|state| {
-            let Some(wanted) = state.wanted.as_mut() else { return Err(unexpected("no file is asked for")) };
-            let len = chunk.len() as u64;
-            if wanted.offset.saturating_add(wanted.fed).saturating_add(len) > wanted.max_len {
-                return Err(Fault::new(
-                    Status::Length,
-                    format!("longer than the {} bytes that it may have", wanted.max_len),
-                ));
-            }
-            wanted.fed += len;
-            state.chunk = Some(chunk.to_vec());
-            Ok(())
-        })?;
-        let taken = self.wait(|state| state.taken.take())?;
-        taken.map_err(|error| fleetfoot::Error::Transport(TransportError::Sink(error)).into())
-    }
-
-    fn answer(&self, kind: i32, http_status: u32, etag: Option<&str>) -> Result<(), Fault> {
-        self.change(|state| {
-            let Some(wanted) = state.wanted.take() else { return Err(unexpected("no file is asked for")) };
-            let url = || wanted.path.to_string_lossy().into_owned();
-            state.answer = Some(match (kind, http_status) {
-                (0, _) => Ok(Fetched::Body { len: wanted.fed, etag: etag.map(Into::into) }),
-                (1, _) => Ok(Fetched::NotModified),
-                (2, _) => Ok(Fetched::Missing),
-                (3, 1..=999) => Err(TransportError::Status { url: url(), status: http_status as u16 }),
-                (3, _) => {
-                    Err(TransportError::Unreachable { url: url(), source: "the application could not fetch it".into() })
-                }
-                (other, _) => {
-                    let fault = Fault::new(Status::Argument, format!("{other} is no answer"));
-                    state.wanted = Some(wanted);
-                    return Err(fault);
-                }
-            });
-            Ok(())
-        })
-    }
-}
 
 /// What an update handle means: a feed, and the thread that polls with it.
 #[derive(Debug)]
@@ -415,10 +288,7 @@ pub unsafe extern "C" fn ff_update_next(
         let next = update.feed.wait(|state| match (&state.wanted, &mut state.result) {
             (Some(wanted), _) => Some(Ok(wanted.clone())),
             (None, Some(Ok(result))) => Some(Err(Ok(*result))),
-            (None, Some(Err(fault))) => {
-                let Fault { status, os_errno, tensor, ref message } = *fault;
-                Some(Err(Err(Fault { status, os_errno, tensor, message: message.clone() })))
-            }
+            (None, Some(Err(fault))) => Some(Err(Err(fault.clone()))),
             (None, None) => None,
         })?;
         let wanted = match next {
@@ -534,8 +404,4 @@ fn lay_out(outcome: Outcome) -> Result<ff_update_result, Fault> {
     };
     put_text(&mut result.text, &text);
     Ok(result)
-}
-
-fn unexpected(why: &str) -> Fault {
-    Fault::new(Status::Argument, why)
 }

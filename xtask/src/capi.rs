@@ -11,6 +11,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -49,6 +50,8 @@ const LIBRARY: &str = "libfleetfoot_c.so";
 /// Of the library that is installed.
 pub(crate) const FEATURES: &[&str] = &["--features", "net"];
 const SONAME: &str = "libfleetfoot.so.0";
+/// Gives the shared library the name under which it is installed. Not a matter of a build script: that would name the library of the Kotlin shim, too.
+pub(crate) const NAMED: [&str; 2] = ["--", "-Clink-arg=-Wl,-soname,libfleetfoot.so.0"];
 pub(crate) const SHARED: &str = "libfleetfoot.so.0.1.0";
 const VERSION: &str = "0.1.0";
 /// What a program that links the static library needs beside it.
@@ -64,6 +67,7 @@ const WARNINGS: [&str; 7] = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pedan
 /// Handles that the scenario closes where everything is slow.
 const FEW: &str = "40";
 const TIMEOUT_S: &str = "900";
+const WORLD_AGE: Duration = Duration::from_secs(3600);
 
 pub(crate) fn check(tree: &Tree) -> Result {
     let work = tree.target.join("capi");
@@ -92,11 +96,23 @@ pub(crate) fn check(tree: &Tree) -> Result {
     sizes(tree, &work, &world)
 }
 
-/// The world of `tests/scenario.txt`.
+/// The world of `tests/scenario.txt`: made anew where the program that makes it has changed, or the last one is an hour old (its metadata expires).
 pub(crate) fn world(tree: &Tree) -> Result<PathBuf> {
     let world = tree.target.join("scenario");
+    Cmd::cargo(tree, ["build", "--quiet", "-p", "fleetfoot-tests", "--bin", "scenario"]).run()?;
+    let program = tree.target.join("debug").join(format!("scenario{}", std::env::consts::EXE_SUFFIX));
+    let time = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
+    let built = time(&program).map_err(|e| format!("{}: {e}", program.display()))?;
+    // Written last: a run that was broken off leaves none.
+    let stamp = world.join("made");
+    let holds = |made: SystemTime| made > built && made.elapsed().is_ok_and(|age| age < WORLD_AGE);
+    if time(&stamp).is_ok_and(holds) {
+        println!("{} holds", world.display());
+        return Ok(world);
+    }
     fresh(&world)?;
-    Cmd::cargo(tree, ["run", "--quiet", "-p", "fleetfoot-tests", "--bin", "scenario", "--"]).arg(&world).run()?;
+    Cmd::new(&program).arg(&world).dir(&tree.root).run()?;
+    fs::write(&stamp, "").map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(world)
 }
 
@@ -109,7 +125,7 @@ pub(crate) fn build(tree: &Tree, features: &[&str], target: Option<&str>, work: 
             (Cmd::cargo(tree, ["rustc"]).args(SMALL).arg("--target-dir").arg(&folder), folder)
         }
     };
-    cargo.args(features).env("RUSTFLAGS", flags(target)).run()?;
+    cargo.args(features).args(NAMED).env("RUSTFLAGS", flags(target)).run()?;
     Ok(folder.join("small"))
 }
 
@@ -345,6 +361,7 @@ fn own_std(tree: &Tree, work: &Path, features: &[&str], panic: &str) -> Result<P
         // None of this is stable yet.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", format!("{} -Zlocation-detail=none -Zunstable-options {panic}", flags(None)))
+        .args(NAMED)
         .env_remove("LD_LIBRARY_PATH")
         .run()?;
     let kept = work.join(format!("own-std-{}", if panic == UNWIND { "unwind" } else { "abort" }));

@@ -9,10 +9,11 @@
 //! exports.txt sizes.txt           what each library exports, and how long each file is
 //! sbom.cdx.json                   what it is made of (CycloneDX)
 //! SHA256SUMS                      of all other files
+//! .fleetfoot-dist                 that the folder is ours: the next run may empty it, also where this one did not come to its end
 //! ```
 
 mod aar;
-mod abi;
+pub(crate) mod abi;
 mod elf;
 mod sbom;
 
@@ -40,15 +41,27 @@ pub(crate) fn run(tree: &Tree, args: &[String]) -> Result {
         _ => (false, args),
     };
     let out = match rest {
+        // In the target folder everything is ours.
         [] => tree.target.join("dist"),
-        [dir] => std::env::current_dir().map_err(|e| e.to_string())?.join(dir),
+        [dir] => theirs(std::env::current_dir().map_err(|e| e.to_string())?.join(dir))?,
         _ => return Err("usage: cargo xtask dist [--bless] [DIR]".into()),
     };
-    if out.exists() && !out.join(SUMS).exists() && fs::read_dir(&out).is_ok_and(|mut entries| entries.next().is_some())
-    {
-        return Err(format!("{} has something else in it than a distribution", out.display()));
-    }
     lay_out(tree, &out, bless)
+}
+
+/// A folder that somebody named: it is emptied only where it is empty, or an earlier run made it.
+fn theirs(out: PathBuf) -> Result<PathBuf> {
+    if !out.exists() || out.join(MARK).is_file() {
+        return Ok(out);
+    }
+    let mut entries = fs::read_dir(&out).map_err(|e| format!("{}: {e}", out.display()))?;
+    match entries.next() {
+        None => Ok(out),
+        Some(_) => Err(format!(
+            "{} was not made by `cargo xtask dist` (it has no {MARK}): name an empty folder, or one that does not exist",
+            out.display()
+        )),
+    }
 }
 
 /// The check `dist`.
@@ -60,9 +73,14 @@ pub(crate) fn check(tree: &Tree) -> Result {
 
 fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
     capi::fresh(out)?;
+    write(
+        &out.join(MARK),
+        "Made by `cargo xtask dist`, which empties this folder when it is told to make it again.\n",
+    )?;
     let work = tree.target.join("capi");
     make(&work)?;
     abi::listing(tree, &work, &out.join("abi.txt"), bless)?;
+    let functions = abi::names(tree)?;
     let mut exports = String::new();
     for (name, target) in [("linux-x86_64", None), ("linux-aarch64", Some(cross::TARGET))] {
         if target.is_none() && std::env::consts::ARCH != "x86_64" {
@@ -74,7 +92,8 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
         capi::install_for(tree, &libraries, &prefix, target.map_or("strip", |_| "aarch64-linux-gnu-strip"))?;
         let library = prefix.join("lib").join(capi::SHARED);
         // Kernels with pages of 16 kB are out there on AArch64; on x86-64 all have 4 kB.
-        let gates = elf::Gates { prefixes: &["ff_"], page: target.map_or(1 << 12, |_| elf::PAGE) };
+        let gates =
+            elf::Gates { prefixes: &["ff_"], functions: &functions, page: target.map_or(1 << 12, |_| elf::PAGE) };
         writeln!(exports, "{name} {}", elf::exports(&library, &gates)?.join(" ")).map_err(|e| e.to_string())?;
     }
 
@@ -85,11 +104,11 @@ fn lay_out(tree: &Tree, out: &Path, bless: bool) -> Result {
     let name = library.file_name().ok_or("the native library has no name")?;
     capi::copy(&library, &kotlin_out.join(name))?;
     Cmd::new("strip").arg("--strip-unneeded").arg(kotlin_out.join(name)).run()?;
-    let gates = elf::Gates { prefixes: aar::EXPORTED, page: elf::PAGE };
+    let gates = elf::Gates { prefixes: aar::EXPORTED, functions: &functions, page: elf::PAGE };
     writeln!(exports, "kotlin {}", elf::exports(&kotlin_out.join(name), &gates)?.join(" "))
         .map_err(|e| e.to_string())?;
 
-    aar::lay_out(tree, &out.join("android"), &library.with_file_name("libfleetfoot_jni.a"))?;
+    aar::lay_out(tree, &out.join("android"), &library.with_file_name("libfleetfoot_jni.a"), &functions)?;
     make(&out.join("apple"))?;
     swift::xcframework(tree, &out.join("apple"))?;
     sbom::write(tree, &out.join(sbom::NAME))?;
@@ -140,7 +159,7 @@ fn sizes(out: &Path) -> Result {
     for file in files(out)? {
         let path = out.join(&file);
         let len = fs::symlink_metadata(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        if !len.is_symlink() {
+        if !len.is_symlink() && file != Path::new(MARK) {
             writeln!(lines, "{:>10} {}", len.len(), file.display()).map_err(|e| e.to_string())?;
         }
     }
@@ -149,13 +168,14 @@ fn sizes(out: &Path) -> Result {
 }
 
 const SUMS: &str = "SHA256SUMS";
+const MARK: &str = ".fleetfoot-dist";
 
 /// `sha256sum --check SHA256SUMS` reads it.
 fn sums(out: &Path) -> Result {
     let mut lines = String::new();
     for file in files(out)? {
         let path = out.join(&file);
-        if path.is_symlink() {
+        if path.is_symlink() || file == Path::new(MARK) {
             continue;
         }
         let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -172,4 +192,25 @@ fn make(folder: &Path) -> Result {
 
 fn write(path: &Path, text: &str) -> Result {
     fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{MARK, theirs};
+
+    #[test]
+    fn folders_of_others_stay() {
+        let folder = std::env::temp_dir().join(format!("fleetfoot-dist-{}", std::process::id()));
+        let made = || theirs(folder.clone()).is_ok();
+        let told = [
+            made(),
+            fs::create_dir(&folder).is_ok() && made(),
+            fs::write(folder.join("SHA256SUMS"), "").is_ok() && made(),
+            fs::write(folder.join(MARK), "").is_ok() && made(),
+        ];
+        fs::remove_dir_all(&folder).expect("the folder is ours");
+        assert_eq!(told, [true, true, false, true]);
+    }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! documentation   every public declaration has a comment
 //! readme          its first result has at most six lines, is compiled from there, and runs
-//! tests           on the JVM: once plain and once with -Xcheck:jni, which looks at every call that passes between the two
+//! tests           all that are in the sources, on the JVM: once plain and once with -Xcheck:jni, which looks at every call that passes between the two
 //! android         the classes of the AAR, compiled against Android 7; frames, jobs and the scenario with the system's own classes
 //! sample          against `fleetfoot serve`: takes updates, classifies a photo, survives a bad version
 //! ```
@@ -79,10 +79,25 @@ fn test(tree: &Tree, library: &Path, world: &Path, profiles: &[&str], jvm: &str)
         .lines()
         .filter(|line| line.contains("WARNING in native method") || line.contains("FATAL ERROR"))
         .collect();
-    if !summary.contains("Failures: 0, Errors: 0, Skipped: 0") {
-        return Err(format!("not all tests ran: {summary:?}"));
+    let declared = declared(tree, if profiles.is_empty() { "jvmTest" } else { "androidTest" })?;
+    let scenario =
+        output.lines().any(|line| line.contains("Tests run: 1, ") && line.ends_with("dev.fleetfoot.ScenarioTest"));
+    if !summary.contains(&format!("Tests run: {declared}, Failures: 0, Errors: 0, Skipped: 0")) || !scenario {
+        return Err(format!("not all {declared} tests ran (the scenario: {scenario}): {summary:?}"));
     }
     if warnings.is_empty() { Ok(()) } else { Err(warnings.join("; ")) }
+}
+
+/// Tests in the sources: those of all platforms, and those in `folder`.
+fn declared(tree: &Tree, folder: &str) -> Result<usize> {
+    let mut n_tests = 0;
+    for folder in ["test", folder] {
+        for path in sources(&tree.root.join("bindings/kotlin/src").join(folder).join("kotlin"))? {
+            let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            n_tests += text.lines().filter(|line| line.trim() == "@Test").count();
+        }
+    }
+    Ok(n_tests)
 }
 
 /// The examples of the README as functions that the tests call; they find their files in the folder where the tests run.

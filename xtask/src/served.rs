@@ -2,11 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use crate::{
@@ -23,7 +21,7 @@ pub(crate) fn watch(tree: &Tree, world: &Path, photo: &str, program: impl Fn([Os
     let store = world.join(format!("watch-store-{photo}"));
     capi::fresh(&store)?;
     for (number, told) in (1..).zip(TOLD) {
-        let server = Server::start(tree, &world.join(number.to_string()), world)?;
+        let server = Server::start(tree, &world.join(number.to_string()))?;
         let (root, photo) = (world.join("root.json"), world.join(photo));
         let arguments = [store.clone().into(), server.url.clone().into(), root.into(), "digits".into(), photo.into()];
         let said = program(arguments).read()?;
@@ -36,31 +34,31 @@ pub(crate) fn watch(tree: &Tree, world: &Path, photo: &str, program: impl Fn([Os
 }
 
 /// `fleetfoot serve` on a port of its own; it ends with this value.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
-    fn start(tree: &Tree, repository: &Path, work: &Path) -> Result<Self> {
+    pub(crate) fn start(tree: &Tree, repository: &Path) -> Result<Self> {
         let program = tree.program()?;
-        let told = work.join("served.txt");
-        let output = fs::File::create(&told).map_err(|e| format!("{}: {e}", told.display()))?;
-        let mut command = Command::new(&program);
-        command.arg("serve").arg("--repo").arg(repository).args(["--listen", "127.0.0.1:0"]);
-        let child = command.stdin(Stdio::null()).stdout(output).spawn();
-        let mut server = Self { child: child.map_err(|e| format!("{}: {e}", program.display()))?, url: String::new() };
-        let start = Instant::now();
-        while server.url.is_empty() {
-            if start.elapsed() > Duration::from_secs(30) {
-                return Err("fleetfoot serve does not say where it listens".into());
-            }
-            thread::sleep(Duration::from_millis(20));
-            let said = fs::read_to_string(&told).unwrap_or_default();
-            // A line that is not whole yet has a port that is not whole yet.
-            let mut words = said.lines().filter(|_| said.ends_with('\n')).flat_map(str::split_whitespace);
-            server.url = words.find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
+        println!("$ {} serve --repo {}", program.display(), repository.display());
+        let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", program.display());
+        let mut child = Command::new(&program)
+            .args(["--json", "serve", "--listen", "127.0.0.1:0", "--repo"])
+            .arg(repository)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| fault(&e))?;
+        let stdout = child.stdout.take();
+        let mut server = Self { child, url: String::new() };
+        let mut line = String::new();
+        if let Some(stdout) = stdout {
+            BufReader::new(stdout).read_line(&mut line).map_err(|e| fault(&e))?;
         }
+        let said: serde_json::Value = serde_json::from_str(&line).map_err(|e| fault(&e))?;
+        server.url = said["url"].as_str().ok_or_else(|| fault(&"it tells no address"))?.to_owned();
         Ok(server)
     }
 }

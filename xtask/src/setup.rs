@@ -7,7 +7,7 @@
 //! | python | an environment with the packages of `xtask/requirements.txt` | PyPI, into the target folder |
 //! | c | `clang` with its sanitizers, `valgrind`, `cmake`, `pkg-config`, and what aarch64 needs | Debian packages |
 //! | kotlin | a JDK, Maven (which fetches Kotlin, coroutines, JUnit and the classes of Android from Maven Central) | Debian packages |
-//! | swift | `debootstrap`, with it a Debian 13 that has Swift (3 GB), and the sources of the standard library | Debian packages, into the target folder or `FLEETFOOT_TRIXIE` |
+//! | swift | `debootstrap`, with it a Debian 13 that has Swift (3 GB) | Debian packages, into the target folder or `FLEETFOOT_TRIXIE` |
 //! | dist | what aarch64, python and kotlin need, and the sources of `std` | as those |
 //! | deny | `cargo-deny` | crates.io, built into the target folder unless it is on PATH |
 //!
@@ -119,7 +119,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rustc-web",
-        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Swift, Area::Dist],
+        areas: &[Area::Aarch64, Area::C, Area::Firmware, Area::Dist],
         present: || Path::new(DEBIAN_RUSTC).exists(),
     },
     Need {
@@ -133,7 +133,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         package: "rust-web-src",
-        areas: &[Area::C, Area::Firmware, Area::Swift, Area::Dist],
+        areas: &[Area::C, Area::Firmware, Area::Dist],
         present: || Path::new("/usr/lib/rustlib/src/rust/library/core/Cargo.toml").exists(),
     },
     Need {

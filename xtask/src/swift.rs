@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! trixie.rs        a Debian 13 in a folder, with Swift in it
-//! swift test       the scenario that C, Rust and Kotlin play, too; models, images, actors, polls over HTTP with everything that goes wrong
+//! swift test       the scenario that C, Rust and Kotlin play, too; models, images, actors, polls over HTTP with everything that goes wrong; that every test ran
 //! README           its code, in a package of its own that depends on ours: built and run
 //! Examples/Watch   against the server of the project, which serves a first release, a better one, a broken one
-//! Apple            files behind `#if canImport` against declarations by hand; the XCFramework, file by file (xcframework.rs)
+//! Apple            files behind `#if canImport` against declarations by hand
 //! ```
+//! The XCFramework (xcframework.rs) is built and looked at by the check `dist`.
 
-mod server;
 pub(crate) mod trixie;
 mod xcframework;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -21,6 +22,7 @@ pub(crate) use xcframework::xcframework;
 
 use crate::{
     capi,
+    served::Server,
     shell::{Cmd, Result, Tree},
 };
 
@@ -30,11 +32,62 @@ const HANDLES: &str = "2000";
 
 pub(crate) fn check(tree: &Tree) -> Result {
     let work = Work::new(tree)?;
-    work.swift("test", PACKAGE).args(["-Xswiftc", "-warnings-as-errors", "--parallel", "--num-workers", "2"]).run()?;
+    tests(&work)?;
     readme(&work)?;
     watch(&work)?;
-    apple(&work)?;
-    xcframework::for_devices(tree, &work.folder.join("apple"))
+    apple(&work)
+}
+
+/// All tests, and that each of those in the sources was run.
+fn tests(work: &Work<'_>) -> Result {
+    let report = work.folder.join("tests.xml");
+    if report.exists() {
+        fs::remove_file(&report).map_err(|e| format!("{}: {e}", report.display()))?;
+    }
+    work.swift("test", PACKAGE)
+        .args(["-Xswiftc", "-warnings-as-errors", "--parallel", "--num-workers", "2", "--xunit-output"])
+        .arg(&report)
+        .run()?;
+    let ran = ran(&read(&report)?);
+    let mut missing = BTreeSet::new();
+    for file in swift_files(&work.tree.root.join(PACKAGE).join("Tests/FleetfootTests"))? {
+        missing.extend(declared(&read(&file)?).into_iter().filter(|name| !ran.contains(name)));
+    }
+    println!("{} tests were run", ran.len());
+    match ran.iter().any(|name| name.starts_with("ScenarioTests.")) && missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!("not run: {missing:?}; run: {ran:?}")),
+    }
+}
+
+/// `Class.test` of a file with tests.
+fn declared(text: &str) -> Vec<String> {
+    let (mut class, mut found) = ("", Vec::new());
+    for line in text.lines().map(str::trim) {
+        if let Some((name, _)) = line.strip_prefix("final class ").and_then(|rest| rest.split_once(": XCTestCase")) {
+            class = name;
+        }
+        if let Some((name, _)) = line.strip_prefix("func ").and_then(|rest| rest.split_once('('))
+            && name.starts_with("test")
+        {
+            found.push(format!("{class}.{name}"));
+        }
+    }
+    found
+}
+
+/// The same of a report in the form of xUnit.
+fn ran(report: &str) -> BTreeSet<String> {
+    let value = |tag: &str, name: &str| {
+        let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let tags = report.split("<testcase").skip(1).filter_map(|rest| Some(rest.split_once('>')?.0));
+    tags.filter_map(|tag| {
+        let (class, name) = (value(tag, "classname")?, value(tag, "name")?);
+        Some(format!("{}.{name}", class.rsplit('.').next().unwrap_or_default()))
+    })
+    .collect()
 }
 
 /// `cargo xtask bench swift`: what a call costs.
@@ -60,7 +113,8 @@ impl<'a> Work<'a> {
         let folder = tree.target.join("swift");
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let world = capi::world(tree)?;
-        Cmd::cargo(tree, ["build", "--quiet", "--release", "-p", "fleetfoot-ffi"]).run()?;
+        let kinds = ["rustc", "--quiet", "--release", "-p", "fleetfoot-ffi", "--crate-type", "cdylib,staticlib"];
+        Cmd::cargo(tree, kinds).args(capi::NAMED).run()?;
         let prefix = folder.join("prefix");
         capi::install(tree, &tree.target.join("release"), &prefix)?;
         Ok(Self { tree, folder, world, prefix })
@@ -109,7 +163,7 @@ fn readme(work: &Work<'_>) -> Result {
     let main = format!("{BEFORE}{first}{BETWEEN}{}{AFTER}", updates.replace("\"kws\"", "\"digits\""));
     write(&source.join("main.swift"), &main.replace("\"https://example.org/models\"", "arguments[2]"))?;
     work.swift("build", &package).run()?;
-    let serving = server::Serving::start(&work.tree.program()?, &work.world.join("1"))?;
+    let serving = Server::start(work.tree, &work.world.join("1"))?;
     let store = work.folder.join("newcomer-store");
     fresh(&store)?;
     let program = work.folder.join("build/newcomer/debug/newcomer");
@@ -158,13 +212,12 @@ fn watch(work: &Work<'_>) -> Result {
     fresh(&store)?;
     fs::write(&photo, picture(&work.world)?).map_err(|e| format!("{}: {e}", photo.display()))?;
     let program = work.folder.join("build/swift/debug/watch").display().to_string();
-    let fleetfoot = work.tree.program()?;
     for (repository, expected) in [
         ("1", &["1.0.0 (number 1) serves on trial", "1.0.0 (number 1) is active", "answer of 1.0.0: class "][..]),
         ("2", &["2.0.0 (number 2) serves on trial", "2.0.0 (number 2) is active", "answer of 2.0.0: class "]),
         ("3", &["3.0.0 is out: 401", "answer of 2.0.0: class "]),
     ] {
-        let serving = server::Serving::start(&fleetfoot, &work.world.join(repository))?;
+        let serving = Server::start(work.tree, &work.world.join(repository))?;
         let said = work
             .enter(&program)
             .arg(&store)
@@ -223,20 +276,23 @@ fn apple(work: &Work<'_>) -> Result {
             .arg(binding.join(format!("Tests/Apple/{name}.swift")))
             .run()?;
     }
-    let sources = binding.join("Sources/Fleetfoot");
-    let mut files: Vec<PathBuf> = fs::read_dir(&sources)
-        .map_err(|e| format!("{}: {e}", sources.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "swift"))
-        .collect();
-    files.sort();
     work.enter("swiftc")
         .args(["-typecheck", "-swift-version", "6", "-warnings-as-errors", "-module-name", "Fleetfoot", "-I"])
         .arg(&modules)
         .arg("-Xcc")
         .arg(format!("-fmodule-map-file={}", binding.join("Sources/CFleetfoot/module.modulemap").display()))
-        .args(files)
+        .args(swift_files(&binding.join("Sources/Fleetfoot"))?)
         .run()
+}
+
+fn swift_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(|e| format!("{}: {e}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "swift"))
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -252,4 +308,17 @@ fn fresh(dir: &Path) -> Result {
         fs::remove_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     }
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{declared, ran};
+
+    #[test]
+    fn tests_that_ran() {
+        let source = "final class A: XCTestCase {\n    func testOne() async throws {\n    func helper() {\n    func testTwo() {\n";
+        assert_eq!(declared(source), ["A.testOne", "A.testTwo"]);
+        let report = "<testsuite tests=\"1\">\n<testcase classname=\"T.A\" name=\"testOne\" time=\"0.1\">\n</testcase>\n</testsuite>";
+        assert_eq!(ran(report).into_iter().collect::<Vec<_>>(), ["A.testOne"]);
+    }
 }

@@ -777,7 +777,8 @@ static void feeds(void) {
         RETURNS(FF_OK, ff_update_feed(update, zeros, sizeof zeros, &error));
     }
     RETURNS(FF_ERR_LENGTH, ff_update_feed(update, zeros, (size_t)request.max_len, &error));
-    RETURNS(FF_OK, ff_update_answer(update, FF_ANSWER_WHOLE, 0, NULL, &error));
+    /* That was the answer. */
+    RETURNS(FF_ERR_ARGUMENT, ff_update_answer(update, FF_ANSWER_WHOLE, 0, NULL, &error));
     CHECK(ff_update_next(update, &request, &result, &error) != FF_OK);
     CHECK(ff_update_next(update, &request, &result, &error) != FF_OK);
     RETURNS(FF_ERR_ARGUMENT, ff_update_feed(update, zeros, 1, &error));
@@ -863,6 +864,43 @@ static void feeds(void) {
     ff_runtime_release(runtime);
 }
 
+/* A bad inference during a poll is not made good by those around it: the version on trial is out. */
+static void bad_among_good(void) {
+    ff_runtime *runtime = open_runtime("bad-among-good", NULL);
+    ff_update *update;
+    ff_update_result result;
+    ff_request request;
+    ff_model *model;
+    ff_model_info info;
+    char number[2] = "1";
+    FF_INIT(&result);
+    FF_INIT(&request);
+    FF_INIT(&info);
+    for (; number[0] <= '2'; number[0]++) {
+        RETURNS(FF_OK, ff_update_begin(runtime, "digits", 0, 0, &update, NULL));
+        RETURNS(FF_OK, fed(update, number, 0, &result, NULL));
+        CHECK(result.kind == FF_UPDATE_TRIAL);
+        ff_update_release(update);
+        if (number[0] == '1') {
+            RETURNS(FF_OK, ff_confirm_healthy(runtime, "digits", NULL));
+        }
+    }
+    RETURNS(FF_OK, ff_model_active(runtime, "digits", &model, NULL));
+    RETURNS(FF_OK, ff_update_begin(runtime, "digits", 0, 0, &update, NULL));
+    RETURNS(FF_OK, ff_update_next(update, &request, &result, NULL));
+    RETURNS(FF_OK, ff_outcome(runtime, model, 1, NULL));
+    RETURNS(FF_OK, ff_outcome(runtime, model, 0, NULL));
+    RETURNS(FF_OK, ff_outcome(runtime, model, 1, NULL));
+    RETURNS(FF_OK, fed(update, "2", 0, &result, NULL));
+    ff_update_release(update);
+    ff_model_release(model);
+    RETURNS(FF_OK, ff_model_active(runtime, "digits", &model, NULL));
+    RETURNS(FF_OK, ff_model_get_info(model, &info, NULL));
+    CHECK(strcmp(info.version, "1.0.0") == 0);
+    ff_model_release(model);
+    ff_runtime_release(runtime);
+}
+
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     world = argv[1];
@@ -886,6 +924,7 @@ int main(int argc, char **argv) {
     arenas();
     images();
     feeds();
+    bad_among_good();
     free(key);
     free(input);
     free(expected);

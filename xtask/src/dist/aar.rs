@@ -11,11 +11,12 @@
 //! is whole; without it their places hold a note, and the zip is named `-unlinked`. `link.sh` itself is proved here with the static library of this machine.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use super::{VERSION, archive, elf, files, jar, make, write};
+use super::{VERSION, abi, archive, elf, files, jar, make, write};
 use crate::{
     capi,
     setup::DEBIAN_RUSTC,
@@ -31,7 +32,7 @@ const LIBRARY: &str = "libfleetfoot.so";
 /// In the place of a library that could not be linked.
 const NOTE: &str = "NOT-LINKED.txt";
 
-pub(super) fn lay_out(tree: &Tree, out: &Path, host_library: &Path) -> Result {
+pub(super) fn lay_out(tree: &Tree, out: &Path, host_library: &Path, functions: &BTreeSet<String>) -> Result {
     let source = tree.root.join("bindings/kotlin/android");
     let aar = out.join("aar");
     make(&aar.join("META-INF/com/android/build/gradle"))?;
@@ -49,10 +50,10 @@ pub(super) fn lay_out(tree: &Tree, out: &Path, host_library: &Path) -> Result {
     for name in ["link.sh", "symbols.map"] {
         capi::copy(&source.join(name), &out.join(name))?;
     }
-    proved(tree, out, host_library)?;
+    proved(tree, out, host_library, functions)?;
     let mut linked = true;
     for (abi, target) in ABIS {
-        linked &= library(tree, out, abi, target)?;
+        linked &= library(tree, out, abi, target, functions)?;
     }
     let suffix = if linked { "" } else { "-unlinked" };
     let zip = out.join(format!("fleetfoot-{VERSION}{suffix}.aar"));
@@ -88,7 +89,7 @@ fn prefab(tree: &Tree, aar: &Path) -> Result {
 }
 
 /// `link.sh` on what this machine can link: the same flags, the same version script.
-fn proved(tree: &Tree, out: &Path, host_library: &Path) -> Result {
+fn proved(tree: &Tree, out: &Path, host_library: &Path, functions: &BTreeSet<String>) -> Result {
     let place = tree.target.join("dist-link");
     let abi = if std::env::consts::ARCH == "aarch64" { "arm64-v8a" } else { "x86_64" };
     Cmd::new(out.join("link.sh"))
@@ -98,19 +99,19 @@ fn proved(tree: &Tree, out: &Path, host_library: &Path) -> Result {
         .env("FLEETFOOT_CC", "gcc")
         .env("FLEETFOOT_LIBS", "-lgcc_s -lpthread -ldl -lm -lc")
         .run()?;
-    let gates = elf::Gates { prefixes: EXPORTED, page: elf::PAGE };
+    let gates = elf::Gates { prefixes: EXPORTED, functions, page: elf::PAGE };
     elf::exports(&place.join(LIBRARY), &gates).map(drop)
 }
 
 /// The static library of one ABI, and with an NDK the shared one. Whether there was one.
-fn library(tree: &Tree, out: &Path, abi: &str, target: &str) -> Result<bool> {
+fn library(tree: &Tree, out: &Path, abi: &str, target: &str, functions: &BTreeSet<String>) -> Result<bool> {
     let built = built(tree, target)?;
     let place = out.join("static").join(abi);
     make(&place)?;
     let library = place.join("libfleetfoot_jni.a");
     capi::copy(&built, &library)?;
     Cmd::new("aarch64-linux-gnu-strip").arg("--strip-debug").arg(&library).run()?;
-    symbols(&library)?;
+    symbols(tree, &library, functions)?;
     let aar = out.join("aar");
     let (jni, prefab) = (aar.join("jni").join(abi), aar.join(format!("prefab/modules/fleetfoot/libs/android.{abi}")));
     make(&jni)?;
@@ -123,7 +124,7 @@ fn library(tree: &Tree, out: &Path, abi: &str, target: &str) -> Result<bool> {
         return Ok(false);
     }
     Cmd::new(out.join("link.sh")).arg(abi).arg(&library).arg(&jni).run()?;
-    elf::exports(&jni.join(LIBRARY), &elf::Gates { prefixes: EXPORTED, page: elf::PAGE })?;
+    elf::exports(&jni.join(LIBRARY), &elf::Gates { prefixes: EXPORTED, functions, page: elf::PAGE })?;
     capi::copy(&jni.join(LIBRARY), &prefab.join(LIBRARY))?;
     Ok(true)
 }
@@ -148,14 +149,24 @@ fn built(tree: &Tree, target: &str) -> Result<PathBuf> {
     Ok(folder.join(target).join("release/libfleetfoot_jni.a"))
 }
 
-/// The static library has all functions of the header, and those of the shim.
-fn symbols(library: &Path) -> Result {
+/// The static library has all functions of the header, and those of the shim that the binding calls.
+fn symbols(tree: &Tree, library: &Path, functions: &BTreeSet<String>) -> Result {
+    const METHOD: &str = "Java_dev_fleetfoot_Native_";
     let text = Cmd::new("aarch64-linux-gnu-nm").args(["--defined-only", "--extern-only"]).arg(library).read()?;
-    let defined: Vec<&str> = text.lines().filter_map(|line| line.rsplit_once(" T ").map(|(_, name)| name)).collect();
-    let count = |prefix: &str| defined.iter().filter(|name| name.starts_with(prefix)).count();
-    let (functions, methods) = (count("ff_"), count("Java_dev_fleetfoot_"));
-    println!("{}: {functions} functions, {methods} methods", library.display());
-    if functions > 30 && methods > 30 { Ok(()) } else { Err("the static library for Android is not whole".into()) }
+    let defined = |prefix: &str| -> BTreeSet<String> {
+        let names = text.lines().filter_map(|line| line.rsplit_once(" T ").map(|(_, name)| name));
+        names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
+    };
+    let native = tree.root.join("bindings/kotlin/src/main/kotlin/dev/fleetfoot/Native.kt");
+    let native = fs::read_to_string(&native).map_err(|e| format!("{}: {e}", native.display()))?;
+    let declared = native.split("external fun ").skip(1).filter_map(|rest| rest.split_once('('));
+    let methods: BTreeSet<String> = declared.map(|(name, _)| format!("{METHOD}{name}")).collect();
+    println!("{}: {} functions, {} methods", library.display(), functions.len(), methods.len());
+    let faults = [abi::compare(&defined("ff_"), functions), abi::compare(&defined(METHOD), &methods)];
+    match faults.into_iter().flatten().next() {
+        Some(fault) => Err(format!("{}: {fault}", library.display())),
+        None => Ok(()),
+    }
 }
 
 /// The AAR's dependencies are those of the binding.

@@ -1,7 +1,7 @@
 //! The interface as a list: functions and numbers of the header, and its structs as compilers lay them out. `ffi/abi.txt` is the list that is meant; where the
 //! header gives another one the interface has changed, and somebody has to say so with `cargo xtask dist --bless` (and raise its version in the header).
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use super::write;
 use crate::{
@@ -11,9 +11,7 @@ use crate::{
 
 /// Writes the list; an error where it is not the one that is meant, or not the same on AArch64.
 pub(super) fn listing(tree: &Tree, work: &Path, to: &Path, bless: bool) -> Result {
-    let header = tree.root.join("ffi/include/fleetfoot.h");
-    let header = fs::read_to_string(&header).map_err(|e| format!("{}: {e}", header.display()))?;
-    let code = without_comments(&header);
+    let code = code(tree)?;
     let program = program(&code)?;
     let host = layouts(tree, work, &program, "gcc", "host", |binary| Cmd::new(binary))?;
     let arm = layouts(tree, work, &program, "aarch64-linux-gnu-gcc", cross::TARGET, |binary| {
@@ -39,6 +37,32 @@ pub(super) fn listing(tree: &Tree, work: &Path, to: &Path, bless: bool) -> Resul
         println!("- {line}");
     }
     Err("the interface is not the one of ffi/abi.txt: undo that, or raise its version and say `cargo xtask dist --bless`".into())
+}
+
+/// The names of all functions of the header: every library has these, and no other `ff_*`.
+pub(crate) fn names(tree: &Tree) -> Result<BTreeSet<String>> {
+    Ok(named(&functions(&code(tree)?)))
+}
+
+fn named(functions: &str) -> BTreeSet<String> {
+    let before = functions.lines().filter_map(|line| line.split_once('(').map(|(before, _)| before));
+    before.filter_map(|before| before.rsplit([' ', '*']).next()).map(str::to_owned).collect()
+}
+
+/// Names that are wanted and missing, or there and not wanted.
+pub(crate) fn compare(found: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Option<String> {
+    let without = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    let (missing, strange) = (without(wanted, found), without(found, wanted));
+    let differs = wanted.is_empty() || !missing.is_empty() || !strange.is_empty();
+    differs.then(|| {
+        format!("of {} functions of the header {missing:?} are missing; not in it are {strange:?}", wanted.len())
+    })
+}
+
+/// The header without its comments.
+fn code(tree: &Tree) -> Result<String> {
+    let header = tree.root.join("ffi/include/fleetfoot.h");
+    Ok(without_comments(&fs::read_to_string(&header).map_err(|e| format!("{}: {e}", header.display()))?))
 }
 
 fn without_comments(text: &str) -> String {
@@ -118,7 +142,7 @@ fn layouts(
 
 #[cfg(test)]
 mod tests {
-    use super::{functions, numbers, program, without_comments};
+    use super::{compare, functions, named, numbers, program, without_comments};
 
     #[test]
     fn a_header() {
@@ -126,6 +150,12 @@ mod tests {
             "/* x */ FF_API int ff_a(int x,\n  int y); #define FF_API y\n#define FF_ABI_MAJOR 1u\nenum { FF_A = 1, /* one */\n FF_B = 2 };",
         );
         assert_eq!(functions(&code), "int ff_a(int x, int y)\n");
+        let names = named("int ff_a(int x)\nconst char *ff_b(void)\n");
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["ff_a", "ff_b"]);
+        assert_eq!(compare(&names, &names), None);
+        assert!(compare(&named(""), &names).is_some_and(|fault| fault.contains("ff_b")));
+        assert!(compare(&names, &named("int ff_a(")).is_some_and(|fault| fault.contains("ff_b")));
+        assert!(compare(&named(""), &named("")).is_some());
         assert_eq!(numbers(&code), "FF_ABI_MAJOR 1u\nFF_A = 1\nFF_B = 2\n");
         assert!(program(&code).is_err());
     }

@@ -1,20 +1,21 @@
 //! Gates that every shared library passes: what it exports, and how its segments lie in pages.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use object::{Object, ObjectSegment, ObjectSymbol};
 
+use super::abi;
 use crate::shell::Result;
 
 /// Bytes of the pages that libraries for Android, and for AArch64, are loaded into.
 pub(crate) const PAGE: u64 = 1 << 14;
-/// A library that exports less than this is none of ours.
-const MIN_EXPORTS: usize = 30;
 
 /// What a library has to fulfil.
 pub(super) struct Gates<'a> {
     /// Each exported name begins with one of these, and each of these begins one.
     pub(super) prefixes: &'a [&'a str],
+    /// All that are exported of `ff_*`.
+    pub(super) functions: &'a BTreeSet<String>,
     /// Bytes that segments are aligned to, at least.
     pub(super) page: u64,
 }
@@ -29,13 +30,14 @@ pub(super) fn exports(library: &Path, gates: &Gates<'_>) -> Result<Vec<String>> 
     names.sort();
     let aligned: Vec<(u64, u64, u64)> =
         file.segments().map(|segment| (segment.align(), segment.address(), segment.file_range().0)).collect();
-    let mut faults = symbol_faults(&names, gates.prefixes);
+    let mut faults = symbol_faults(&names, gates);
     faults.extend(page_faults(&aligned, gates.page));
     println!("{shown}: {} symbols, {} segments aligned to {} bytes or more", names.len(), aligned.len(), gates.page);
     if faults.is_empty() { Ok(names) } else { Err(format!("{shown}: {}", faults.join("; "))) }
 }
 
-fn symbol_faults(names: &[String], prefixes: &[&str]) -> Vec<String> {
+fn symbol_faults(names: &[String], gates: &Gates<'_>) -> Vec<String> {
+    let prefixes = gates.prefixes;
     let mut faults = Vec::new();
     let others: Vec<&String> = names.iter().filter(|name| !prefixes.iter().any(|p| name.starts_with(p))).collect();
     if !others.is_empty() {
@@ -44,9 +46,8 @@ fn symbol_faults(names: &[String], prefixes: &[&str]) -> Vec<String> {
     for prefix in prefixes.iter().filter(|p| !names.iter().any(|name| name.starts_with(**p))) {
         faults.push(format!("nothing that begins with {prefix} is exported"));
     }
-    if names.len() < MIN_EXPORTS {
-        faults.push(format!("only {} symbols are exported", names.len()));
-    }
+    let ours = names.iter().filter(|name| name.starts_with("ff_")).cloned().collect();
+    faults.extend(abi::compare(&ours, gates.functions));
     faults
 }
 
@@ -66,7 +67,9 @@ fn page_faults(segments: &[(u64, u64, u64)], page: u64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PAGE, page_faults, symbol_faults};
+    use std::collections::BTreeSet;
+
+    use super::{Gates, PAGE, page_faults, symbol_faults};
 
     #[test]
     fn pages() {
@@ -81,13 +84,16 @@ mod tests {
 
     #[test]
     fn symbols() {
-        let names = |more: &[&str]| {
-            (0..30).map(|n| format!("ff_{n}")).chain(more.iter().map(|s| s.to_string())).collect::<Vec<_>>()
+        let functions = BTreeSet::from(["ff_a".to_owned(), "ff_b".to_owned()]);
+        let faults = |names: &[&str], prefixes: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            symbol_faults(&names, &Gates { prefixes, functions: &functions, page: PAGE }).len()
         };
-        assert!(symbol_faults(&names(&[]), &["ff_"]).is_empty());
-        assert!(symbol_faults(&names(&["Java_x"]), &["ff_", "Java_"]).is_empty());
-        assert_eq!(symbol_faults(&names(&["rust_eh_personality"]), &["ff_"]).len(), 1);
-        assert_eq!(symbol_faults(&names(&[]), &["ff_", "Java_"]).len(), 1);
-        assert_eq!(symbol_faults(&names(&[])[1..], &["ff_"]).len(), 1);
+        assert_eq!(faults(&["ff_a", "ff_b"], &["ff_"]), 0);
+        assert_eq!(faults(&["Java_x", "ff_a", "ff_b"], &["ff_", "Java_"]), 0);
+        assert_eq!(faults(&["ff_a", "ff_b", "rust_eh_personality"], &["ff_"]), 1);
+        assert_eq!(faults(&["ff_a", "ff_b"], &["ff_", "Java_"]), 1);
+        assert_eq!(faults(&["ff_a"], &["ff_"]), 1);
+        assert_eq!(faults(&["ff_a", "ff_b", "ff_c"], &["ff_"]), 1);
     }
 }

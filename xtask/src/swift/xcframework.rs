@@ -20,6 +20,7 @@ use object::{Object as _, ObjectSymbol as _, macho, read::archive::ArchiveFile, 
 
 use super::{fresh, read, write};
 use crate::{
+    dist::abi,
     setup::DEBIAN_RUSTC,
     shell::{Cmd, Result, Tree},
 };
@@ -58,20 +59,11 @@ const NAME: &str = "CFleetfoot";
 
 /// Builds the libraries, lays `CFleetfoot.xcframework` out in `out_dir`, and looks at it.
 pub(crate) fn xcframework(tree: &Tree, out_dir: &Path) -> Result {
-    lay_out(tree, out_dir, &SLICES)
-}
-
-/// The same for devices only: each slice builds the standard library, which takes minutes.
-pub(crate) fn for_devices(tree: &Tree, out_dir: &Path) -> Result {
-    lay_out(tree, out_dir, &SLICES[..1])
-}
-
-fn lay_out(tree: &Tree, out_dir: &Path, slices: &[Slice]) -> Result {
     let root = out_dir.join(format!("{NAME}.xcframework"));
     fresh(&root)?;
     let templates = tree.root.join("bindings/swift/apple");
     let header = tree.root.join("ffi/include/fleetfoot.h");
-    for slice in slices {
+    for slice in &SLICES {
         let library = build(tree, slice)?;
         let framework = framework(&root, slice);
         for folder in ["Headers", "Modules"] {
@@ -89,9 +81,9 @@ fn lay_out(tree: &Tree, out_dir: &Path, slices: &[Slice]) -> Result {
             copy(&templates.join(name), &folder.join(name))?;
         }
     }
-    let libraries: String = slices.iter().map(available).collect();
+    let libraries: String = SLICES.iter().map(available).collect();
     write(&root.join("Info.plist"), &read(&templates.join("xcframework.plist"))?.replace("@LIBRARIES@", &libraries))?;
-    look(tree, &root, slices)
+    look(tree, &root)
 }
 
 fn framework(root: &Path, slice: &Slice) -> PathBuf {
@@ -157,16 +149,17 @@ const FILES: [&str; 5] =
     [NAME, "Headers/fleetfoot.h", "Info.plist", "Modules/module.modulemap", "PrivacyInfo.xcprivacy"];
 
 /// Looks at every file.
-fn look(tree: &Tree, root: &Path, slices: &[Slice]) -> Result {
+fn look(tree: &Tree, root: &Path) -> Result {
     let mut expected: BTreeSet<PathBuf> = BTreeSet::from(["Info.plist".into()]);
     let mut files = BTreeSet::new();
     list(root, root, &mut files)?;
+    let functions = abi::names(tree)?;
     let mut plists = vec![root.join("Info.plist")];
-    for slice in slices {
+    for slice in &SLICES {
         let framework = framework(root, slice);
         expected.extend(FILES.iter().map(|file| Path::new(slice.folder).join(format!("{NAME}.framework")).join(file)));
         plists.extend(["Info.plist", "PrivacyInfo.xcprivacy"].map(|name| framework.join(name)));
-        let needed = library(&framework.join(NAME), slice)?;
+        let needed = library(&framework.join(NAME), slice, &functions)?;
         let told = reasons(&read(&framework.join("PrivacyInfo.xcprivacy"))?);
         if needed != told {
             return Err(format!("{}: reasons are needed for {needed:?}, PrivacyInfo tells {told:?}", slice.folder));
@@ -214,7 +207,7 @@ const EXPLAINED: [(&str, &[&str]); 3] = [
 ];
 
 /// Every member is for this platform and its oldest system; all functions of the header are there. Returns the categories that have to be explained.
-fn library(path: &Path, slice: &Slice) -> Result<BTreeSet<String>> {
+fn library(path: &Path, slice: &Slice, functions: &BTreeSet<String>) -> Result<BTreeSet<String>> {
     let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let bytes = fs::read(path).map_err(|e| fault(&e))?;
     let archive = ArchiveFile::parse(&*bytes).map_err(|e| fault(&e))?;
@@ -250,7 +243,7 @@ fn library(path: &Path, slice: &Slice) -> Result<BTreeSet<String>> {
         members += 1;
     }
     println!("{}: {} bytes, {members} members, {} functions", path.display(), bytes.len(), ours.len());
-    if ours.len() > 40 { Ok(needed) } else { Err(fault(&format!("functions: {ours:?}"))) }
+    abi::compare(&ours, functions).map_or(Ok(needed), |differ| Err(fault(&differ)))
 }
 
 fn reasons(privacy: &str) -> BTreeSet<String> {

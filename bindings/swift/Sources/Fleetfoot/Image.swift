@@ -81,7 +81,7 @@ extension Session {
             image.mean = (mean.x, mean.y, mean.z)
             image.std = (std.x, std.y, std.z)
         }
-        try call { error in ff_session_set_image(handle.pointer, UInt32(clamping: input), &image, error) }
+        try call { error in ff_session_set_image(handle.pointer, UInt32(exactly: input) ?? .max, &image, error) }
     }
 
     /// As ``setImage(_:planes:width:height:options:input:)``, of pixels that lie one behind the other: ``PixelFormat/rgba8888`` or ``PixelFormat/bgra8888``.

@@ -118,14 +118,14 @@ public final class Session {
 extension Session {
     /// Binds a buffer of the caller to an input, or takes that back. Every run copies it in once, and leaves it as it is. Costs nothing where several models read one buffer.
     public func bindInput(_ index: Int = 0, to buffer: TensorBuffer?) throws {
-        let (place, bytes) = (UInt32(clamping: index), buffer?.bytes)
+        let (place, bytes) = (UInt32(exactly: index) ?? .max, buffer?.bytes)
         try call { error in ff_session_bind_input(handle.pointer, place, bytes?.baseAddress, bytes?.count ?? 0, error) }
         boundInputs[index] = buffer
     }
 
     /// Binds a buffer of the caller to an output, or takes that back. Every run copies the output there, too.
     public func bindOutput(_ index: Int = 0, to buffer: TensorBuffer?) throws {
-        let (place, bytes) = (UInt32(clamping: index), buffer?.bytes)
+        let (place, bytes) = (UInt32(exactly: index) ?? .max, buffer?.bytes)
         try call { error in ff_session_bind_output(handle.pointer, place, bytes?.baseAddress, bytes?.count ?? 0, error) }
         boundOutputs[index] = buffer
     }

@@ -62,6 +62,10 @@ public final class URLSessionTransport: Transport {
             try await withCheckedThrowingContinuation { continuation in
                 courier.carry(Parcel(request, sink, continuation), of: task)
                 task.resume()
+                // A task that was cancelled before it was begun may tell its delegate nothing.
+                guard Task.isCancelled else { return }
+                task.cancel()
+                session.delegateQueue.addOperation { [courier, number = task.taskIdentifier] in courier.giveUp(number) }
             }
         } onCancel: {
             task.cancel()
@@ -160,6 +164,12 @@ private final class Courier: NSObject, URLSessionDataDelegate, @unchecked Sendab
     private let maxTags = 64
 
     func carry(_ parcel: Parcel, of task: URLSessionTask) { lock.withLock { parcels[task.taskIdentifier] = parcel } }
+
+    /// Ends the fetch of a task that was cancelled, unless the session has done so. In the queue of the delegate.
+    func giveUp(_ number: Int) {
+        let parcel = lock.withLock { parcels.removeValue(forKey: number) }
+        parcel?.finish(URLError(.cancelled), isCancelled: true)
+    }
 
     func tag(of path: String) -> String? { lock.withLock { tags[path] } }
 

@@ -148,4 +148,16 @@ final class UpdateTests: XCTestCase {
         let refused = await thrown { _ = try await transport.fetch(FileRequest(path: path, maxLength: count)) { _ in throw Full() } }
         XCTAssert(refused is Full, "\(String(describing: refused))")
     }
+
+    /// A task that is cancelled before it fetches ends, too.
+    func testCancelledBefore() async throws {
+        let server = try Server(World.folder)
+        let transport = URLSessionTransport(server.url)
+        let fetch = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await transport.fetch(FileRequest(path: "input.bin", maxLength: 1 << 20)) { _ in }
+        }
+        guard case .failure(let error) = await fetch.result else { return XCTFail() }
+        XCTAssert(error is CancellationError, "\(error)")
+    }
 }

@@ -6,6 +6,12 @@ import java.io.File
 import java.lang.management.ManagementFactory
 import java.net.InetSocketAddress
 import java.nio.ByteBuffer
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicReference
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -51,9 +57,13 @@ class BindingTest {
                 session.run()
                 assertArrayEquals(file("output-1.bin"), session.output().toByteArray())
             }
+            // In this thread.
+            session.input().set(file("input.bin"))
+            session.run(Dispatchers.Unconfined)
+            assertArrayEquals(file("output-1.bin"), session.output().toByteArray())
             val metrics = session.metrics()
-            assertEquals(3, metrics.runs)
-            assertEquals(if (options.timed) 3 else 0, metrics.timedRuns)
+            assertEquals(4, metrics.runs)
+            assertEquals(if (options.timed) 4 else 0, metrics.timedRuns)
             val before = session.output().toFloatArray()
             session.close()
             session.close()
@@ -148,6 +158,47 @@ class BindingTest {
                 val half = Image(PixelFormat.NV21, width, height, listOf(pixels), listOf(width))
                 assertEquals(613, assertThrows(FleetfootException.InvalidArgument::class.java) { session.setImage(half) }.code)
             }
+        }
+    }
+
+    /** A transport that never ends holds neither the coroutine that is cancelled nor the model. */
+    @Test
+    fun cancelledPolls() = runBlocking<Unit> {
+        val (reached, never) = CountDownLatch(1) to CountDownLatch(1)
+        val folder = FolderTransport(File(world, "1"))
+        val late = AtomicReference<Throwable>()
+        val transport = Transport { request, sink ->
+            if (reached.count > 0) {
+                reached.countDown()
+                never.await()
+                late.set(runCatching { sink(ByteArray(1), 1) }.exceptionOrNull() ?: AssertionError("taken"))
+            }
+            folder.fetch(request, sink)
+        }
+        Fleetfoot.open(File(scratch, "cancelled"), ModelConfig("digits", file("root.json"), transport)).use { fleetfoot ->
+            val poll = async(Dispatchers.Default) { fleetfoot.updates.poll("digits") }
+            reached.await()
+            poll.cancelAndJoin()
+            assertTrue(poll.isCancelled)
+            assertInstanceOf(UpdateResult.Trial::class.java, fleetfoot.updates.poll("digits"))
+            // Whoever comes late is told.
+            never.countDown()
+            while (late.get() == null) Thread.sleep(1)
+            assertInstanceOf(CancellationException::class.java, late.get())
+        }
+    }
+
+    /** What the library does not take is no fault of the transport: the poll says what came of it. */
+    @Test
+    fun refusedBytes() = runBlocking {
+        val transport = Transport { request, sink ->
+            sink(ByteArray(request.maxLength.toInt() + 1), request.maxLength.toInt() + 1)
+            Answer.Whole()
+        }
+        Fleetfoot.open(File(scratch, "refused"), ModelConfig("digits", file("root.json"), transport)).use { fleetfoot ->
+            val fault = runCatching { fleetfoot.updates.poll("digits") }.exceptionOrNull()
+            assertTrue(assertInstanceOf(FleetfootException::class.java, fault).message!!.contains("longer than"), "$fault")
+            assertTrue((fault as FleetfootException).code < 600, "$fault")
         }
     }
 

@@ -35,6 +35,7 @@ public class HttpTransport(
         if (!isPlain(request.path)) return Answer.Failed()
         return try {
             val connection = URL("$base/${request.path}").openConnection() as? HttpURLConnection ?: return Answer.Failed()
+            request.stop = connection::disconnect
             try {
                 get(connection, request, sink)
             } finally {

@@ -92,11 +92,13 @@ public class Session internal constructor(model: Model, options: SessionOptions)
         try {
             suspendCancellableCoroutine<Unit> { continuation ->
                 continuation.invokeOnCancellation { Native.cancelSet(cancel, 1) }
-                dispatcher.dispatch(continuation.context) {
+                val inference = Runnable {
                     val done = runCatching { run(cancel) }
                     over.complete(Unit)
                     done.fold({ continuation.resume(Unit) }, { continuation.resumeWithException(it) })
                 }
+                // Some dispatchers run where they are called (Unconfined, Main.immediate), and refuse to be asked for more.
+                if (dispatcher.isDispatchNeeded(continuation.context)) dispatcher.dispatch(continuation.context, inference) else inference.run()
             }
         } catch (e: CancellationException) {
             withContext(NonCancellable) { over.await() }
@@ -124,7 +126,7 @@ public class Session internal constructor(model: Model, options: SessionOptions)
         at.set("rotation_degrees", image.rotationDegrees).set("filter", if (image.bilinear) 1 else 0).set("full_range", if (image.fullRange) 1 else 0)
         for (channel in 0 until 3) at.set("mean", image.mean[channel], channel).set("std", image.std[channel], channel)
         call { Native.sessionSetImage(handle, index, at.address, it) }
-        alive(at, image)
+        alive(at, image, arena)
     }
 
     /**

@@ -14,7 +14,11 @@ public data class FileRequest(
     val maxLength: Long,
     /** The tag of a copy that is there already, for `If-None-Match`. */
     val etag: String?,
-)
+) {
+    /** Ends the fetch from another thread, where the transport knows how. */
+    @Volatile
+    internal var stop: () -> Unit = {}
+}
 
 /** What came of a [FileRequest]. */
 public sealed interface Answer {
@@ -37,7 +41,7 @@ public sealed interface Answer {
     ) : Answer
 }
 
-/** How files of a repository arrive. It is not trusted: whatever it delivers is checked. Called on a thread for blocking work. */
+/** How files of a repository arrive. It is not trusted: whatever it delivers is checked. Called on a thread for blocking work; of a poll that is cancelled meanwhile the next call of the sink throws. */
 public fun interface Transport {
     /** Fetches a file and hands its bytes on in order, with the number of those that count. What [sink] throws must be let through. */
     public fun fetch(request: FileRequest, sink: (ByteArray, Int) -> Unit): Answer

@@ -1,9 +1,14 @@
 package dev.fleetfoot
 
+import kotlin.coroutines.EmptyCoroutineContext
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
-import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.job
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.suspendCancellableCoroutine
 import kotlinx.coroutines.withContext
 
 /** What a poll came to. Whatever it is: what served before still serves, or something better does. */
@@ -75,7 +80,10 @@ public sealed interface UpdateResult {
     }
 }
 
-/** Polls, trials, rollbacks of the models of one [Fleetfoot]. A second poll of a model at the same time throws [FleetfootException.Busy]. */
+/**
+ * Polls, trials, rollbacks of the models of one [Fleetfoot]. A second poll of a model at the same time throws [FleetfootException.Busy]. Where the coroutine of a poll is
+ * cancelled the poll is given up at once, whatever its transport waits for; the next one goes on with what was fetched.
+ */
 public class Updates internal constructor(private val runtime: Long, private val transports: Map<String, Transport>) {
     /** Fetches what is new, verifies it, tries it on this device, and lets it serve on trial. */
     public suspend fun poll(model: String): UpdateResult = fed(model, stages = false)
@@ -110,33 +118,57 @@ public class Updates internal constructor(private val runtime: Long, private val
         val update = make { out, error -> Native.updateBegin(runtime, Native.address(name), if (stages) 1 else 0, 0, out, error) }
         alive(name)
         val transport = transports.getValue(model)
+        val job = coroutineContext.job
+        // This thread may be waiting for the next request when the job is cancelled.
+        val release = launch(start = CoroutineStart.UNDISPATCHED) {
+            try {
+                awaitCancellation()
+            } finally {
+                Native.updateRelease(update)
+            }
+        }
         try {
             val (request, result) = Struct("ff_request") to Struct("ff_update_result")
             while (true) {
-                currentCoroutineContext().ensureActive()
+                ensureActive()
                 call { Native.updateNext(update, request.address, result.address, it) }
                 val path = request.textAt("path") ?: break
                 val wanted = FileRequest(path, request.long("offset"), request.long("max_len"), request.textAt("etag"))
-                val job = currentCoroutineContext().job
-                var refused: RuntimeException? = null
-                val answer = transport.fetch(wanted) { bytes, len ->
-                    job.ensureActive()
-                    val chunk = native(bytes.copyOf(len))
-                    try {
-                        if (len > 0) call { Native.updateFeed(update, Native.address(chunk), len.toLong(), it) }
-                    } catch (e: FleetfootException) {
-                        refused = e
-                        throw e
+                var refused = false
+                val answer = try {
+                    fetch(transport, wanted) { bytes, len ->
+                        job.ensureActive()
+                        val chunk = native(bytes.copyOf(len))
+                        try {
+                            if (len > 0) call { Native.updateFeed(update, Native.address(chunk), len.toLong(), it) }
+                        } catch (e: FleetfootException) {
+                            refused = true
+                            throw e
+                        }
+                        alive(chunk)
                     }
-                    alive(chunk)
+                } catch (e: Exception) {
+                    if (!refused || e is CancellationException) throw e
+                    null
                 }
-                // What the library could not take it knows itself: the poll has ended with it.
-                if (refused == null) answer(update, answer)
+                // What the library could not take (no space is left, say) it knows itself: the poll ends with it, and says why.
+                if (answer != null && !refused) answer(update, answer)
             }
             UpdateResult.of(result)
+        } catch (e: FleetfootException) {
+            // Of a handle that was released because of it.
+            ensureActive()
+            throw e
         } finally {
-            Native.updateRelease(update)
+            release.cancel()
         }
+    }
+
+    /** [transport] in a thread for blocking work. Where the coroutine is cancelled nobody waits for it any more, and what it still delivers is refused. */
+    private suspend fun fetch(transport: Transport, wanted: FileRequest, sink: (ByteArray, Int) -> Unit): Answer = suspendCancellableCoroutine { continuation ->
+        // Stopping may take as long as what is stopped.
+        continuation.invokeOnCancellation { Dispatchers.IO.dispatch(EmptyCoroutineContext, Runnable { wanted.stop() }) }
+        Dispatchers.IO.dispatch(continuation.context, Runnable { continuation.resumeWith(runCatching { transport.fetch(wanted, sink) }) })
     }
 
     private fun answer(update: Long, answer: Answer) {

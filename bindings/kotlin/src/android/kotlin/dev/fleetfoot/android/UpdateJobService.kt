@@ -6,18 +6,22 @@ import android.app.job.JobScheduler
 import android.app.job.JobService
 import android.content.ComponentName
 import android.content.Context
+import android.util.Log
 import dev.fleetfoot.Fleetfoot
 import dev.fleetfoot.FleetfootException
 import dev.fleetfoot.UpdateResult
 import java.util.concurrent.ConcurrentHashMap
-import kotlin.coroutines.cancellation.CancellationException
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.hours
 import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.job
 import kotlinx.coroutines.launch
 
 /**
@@ -50,11 +54,13 @@ public abstract class UpdateJobService : JobService() {
 
     /** Begins to poll, and returns at once. */
     override fun onStartJob(params: JobParameters): Boolean {
-        polls[params.jobId] = scope.launch {
-            val again = poll(models, ::fleetfoot, ::polled, ::failed)
-            polls.remove(params.jobId)
+        val job = scope.launch(start = CoroutineStart.LAZY) {
+            val again = poll(models, ::fleetfoot, ::polled, ::failed) { model, fault -> Log.e("Fleetfoot", "the poll of $model was given up", fault) }
+            polls.remove(params.jobId, coroutineContext.job)
             jobFinished(params, again)
         }
+        polls[params.jobId] = job
+        job.start()
         return true
     }
 
@@ -101,22 +107,27 @@ public abstract class UpdateJobService : JobService() {
     }
 }
 
-/** Polls all models, whatever becomes of each of them. Whether one has to be tried again soon. */
+/** Polls all models, whatever becomes of each of them, also in the code of the application. Whether one has to be tried again soon. */
 internal suspend fun poll(
     models: List<String>,
     fleetfoot: suspend () -> Fleetfoot,
     polled: (String, UpdateResult) -> Unit,
     failed: (String, FleetfootException) -> Unit,
+    log: (String, Exception) -> Unit,
 ): Boolean {
     var again = false
     for (model in models) {
         try {
             polled(model, fleetfoot().updates.poll(model))
-        } catch (stopped: CancellationException) {
-            throw stopped
-        } catch (fault: FleetfootException) {
+        } catch (fault: Exception) {
+            // Cancelled is only who is: a time limit of the application's own code ends as a cancellation, too.
+            currentCoroutineContext().ensureActive()
             again = true
-            failed(model, fault)
+            try {
+                if (fault is FleetfootException) failed(model, fault) else log(model, fault)
+            } catch (another: Exception) {
+                log(model, another)
+            }
         }
     }
     return again

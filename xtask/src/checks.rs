@@ -48,15 +48,19 @@ const CHECKS: &[Check] = &[
     Check { name: "size", area: Some(Area::Aarch64), room: Room::Own, run: size::check },
     Check { name: "kotlin", area: Some(Area::Kotlin), room: Room::Scenario, run: kotlin::check },
     Check { name: "swift", area: Some(Area::Swift), room: Room::Scenario, run: swift::check },
-    // After capi and kotlin: it takes what they have built.
-    Check { name: "dist", area: Some(Area::Dist), room: Room::Scenario, run: dist::check },
     Check { name: "firmware", area: Some(Area::Firmware), room: Room::Own, run: firmware::check },
     Check { name: "conformance", area: Some(Area::Python), room: Room::Debug, run: conformance::check },
     Check { name: "interop", area: Some(Area::Python), room: Room::Own, run: interop::check },
 ];
 
+/// Run only when they are asked for by name.
+const ON_DEMAND: &[Check] = &[
+    // Builds a standard library for Android and for each slice of the XCFramework.
+    Check { name: "dist", area: Some(Area::Dist), room: Room::Scenario, run: dist::check },
+];
+
 pub(crate) fn names() -> Vec<&'static str> {
-    CHECKS.iter().map(|check| check.name).collect()
+    CHECKS.iter().chain(ON_DEMAND).map(|check| check.name).collect()
 }
 
 /// Runs the named checks, or all of them: one after the other, or two at a time where there are several and two cores.
@@ -64,8 +68,7 @@ pub(crate) fn run(tree: &Tree, wanted: &[String]) -> Result {
     if let Some(unknown) = wanted.iter().find(|name| !names().contains(&name.as_str())) {
         return Err(format!("no check {unknown}; there are: {}", names().join(" ")));
     }
-    let chosen: Vec<_> =
-        CHECKS.iter().filter(|check| wanted.is_empty() || wanted.iter().any(|name| name == check.name)).collect();
+    let chosen: Vec<_> = if wanted.is_empty() { CHECKS.iter().collect() } else { named(wanted).collect() };
     let areas: Vec<Area> = chosen.iter().filter_map(|check| check.area).collect();
     let ready = setup::ensure(tree, &areas);
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -73,12 +76,17 @@ pub(crate) fn run(tree: &Tree, wanted: &[String]) -> Result {
     report(&lanes::run(tree, &chosen, &ready, lanes))
 }
 
+fn named(wanted: &[String]) -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().chain(ON_DEMAND).filter(|check| wanted.iter().any(|name| name == check.name))
+}
+
 /// Checks at a time. Links, emulators and virtual machines use one core each and leave the other idle; builds take turns at Cargo's lock.
 const LANES: usize = 2;
 
 /// One check in this process, as [`lanes`] starts it: its output is streamed, its fault is the last line.
 pub(crate) fn run_one(tree: &Tree, name: &str) -> Result {
-    let check = CHECKS.iter().find(|check| check.name == name).ok_or_else(|| format!("no check {name}"))?;
+    let check =
+        CHECKS.iter().chain(ON_DEMAND).find(|check| check.name == name).ok_or_else(|| format!("no check {name}"))?;
     (check.run)(tree)
 }
 

@@ -23,7 +23,7 @@ use crate::{
 /// Bytes of the stripped shared library with models and sessions only, and with updates; both without a transport over HTTP.
 /// The standard library as it comes is some 300,000 of them and the kernels of all instruction sets 195,000. The goals are 650,000 and 1,100,000: not met. It does
 /// not grow further.
-const BUDGETS: [(&str, &[&str], u64); 2] = [("models and sessions", &[], 795_000), ("with updates", UPDATE, 1_425_000)];
+const BUDGETS: [(&str, &[&str], u64); 2] = [("models and sessions", &[], 800_000), ("with updates", UPDATE, 1_430_000)];
 /// Bytes of the one with models and sessions, with a standard library built for it in which a panic ends the process. The goal is 350,000, and missed: the kernels of
 /// all instruction sets are 188,000 of it.
 const OWN_STD: u64 = 460_000;

@@ -100,26 +100,7 @@ fn npy(values: &[i8]) -> Vec<u8> {
 fn a_device_admits_a_version_by_its_raw_goldens() {
     let world = world(DIGITS);
     photo(&world);
-    world
-        .run(&[
-            "repo",
-            "init",
-            "--repo",
-            "repo",
-            "--model",
-            "digits",
-            "--root-key",
-            "keys/root.key",
-            "--targets-key",
-            "keys/targets.key",
-            "--releases-key",
-            "keys/releases.pub",
-            "--snapshot-key",
-            "keys/snapshot.key",
-            "--timestamp-key",
-            "keys/timestamp.key",
-        ])
-        .ok();
+    world.repository();
     pack(&world, &[]).ok();
     fs::rename(world.path("d.ff"), world.path("7.ff")).expect("renamed");
     world.publish(7, &[]).ok();

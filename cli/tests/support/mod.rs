@@ -43,30 +43,34 @@ impl World {
     pub(crate) fn published() -> Self {
         let world = Self::new();
         world.keys();
-        world
-            .run(&[
-                "repo",
-                "init",
-                "--repo",
-                "repo",
-                "--model",
-                "digits",
-                "--root-key",
-                "keys/root.key",
-                "--targets-key",
-                "keys/targets.key",
-                "--releases-key",
-                "keys/releases.pub",
-                "--snapshot-key",
-                "keys/snapshot.key",
-                "--timestamp-key",
-                "keys/timestamp.key",
-            ])
-            .ok();
+        world.repository();
         world.pack(1, "digits_v1").ok();
         // Installable at any time that a test may say it is.
         world.publish(1, &["--limit", "2020-01-01:100:full"]).ok();
         world
+    }
+
+    /// A repository for the model `digits`, with nothing in it yet.
+    pub(crate) fn repository(&self) {
+        self.run(&[
+            "repo",
+            "init",
+            "--repo",
+            "repo",
+            "--model",
+            "digits",
+            "--root-key",
+            "keys/root.key",
+            "--targets-key",
+            "keys/targets.key",
+            "--releases-key",
+            "keys/releases.pub",
+            "--snapshot-key",
+            "keys/snapshot.key",
+            "--timestamp-key",
+            "keys/timestamp.key",
+        ])
+        .ok();
     }
 
     pub(crate) fn keys(&self) {

@@ -31,6 +31,6 @@ mod written;
 pub use error::{EngineError, Number, Place};
 pub use fleetfoot_kernels::Kernels;
 pub use fork::{Fork, MAX_THREADS, Part};
-pub use model::{Model, Position, Prepared, Tensor};
+pub use model::{Model, Prepared, Tensor};
 pub use session::Session;
 pub use step::StepInfo;

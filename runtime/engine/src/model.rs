@@ -57,21 +57,15 @@ impl Prepared {
 }
 
 /// Where in an inference the next step lies, see [`Model::step`]. It belongs to one model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
     offset: usize,
     index: u32,
 }
 
 impl Position {
     /// Before the first step.
-    pub const START: Self = Self { offset: 0, index: 0 };
-
-    /// The position of the next step, from 0.
-    #[must_use]
-    pub const fn index(&self) -> u32 {
-        self.index
-    }
+    pub(crate) const START: Self = Self { offset: 0, index: 0 };
 }
 
 /// An input or output: bytes in the order of `dims` (outermost first), `real = (q - zero_point) * scale`.
@@ -269,7 +263,7 @@ impl<B: AsRef<[u8]>> Model<B> {
     ///
     /// # Errors
     /// [`EngineError::ArenaTooSmall`].
-    pub fn step(&self, kernels: Kernels, at: &mut Position, arena: &mut [u8]) -> Result<bool, EngineError> {
+    pub(crate) fn step(&self, kernels: Kernels, at: &mut Position, arena: &mut [u8]) -> Result<bool, EngineError> {
         let all = &self.graph.as_ref()[self.steps_start..];
         let mut steps = Steps::new(all.get(at.offset..).unwrap_or_default(), self.n_steps.saturating_sub(at.index));
         // `open` decoded every step of these very bytes.

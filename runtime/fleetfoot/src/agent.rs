@@ -142,8 +142,10 @@ impl Agent {
         if let Some(mut reports) = reports {
             reports.config.at = reports.config.at.or(agent.config.at);
             let key = agent.device_key.unwrap_or_default();
+            // Off: what lay there is removed, and nothing is counted.
+            let enabled = reports.config.enabled;
             match Reporting::open(&agent.models.reports_path(), reports, key) {
-                Ok(reports) => agent.reports = Some(reports),
+                Ok(reports) => agent.reports = enabled.then_some(reports),
                 Err(error) => agent.emit(&Event::Failed(format!("health is not reported: {error}"))),
             }
         }

@@ -46,6 +46,7 @@ use std::{
 };
 
 use fleetfoot_format::{agreement::Agreement, record::Arm};
+use fleetfoot_update::cohort::rollout_key;
 
 use self::core::Core;
 pub use self::{
@@ -287,12 +288,6 @@ fn run(
         session.set_input(index, input)?;
     }
     Ok(session.run_given(Some(inputs)))
-}
-
-/// The name under which entries know a rollout.
-pub(crate) fn rollout_key(rollout: &str) -> [u8; 8] {
-    let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = fleetfoot_trust::sha256(rollout.as_bytes());
-    [b0, b1, b2, b3, b4, b5, b6, b7]
 }
 
 /// Nothing that is guarded is left half done by a panic.

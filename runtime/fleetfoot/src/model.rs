@@ -73,7 +73,7 @@ impl Model {
 
     /// Bytes of the graph and of the settings for raw inputs and answers, of which a model keeps copies.
     #[must_use]
-    pub fn graph_len(&self) -> usize {
+    pub(crate) fn copied_len(&self) -> usize {
         self.graph_len + self.processing.len()
     }
 

@@ -59,20 +59,21 @@ impl Processing {
         postprocess: Option<&[u8]>,
         labels: Vec<String>,
     ) -> Result<Self, Error> {
-        if let Some(bytes) = preprocess {
-            let program = Program::parse(bytes)?;
+        // Copied first: what is checked is what stays.
+        let [preprocess, postprocess] = [preprocess, postprocess].map(|bytes| bytes.map(Bytes::aligned_copy));
+        if let Some(bytes) = &preprocess {
+            let program = Program::parse(bytes.as_ref())?;
             if engine.inputs().len() != 1 {
                 let (need, have) = (engine.inputs().len() as u64, 1);
                 return Err(PreprocessError::Shape { what: "inputs", need, have }.into());
             }
             preprocess::check(&program, &tensor(engine.input(0)?))?;
         }
-        if let Some(bytes) = postprocess {
+        if let Some(bytes) = &postprocess {
             let outputs: Vec<Tensor<'_>> = engine.outputs().iter().map(tensor).collect();
-            preprocess::check_answers(&Postprocess::parse(bytes)?, &outputs)?;
+            preprocess::check_answers(&Postprocess::parse(bytes.as_ref())?, &outputs)?;
         }
-        let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::aligned_copy);
-        Ok(Self { preprocess: copy(preprocess), postprocess: copy(postprocess), labels })
+        Ok(Self { preprocess, postprocess, labels })
     }
 
     /// Bytes that it takes.
@@ -81,12 +82,11 @@ impl Processing {
     }
 
     fn program(&self) -> Option<Program<'_>> {
-        // It did when the model was opened.
-        Program::parse(self.preprocess.as_ref()?.as_ref()).ok()
+        Program::reread(self.preprocess.as_ref()?.as_ref())
     }
 
     fn answers(&self) -> Option<Postprocess<'_>> {
-        Postprocess::parse(self.postprocess.as_ref()?.as_ref()).ok()
+        Postprocess::reread(self.postprocess.as_ref()?.as_ref())
     }
 }
 

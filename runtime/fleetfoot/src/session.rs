@@ -119,7 +119,7 @@ impl Session {
         let steps = model.engine().records().count() as u64 * size_of::<Prepared>() as u64;
         let (arena, alignments) = (model.arena_len(kernels) as u64, 2 * fleetfoot_plan::ALIGN as u64);
         let scratch = 4 * model.preprocess_scratch_len() as u64;
-        arena + model.graph_len() as u64 + steps + scratch + alignments
+        arena + model.copied_len() as u64 + steps + scratch + alignments
     }
 
     /// Bytes that the session allocated for tensors and scratch, of all threads.

@@ -107,3 +107,13 @@ impl FormatError {
         }
     }
 }
+
+/// What a layout holds is as it should be, or `what` is out of its range.
+pub(crate) fn in_range(holds: bool, what: &'static str) -> Result<(), FormatError> {
+    if holds { Ok(()) } else { Err(FormatError::OutOfRange { what }) }
+}
+
+/// `value` is not above its limit.
+pub(crate) fn within(what: &'static str, value: u64, limit: u64) -> Result<(), FormatError> {
+    if value > limit { Err(FormatError::OverLimit { what, value, limit }) } else { Ok(()) }
+}

@@ -8,8 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::FormatError,
+    error::{FormatError, in_range, within},
     limits::{MAX_ANCHORS, MAX_ANSWERS, MAX_IO, MAX_NAME_LEN},
+    preprocess::divisor,
 };
 
 /// What is made of the outputs.
@@ -103,6 +104,12 @@ impl<'a> Postprocess<'a> {
         Ok(program)
     }
 
+    /// Decodes a section that [`parse`](Self::parse) took before, without its checks. Nothing where it does not decode.
+    #[must_use]
+    pub fn reread(bytes: &'a [u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+
     fn check(&self) -> Result<(), FormatError> {
         match self {
             Self::Classes(classes) => {
@@ -126,9 +133,10 @@ impl<'a> Postprocess<'a> {
                 let whole = rest.is_empty() && anchors.len().is_multiple_of(4);
                 let finite = anchors.iter().all(|&a| f32::from_le_bytes(a).is_finite());
                 in_range(whole && finite, "anchors")?;
-                let usable = |s: &f32| s.is_finite() && *s != 0.0;
                 match boxes.coding {
-                    Coding::Anchors { scales } => in_range(!anchors.is_empty() && scales.iter().all(usable), "anchors"),
+                    Coding::Anchors { scales } => {
+                        in_range(!anchors.is_empty() && scales.iter().copied().all(divisor), "anchors")
+                    }
                     _ => in_range(anchors.is_empty(), "anchors"),
                 }
             }
@@ -143,14 +151,6 @@ fn output(index: u8) -> Result<(), FormatError> {
 fn answers(top: u16) -> Result<(), FormatError> {
     in_range(top > 0, "number of answers")?;
     within("number of answers", u64::from(top), MAX_ANSWERS as u64)
-}
-
-fn in_range(holds: bool, what: &'static str) -> Result<(), FormatError> {
-    if holds { Ok(()) } else { Err(FormatError::OutOfRange { what }) }
-}
-
-fn within(what: &'static str, value: u64, limit: u64) -> Result<(), FormatError> {
-    if value > limit { Err(FormatError::OverLimit { what, value, limit }) } else { Ok(()) }
 }
 
 /// Writes the section.

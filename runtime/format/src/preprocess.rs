@@ -11,7 +11,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::FormatError,
+    error::{FormatError, in_range, within},
     limits::{
         MAX_AUDIO_SAMPLES, MAX_BANDS, MAX_CATEGORIES, MAX_COLUMNS, MAX_FFT_LOG2, MAX_IMAGE_EXTENT, MAX_IMAGE_STEPS,
     },
@@ -303,6 +303,13 @@ impl<'a> Program<'a> {
         Ok(program)
     }
 
+    /// Decodes a section that [`parse`](Self::parse) took before, without its checks. Nothing where it does not decode.
+    #[must_use]
+    pub fn reread(bytes: &'a [u8]) -> Option<Self> {
+        let (preprocess, columns) = postcard::take_from_bytes(bytes).ok()?;
+        Some(Self { preprocess, columns })
+    }
+
     /// The columns of a table; none for other inputs.
     pub fn columns(&self) -> impl Iterator<Item = Column<'a>> {
         Columns { rest: self.columns }
@@ -423,16 +430,8 @@ fn check_table(table: Table, mut rest: &[u8]) -> Result<(), FormatError> {
     if rest.is_empty() { Ok(()) } else { Err(FormatError::Malformed { what: "preprocess section" }) }
 }
 
-fn divisor(value: f32) -> bool {
+pub(crate) fn divisor(value: f32) -> bool {
     value.is_finite() && value != 0.0
-}
-
-fn in_range(holds: bool, what: &'static str) -> Result<(), FormatError> {
-    if holds { Ok(()) } else { Err(FormatError::OutOfRange { what }) }
-}
-
-fn within(what: &'static str, value: u64, limit: u64) -> Result<(), FormatError> {
-    if value > limit { Err(FormatError::OverLimit { what, value, limit }) } else { Ok(()) }
 }
 
 /// Writes the section.

@@ -18,7 +18,8 @@ pub mod tflite;
 pub mod tuf;
 
 use fleetfoot_engine::{Kernels, Model};
-use fleetfoot_plan::{Aligned, Plan};
+use fleetfoot_import::ImportError;
+use fleetfoot_plan::{Aligned, Plan, graph::Graph};
 
 /// Above this many multiply-accumulates, and bytes of arena, a model is opened but not run.
 const MAX_WORK: u64 = 1 << 22;
@@ -77,6 +78,28 @@ fn work(step: &fleetfoot_format::graph::Step) -> u64 {
         _ => step.macs(),
     };
     cells.saturating_add(step.bytes())
+}
+
+/// What an importer made of a file: planned with and without passes, and both run.
+///
+/// # Panics
+/// Where the passes change the answer, or an error has a number of another crate or no end.
+fn run_import(imported: Result<Graph, ImportError>, seed: u8) {
+    let graph = match imported {
+        Ok(graph) => graph,
+        Err(error) => {
+            assert!((500..550).contains(&error.code()) && error.to_string().len() < 100_000);
+            return;
+        }
+    };
+    match (fleetfoot_plan::plan(&graph), fleetfoot_plan::plan_as_written(&graph)) {
+        (Ok(plan), Ok(written)) => {
+            let (plan, written) = (run_plan(&plan, seed), run_plan(&written, seed));
+            assert!(plan == written || plan.is_none() || written.is_none(), "passes change the answer");
+        }
+        // A step that passes took out may be one that cannot be lowered.
+        (plan, _) => drop(std::hint::black_box(plan)),
+    }
 }
 
 /// Opens and runs a plan; see [`run`].

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleetfoot_import::onnx::model::{Attribute, Constant, Dim, Model, Node, Port, Type};
 
-use super::run_plan;
+use super::run_import;
 
 /// Imports and, where that succeeds, plans with and without passes and runs both. What can be read can be written and read
 /// again.
@@ -16,22 +16,7 @@ pub fn target(bytes: &[u8]) {
         let again = Model::parse(&model.to_bytes());
         assert!(again.is_ok() || model.nodes.is_empty(), "{:?}", again.err());
     }
-    let graph = match fleetfoot_import::onnx::onnx(bytes) {
-        Ok(graph) => graph,
-        Err(error) => {
-            assert!((500..550).contains(&error.code()) && error.to_string().len() < 100_000);
-            return;
-        }
-    };
-    let (plan, written) = (fleetfoot_plan::plan(&graph), fleetfoot_plan::plan_as_written(&graph));
-    match (plan, written) {
-        (Ok(plan), Ok(written)) => {
-            let (plan, written) = (run_plan(&plan, bytes.len() as u8), run_plan(&written, bytes.len() as u8));
-            assert!(plan == written || plan.is_none() || written.is_none(), "passes change the answer");
-        }
-        // A step that passes took out may be one that cannot be lowered.
-        (plan, _) => drop(std::hint::black_box(plan)),
-    }
+    run_import(fleetfoot_import::onnx::onnx(bytes), bytes.len() as u8);
 }
 
 /// A change of the network that leaves the file whole: numbers of attributes and shapes, contents, names of operands.

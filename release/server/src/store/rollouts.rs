@@ -1,7 +1,7 @@
 //! Rollouts in the database: where each of them is, the steps it went through, every look and its decision.
 
 use fleetfoot_rollout::gates::{Decision, Look};
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{OptionalExtension as _, Params, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -179,41 +179,39 @@ pub(crate) fn put(t: &Transaction<'_>, rollout: &Rollout) -> Result<(), ControlE
 }
 
 pub(crate) fn get(t: &Transaction<'_>, id: &str) -> Result<Rollout, ControlError> {
-    let sql = format!("SELECT {COLUMNS} FROM rollouts WHERE id = ?1");
-    let found = t.query_row(&sql, [id], rollout).optional()?;
-    found.ok_or_else(|| ControlError::UnknownRollout { rollout: id.chars().take(64).collect() })
+    first(t, "WHERE id = ?1", id)?
+        .ok_or_else(|| ControlError::UnknownRollout { rollout: id.chars().take(64).collect() })
 }
 
 /// All of them, the newest first, `limit` at most.
 pub(crate) fn list(t: &Transaction<'_>, limit: u32) -> Result<Vec<Rollout>, ControlError> {
-    let sql = format!("SELECT {COLUMNS} FROM rollouts ORDER BY applied_s DESC, id LIMIT ?1");
-    let mut rows = t.prepare_cached(&sql)?;
-    let rows = rows.query_map([limit], rollout)?.collect::<Result<_, _>>()?;
-    Ok(rows)
+    many(t, "ORDER BY applied_s DESC, id LIMIT ?1", [limit])
 }
 
 /// Those that something has still to be done for.
 pub(crate) fn active(t: &Transaction<'_>) -> Result<Vec<Rollout>, ControlError> {
-    let sql = format!("SELECT {COLUMNS} FROM rollouts WHERE state IN ('running', 'held', 'halted') OR signed = 0");
-    let mut rows = t.prepare_cached(&sql)?;
-    let rows = rows.query_map([], rollout)?.collect::<Result<_, _>>()?;
-    Ok(rows)
+    many(t, "WHERE state IN ('running', 'held', 'halted') OR signed = 0", [])
+}
+
+/// Those that `which`, the end of a query, chooses.
+fn many(t: &Transaction<'_>, which: &str, values: impl Params) -> Result<Vec<Rollout>, ControlError> {
+    let mut rows = t.prepare_cached(&format!("SELECT {COLUMNS} FROM rollouts {which}"))?;
+    Ok(rows.query_map(values, rollout)?.collect::<Result<_, _>>()?)
+}
+
+/// The first of them.
+fn first(t: &Transaction<'_>, which: &str, value: &str) -> Result<Option<Rollout>, ControlError> {
+    Ok(t.query_row(&format!("SELECT {COLUMNS} FROM rollouts {which} LIMIT 1"), [value], rollout).optional()?)
 }
 
 /// Another one of `model` that is not over.
 pub(crate) fn in_the_way(t: &Transaction<'_>, model: &str) -> Result<Option<Rollout>, ControlError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM rollouts WHERE model = ?1 AND state IN ('waiting', 'running', 'held', 'halted') LIMIT 1"
-    );
-    Ok(t.query_row(&sql, [model], rollout).optional()?)
+    first(t, "WHERE model = ?1 AND state IN ('waiting', 'running', 'held', 'halted')", model)
 }
 
 /// The rollout of `model` that was the last one of which devices may have been told something.
 pub(crate) fn newest(t: &Transaction<'_>, model: &str) -> Result<Option<Rollout>, ControlError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM rollouts WHERE model = ?1 AND told = 1 ORDER BY applied_s DESC, rowid DESC LIMIT 1"
-    );
-    Ok(t.query_row(&sql, [model], rollout).optional()?)
+    first(t, "WHERE model = ?1 AND told = 1 ORDER BY applied_s DESC, rowid DESC", model)
 }
 
 /// Ends the step under way, if there is one.

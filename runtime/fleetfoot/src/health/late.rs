@@ -7,13 +7,14 @@
 //! ```
 //! A process that dies between 2 and 3 finds the report in the queue and takes it for told. Nothing of it is sent before 3.
 
-use fleetfoot_format::report::{MAX_PARTS, Message, Report};
+use fleetfoot_format::report::{MAX_PARTS, Message, Report, State};
+use fleetfoot_update::cohort::rollout_key;
 
 use super::{
     ledger::{Day, LATE_DAYS, Outcomes},
-    reporter::{Context, HOUR_S, RUNTIME, Reporter, day_of, fresh_nonce, next_of},
+    reporter::{Context, HOUR_S, Reporter, day_of, fresh_nonce, next_of},
 };
-use crate::{error::Error, live::rollout_key};
+use crate::error::Error;
 
 impl Reporter {
     /// Makes reports of outcomes of days that are over, as far as they were not told yet; `context` is that of now. `sums` are all that are known
@@ -47,22 +48,10 @@ impl Reporter {
         if part >= MAX_PARTS {
             return Ok(());
         }
-        let bad = || Error::BadName { name: rollout.into() };
-        let mut bundle = [0; 16];
-        bundle.copy_from_slice(&context.bundle[..16]);
-        let report = Report {
-            day,
-            part,
-            rollout: rollout.try_into().map_err(|_| bad())?,
-            arm: sum.arm,
-            bundle,
-            hardware: self.config.hardware.as_str().try_into().unwrap_or_default(),
-            runtime: RUNTIME,
-            metrics: [sum.since(&self.ledger.told(&sum))].into_iter().collect(),
-            golden: context.golden,
-            nonce,
-            ..Report::default()
-        };
+        let of =
+            Context { rollout: rollout.into(), arm: sum.arm, state: State::default(), reason: 0, ..context.clone() };
+        let metrics = [sum.since(&self.ledger.told(&sum))].into_iter().collect();
+        let report = Report { metrics, ..self.report(&of, Day { day, nonce, part })? };
         self.push(&report, self.config.jitter_s, now)?;
         self.ledger.tell(sum);
         if let Some(day) = self.ledger.days.iter_mut().find(|other| other.day == day) {

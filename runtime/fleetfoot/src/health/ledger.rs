@@ -33,12 +33,10 @@ impl Outcomes {
 
     /// What is new since `before`.
     pub(super) fn since(&self, before: &Self) -> Metric {
-        Metric {
-            id: OUTCOME_METRIC,
-            n: self.n.saturating_sub(before.n),
-            sum: self.sum - before.sum,
-            sum_squares: (self.sum_squares - before.sum_squares).max(0.0),
-        }
+        let (n, sum) = (self.n.saturating_sub(before.n), self.sum - before.sum);
+        // Differences of large sums are rounded: the squares are never below what is possible, or no receiver takes them.
+        let least = sum * sum / f64::from(n.max(1));
+        Metric { id: OUTCOME_METRIC, n, sum, sum_squares: (self.sum_squares - before.sum_squares).max(least) }
     }
 }
 

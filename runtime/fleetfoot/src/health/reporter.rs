@@ -10,7 +10,7 @@
 //! nothing is counted twice. Nothing is sent before 2 is done, so a report that left the queue cannot come back.
 //! Where the disk refuses, the tally stays in memory and the next tick tries again.
 //!
-//! A day of reports is below [`DAY_BYTES`]. While a rollout is active a part ends with the hour where the bytes of the day that have come due so
+//! A day of reports is below [`DAY_BYTES`], but where versions or arms change often. While a rollout is active a part ends with the hour where the bytes of the day that have come due so
 //! far pay for it, else with a later one: a device that is used in half of the hours of a day reports in each of them, one that is used all the
 //! time in every second or third.
 
@@ -68,7 +68,7 @@ impl ReportConfig {
     }
 }
 
-/// Bytes of a day of reports, tags among them.
+/// Bytes of a day of reports that hours may use up, tags among them.
 pub const DAY_BYTES: usize = 2048;
 
 /// What the counts of now are about. Where it changes, a part ends.
@@ -113,6 +113,8 @@ pub struct Reporter {
     unbooked: Tally,
     /// A report lies in the queue whose part is still in the file `open`: nothing may be sent before that is written.
     pub(super) unsettled: bool,
+    /// The hash at the end of the file `open` as it lies on the disk: what says the same is not written again.
+    stored: Option<[u8; 32]>,
 }
 
 impl Reporter {
@@ -133,6 +135,7 @@ impl Reporter {
             ledger: Ledger::default(),
             unbooked: Tally::default(),
             unsettled: false,
+            stored: None,
         };
         if !this.config.enabled {
             this.queue.clear()?;
@@ -358,7 +361,13 @@ impl Reporter {
     }
 
     pub(super) fn save(&mut self) -> Result<(), Error> {
-        self.queue.write_open(&Open::encode(self.open.as_ref(), &self.ledger))?;
+        let bytes = Open::encode(self.open.as_ref(), &self.ledger);
+        let hash = bytes.last_chunk().copied();
+        if hash.is_none() || hash != self.stored {
+            self.stored = None;
+            self.queue.write_open(&bytes)?;
+            self.stored = hash;
+        }
         self.unsettled = false;
         Ok(())
     }
@@ -381,7 +390,7 @@ impl Reporter {
         }
     }
 
-    fn report(&self, context: &Context, Day { day, nonce, part }: Day) -> Result<Report, Error> {
+    pub(super) fn report(&self, context: &Context, Day { day, nonce, part }: Day) -> Result<Report, Error> {
         let Context { rollout, arm, bundle, state, reason, golden, .. } = context;
         let bad = || Error::BadName { name: rollout.clone() };
         let name = Some(rollout.as_str()).filter(|name| plain(name)).and_then(|name| name.try_into().ok());
@@ -403,7 +412,7 @@ impl Reporter {
         })
     }
 
-    pub(super) fn at(&self, point: &str) {
+    fn at(&self, point: &str) {
         if let Some(at) = self.config.at {
             at(point);
         }
@@ -470,10 +479,9 @@ pub(super) const HOUR_S: i64 = 3600;
 /// 1 January 2024: a clock before it was never set.
 const FIRST_DAY: u32 = 19_723;
 /// Seconds over which devices are spread after an hour.
-pub(super) const HOUR_JITTER_S: u32 = 1800;
+const HOUR_JITTER_S: u32 = 1800;
 /// By how much the last report of a day may be larger than one of its hours, bytes.
 const LAST_IS_LARGER: usize = 160;
 const SELECT_DOMAIN: &[u8] = b"ff-report-sample-v1\0";
 /// This runtime.
-pub(super) const RUNTIME: (u16, u16, u16) =
-    (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));
+const RUNTIME: (u16, u16, u16) = (validate::RUNTIME.0, validate::RUNTIME.1, number(env!("CARGO_PKG_VERSION_PATCH")));

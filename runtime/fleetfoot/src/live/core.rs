@@ -206,7 +206,7 @@ impl Core {
             self.shadow_failed(&shadow.candidate, Reason::SHADOW_HUNG);
             return None;
         }
-        (!shadow.rests() && shadow.has_room()).then_some(shadow)
+        (!shadow.rests() && shadow.admits()).then_some(shadow)
     }
 
     /// Looks whether the shadow hangs, for a time in which nobody calls.

@@ -103,7 +103,7 @@ impl Shadow {
     }
 
     /// Whether another inference finds a place in the queue. One that does not is dropped here, before it is copied.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn admits(&self) -> bool {
         let room = self.progress.waiting.load(Ordering::Relaxed) < self.most_waiting;
         if !room {
             self.progress.dropped.fetch_add(1, Ordering::Relaxed);
